@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The contract of Forebay: what a [`Dataset`] and a [`CacheRuntime`] say, in one place.
+//!
+//! - [`dataset`], [`runtime`]: the types, their defaults, printer columns and subresources.
+//! - [`values`]: exact types for sizes, lengths of time, paths, sources; parsed once, written back unchanged.
+//! - [`rules`]: every rule over several fields, once as CEL for the API server and beside it as Rust.
+//! - [`mod@validate`]: all that is wrong with an object, each with its field, the problem and the remedy.
+//! - [`manifest`]: YAML files of Datasets, CacheRuntimes and Secrets for the agent without a cluster.
+//! - [`codegen`]: the CustomResourceDefinitions as YAML, checked in beside this crate and compared by a test.
+//!
+//! The crate does no I/O: it turns text into values and values into text.
+
+pub mod codegen;
+pub mod conditions;
+pub mod dataset;
+//M pub mod manifest;
+pub mod rules;
+pub mod runtime;
+//M pub mod validate;
+pub mod values;
+
+//M mod schema_check;
+
+pub use codegen::{crd_yaml, generated_files};
+pub use dataset::{Dataset, DatasetSpec, DatasetStatus, Phase};
+//M pub use manifest::{ManifestError, Manifests};
+pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus};
+//M pub use validate::{FieldError, validate};
+
+/// Kubernetes' own types that stand in this API's fields.
+pub mod k8s {
+    pub use k8s_openapi::api::core::v1::Toleration;
+    pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+    pub use k8s_openapi::jiff;
+}
+
+/// API group of both kinds.
+pub const GROUP: &str = "forebay.io";
+/// Version of both kinds.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of both kinds in a manifest.
+pub const API_VERSION: &str = "forebay.io/v1alpha1";

@@ -1,0 +1,52 @@
+//! The CustomResourceDefinitions: what a cluster is given, generated from the types.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::{Value, json};
+
+use crate::{CacheRuntime, Dataset};
+
+/// Longest name of an object: it becomes the value of labels, and a directory.
+pub(crate) const NAME_LENGTH: usize = 63;
+
+/// Both CustomResourceDefinitions as JSON, ready for an API server.
+///
+/// Beside what kube derives there is the rule on `metadata.name`, which only the root of a schema may state.
+pub fn crds() -> Vec<Value> {
+    [(Dataset::crd(), name_rule("Dataset")), (CacheRuntime::crd(), name_rule("CacheRuntime"))]
+        .into_iter()
+        .map(|(crd, rule)| finish(&crd, rule))
+        .collect()
+}
+
+fn name_rule(kind: &str) -> Value {
+    json!({
+        "rule": format!("size(self.metadata.name) <= {NAME_LENGTH}"),
+        "message": format!("the name of a {kind} is longer than {NAME_LENGTH} characters and would not fit a label; use a shorter name"),
+    })
+}
+
+fn finish(crd: &CustomResourceDefinition, rule: Value) -> Value {
+    // A CustomResourceDefinition is plain data: strings, numbers, lists and maps with string keys.
+    let mut crd = serde_json::to_value(crd).unwrap_or_default();
+    if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").and_then(Value::as_object_mut) {
+        root.insert("x-kubernetes-validations".to_owned(), json!([rule]));
+    }
+    crd
+}
+
+/// The CustomResourceDefinition of `kind` (`Dataset` or `CacheRuntime`) as YAML, with a line that says where it
+/// comes from. `None` for another kind.
+pub fn crd_yaml(kind: &str) -> Option<String> {
+    let crd = crds().into_iter().find(|crd| crd["spec"]["names"]["kind"] == kind)?;
+    let yaml = serde_yaml::to_string(&crd).ok()?;
+    Some(format!("# Generated from the types in crds/src by `cargo xtask codegen`. Do not edit.\n{yaml}"))
+}
+
+/// The files that `cargo xtask codegen` writes: path in the repository and content.
+pub fn generated_files() -> Vec<(&'static str, String)> {
+    [("crds/dataset.yaml", "Dataset"), ("crds/cacheruntime.yaml", "CacheRuntime")]
+        .into_iter()
+        .filter_map(|(path, kind)| crd_yaml(kind).map(|yaml| (path, yaml)))
+        .collect()
+}

@@ -1,0 +1,169 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules;
+use crate::values::{DnsLabel, FileMode, TimeSpan, TreePath};
+
+/// What pods may do with the tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Access {
+    /// Read.
+    #[default]
+    ReadOnly,
+    /// Read and write. Refused by this version: it needs `spec.write`, which comes with durable writes.
+    ReadWrite,
+}
+
+/// Owner and permissions that files and directories show. Stores do not say; these are for all of the tree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Owner {
+    /// User id. Absent: the user that mounts; root in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub uid: Option<u32>,
+
+    /// Group id. Absent: the group of the process that mounts; root's in a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub gid: Option<u32>,
+
+    /// Permissions of files.
+    pub file_mode: FileMode,
+
+    /// Permissions of directories.
+    pub dir_mode: FileMode,
+}
+
+impl Default for Owner {
+    fn default() -> Self {
+        Self { uid: None, gid: None, file_mode: FileMode::from_bits(0o444), dir_mode: FileMode::from_bits(0o555) }
+    }
+}
+
+/// When changes in the stores become visible.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::attach::<Consistency>)]
+pub struct Consistency {
+    /// The policy.
+    pub policy: ConsistencyPolicy,
+
+    /// MaxAge: how old a listing may be before the stores are listed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<TimeSpan>,
+}
+
+/// How a Dataset follows its stores.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConsistencyPolicy {
+    /// Listed once; stays as it is until the Dataset is refreshed.
+    #[default]
+    Snapshot,
+    /// Listed again when the listing is older than `maxAge`.
+    MaxAge,
+    /// Each file is compared with its store when it is opened.
+    Validate,
+}
+
+/// What is fetched before anyone reads it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::attach::<Prefetch>)]
+pub struct Prefetch {
+    /// The policy.
+    pub policy: PrefetchPolicy,
+
+    /// Eager: files and directories to fetch, in this order.
+    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "set"))]
+    pub paths: Vec<TreePath>,
+
+    /// Eager: name of the tier to fetch into. Absent: the first with space, in the CacheRuntime's order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<DnsLabel>,
+
+    /// Eager: order of the files within each path.
+    pub order: PrefetchOrder,
+
+    /// Eager: most files fetched at a time on one node.
+    #[schemars(range(min = 1, max = 256))]
+    pub concurrency: u32,
+}
+
+impl Default for Prefetch {
+    fn default() -> Self {
+        Self {
+            policy: PrefetchPolicy::default(),
+            paths: vec![TreePath::root()],
+            tier: None,
+            order: PrefetchOrder::default(),
+            concurrency: 16,
+        }
+    }
+}
+
+/// Whether data is fetched ahead.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PrefetchPolicy {
+    /// Data is fetched when it is first read.
+    #[default]
+    OnDemand,
+    /// Data is fetched as soon as the tree is listed.
+    Eager,
+}
+
+/// Which file is fetched first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PrefetchOrder {
+    /// By path, so that a reader that walks the tree finds what it needs next.
+    #[default]
+    Path,
+    /// The most files ready soonest.
+    SmallestFirst,
+    /// The most bytes ready soonest.
+    LargestFirst,
+}
+
+/// What is fetched and then never evicted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Pin {
+    /// Files and directories to pin. Empty: nothing is pinned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "set"))]
+    pub paths: Vec<TreePath>,
+}
+
+/// Which nodes hold the data.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::attach::<Placement>)]
+pub struct Placement {
+    /// The policy.
+    pub policy: PlacementPolicy,
+
+    /// Sharded: how many nodes hold each file. Absent: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 16))]
+    pub replicas: Option<u32>,
+}
+
+impl Placement {
+    /// How many nodes hold each file; `None` stands for every node of the runtime.
+    pub fn copies(&self) -> Option<u32> {
+        match self.policy {
+            PlacementPolicy::EveryNode => None,
+            PlacementPolicy::Sharded => Some(self.replicas.unwrap_or(1)),
+        }
+    }
+}
+
+/// How data is spread over nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PlacementPolicy {
+    /// Each node holds the working set.
+    #[default]
+    EveryNode,
+    /// Each file is held by `replicas` nodes; the others read it from them.
+    Sharded,
+}
