@@ -94,3 +94,6 @@ impl FsError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

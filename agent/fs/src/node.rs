@@ -40,7 +40,8 @@ impl Node {
 pub struct DirEntry<'a> {
     /// The name: 1 to 255 bytes, without `/` and NUL, never `.` or `..`.
     pub name: &'a [u8],
-    /// Where to go on after this entry: the `from` of the call that continues behind it. Never 0.
+    /// Where to go on after this entry: the `from` of the call that continues behind it. 1 to
+    /// `i64::MAX - 2`: programs see it as a signed `telldir(3)` offset, with `.` and `..` before it.
     pub cookie: u64,
     /// What the name stands for.
     pub node: Node,
