@@ -1,1 +1,74 @@
-fn main() {}
+//! The task runner: the entry to everything that is done with this repository.
+//!
+//! Run it as `cargo xtask COMMAND`. Each command installs what it lacks, says what it does before it does it, and may be
+//! run again.
+
+mod codegen;
+mod data;
+mod install;
+mod parts;
+mod sh;
+mod test;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Builds, shows, tests and measures Forebay")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs every test: formatting, lints, licences, generated files, unit and model tests, tests of the whole, the demo, a short benchmark
+    Test(test::TestArgs),
+    /// What continuous integration runs: the same as `test`
+    Ci,
+    /// Tests of the whole only, with real servers and the real program
+    E2e {
+        /// Only tests whose names contain this
+        filter: Option<String>,
+    },
+    /// Builds the real servers that the tests need and prints where they are
+    Parts {
+        /// Only these; all when none is named
+        names: Vec<String>,
+    },
+    /// Makes a real file tree at a directory that does not exist yet
+    Data {
+        /// Where
+        dir: PathBuf,
+        /// About 1,500 files and 50 MB instead of 20,000 and 600 MB
+        #[arg(long)]
+        small: bool,
+    },
+    /// Writes the files that are generated from the types
+    Codegen {
+        /// Compare only; fails when a file is not what it should be
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Test(args) => test::run(&args),
+        Command::Ci => test::run(&test::TestArgs::default()),
+        Command::E2e { filter } => test::e2e(filter.as_deref()),
+        Command::Parts { names } => parts::run(&names),
+        Command::Data { dir, small } => data::run(&dir, small),
+        Command::Codegen { check } => codegen::run(check),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            sh::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,174 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::mount::{UnmountFlags, unmount};
+use serde_json::Value;
+
+use crate::{Manifest, Process, wait_until};
+
+/// The program under test: `$FOREBAY_AGENT`, else `forebay-agent` in the target directory that this test runs from.
+pub fn agent_binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("FOREBAY_AGENT") {
+        return Ok(path.into());
+    }
+    let this = std::env::current_exe()?;
+    let found = this.ancestors().skip(1).take(2).map(|dir| dir.join("forebay-agent")).find(|path| path.is_file());
+    found.with_context(|| format!("no forebay-agent beside {}: run the tests by `cargo xtask e2e`", this.display()))
+}
+
+/// Where one agent keeps its things. All below one directory that the test owns.
+#[derive(Clone, Debug)]
+pub struct AgentFiles {
+    /// The manifest file.
+    pub manifest: PathBuf,
+    /// Datasets are mounted below it.
+    pub at: PathBuf,
+    /// The agent's state.
+    pub state: PathBuf,
+    /// The disk tier's directory.
+    pub tier: PathBuf,
+    /// The agent's output.
+    pub log: PathBuf,
+}
+
+impl AgentFiles {
+    /// Makes the directories below `work`.
+    pub fn below(work: &Path) -> Result<Self> {
+        let (at, state, tier) = (work.join("mnt"), work.join("state"), work.join("tier"));
+        for dir in [&at, &state, &tier] {
+            fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        }
+        Ok(Self { manifest: work.join("manifest.yaml"), at, state, tier, log: work.join("agent.log") })
+    }
+
+    /// `forebay-agent mount` with these files.
+    pub fn mount_command(&self) -> Result<Command> {
+        let mut command = Command::new(agent_binary()?);
+        command.arg("mount").arg("--manifest").arg(&self.manifest);
+        command.arg("--at").arg(&self.at).arg("--state").arg(&self.state);
+        Ok(command)
+    }
+}
+
+/// A running `forebay-agent mount` with one Dataset.
+#[derive(Debug)]
+pub struct Agent {
+    /// The process.
+    pub process: Process,
+    /// Its files.
+    pub files: AgentFiles,
+    /// The Dataset's name.
+    pub dataset: String,
+}
+
+impl Agent {
+    /// Writes the manifest, starts the agent and returns at once.
+    pub fn spawn(files: &AgentFiles, manifest: &Manifest) -> Result<Self> {
+        fs::write(&files.manifest, manifest.to_yaml())?;
+        let process = Process::spawn("forebay-agent", files.mount_command()?, &files.log)?;
+        Ok(Self { process, files: files.clone(), dataset: manifest.name.clone() })
+    }
+
+    /// Starts the agent and waits until the Dataset is mounted.
+    pub fn start(files: &AgentFiles, manifest: &Manifest) -> Result<Self> {
+        let mut agent = Self::spawn(files, manifest)?;
+        agent.wait_mounted()?;
+        Ok(agent)
+    }
+
+    /// The mounted tree.
+    pub fn root(&self) -> PathBuf {
+        self.files.at.join(&self.dataset)
+    }
+
+    /// Waits until the tree is mounted and answers; fails at once when the agent ends.
+    pub fn wait_mounted(&mut self) -> Result<()> {
+        let root = self.root();
+        let process = &mut self.process;
+        let outcome = wait_until("the Dataset to be mounted", Duration::from_secs(180), || {
+            if let Some(status) = process.exited()? {
+                return Ok(Some(Err(status)));
+            }
+            Ok((mounts_below(&root)?.contains(&root) && fs::read_dir(&root).is_ok()).then_some(Ok(())))
+        });
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(status)) => bail!("forebay-agent ended with {status}:\n{}", self.process.tail()),
+            Err(error) => Err(error.context(self.process.tail())),
+        }
+    }
+
+    /// `forebay-agent status -o json`, the part of this Dataset.
+    pub fn status(&self) -> Result<Value> {
+        let output = Command::new(agent_binary()?).args(["status", "-o", "json", "--state"]).arg(&self.files.state).output()?;
+        ensure!(output.status.success(), "forebay-agent status: {}", String::from_utf8_lossy(&output.stderr));
+        let all: Value = serde_json::from_slice(&output.stdout).context("parse the status")?;
+        find_dataset(&all, &self.dataset).with_context(|| format!("no Dataset {} in {all}", self.dataset))
+    }
+
+    /// Waits until `accept` likes the status; shows the last one when time is up.
+    pub fn wait_status(&self, what: &str, limit: Duration, accept: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut last = Value::Null;
+        wait_until(what, limit, || {
+            last = self.status()?;
+            Ok(accept(&last).then(|| last.clone()))
+        })
+        .with_context(|| format!("last status: {last:#}\n{}", self.process.tail()))
+    }
+
+    /// SIGTERM and wait: true when it ended by itself with code 0.
+    pub fn stop(&mut self) -> Result<bool> {
+        self.process.stop(Duration::from_secs(60))
+    }
+
+    /// SIGKILL and wait.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        self.process.kill()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Best effort: a test that failed must not leave a mount behind for the next one.
+        let _ = self.process.stop(Duration::from_secs(10));
+        let _ = unmount_below(&self.files.at);
+    }
+}
+
+/// Finds the object of one Dataset: an entry of a list (by `name` or `metadata.name`), a map by name, or the value itself.
+fn find_dataset(value: &Value, name: &str) -> Option<Value> {
+    let named = |v: &Value| {
+        [&v["name"], &v["metadata"]["name"], &v["dataset"]]
+            .into_iter()
+            .any(|n| n.as_str().is_some_and(|n| n == name || n.ends_with(&format!("/{name}"))))
+    };
+    if let Some(list) = value.as_array().or_else(|| value["datasets"].as_array()).or_else(|| value["items"].as_array()) {
+        return list.iter().find(|v| named(v)).map(status_of);
+    }
+    if let Some(found) = value.get(name).or_else(|| value["datasets"].get(name)) {
+        return Some(status_of(found));
+    }
+    value.get("phase").is_some().then(|| value.clone())
+}
+
+fn status_of(value: &Value) -> Value {
+    value.get("status").unwrap_or(value).clone()
+}
+
+/// Mount points at or below `dir`, in the order of mounting.
+pub fn mounts_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(|p| PathBuf::from(p.replace("\\040", " ")));
+    Ok(points.filter(|p| p.starts_with(dir)).collect())
+}
+
+/// Unmounts everything at or below `dir`, lazily, last mounted first.
+pub fn unmount_below(dir: &Path) -> Result<()> {
+    for point in mounts_below(dir)?.iter().rev() {
+        unmount(point, UnmountFlags::DETACH).with_context(|| format!("unmount {}", point.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+use std::env;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+
+/// The directory with the real servers: `$FOREBAY_PARTS`, else `bin` in the cache that `cargo xtask parts` fills.
+pub fn parts_bin() -> Result<PathBuf> {
+    if let Some(dir) = env::var_os("FOREBAY_PARTS") {
+        return Ok(dir.into());
+    }
+    let cache = match env::var_os("XDG_CACHE_HOME") {
+        Some(dir) => PathBuf::from(dir),
+        None => {
+            PathBuf::from(env::var_os("HOME").context("neither FOREBAY_PARTS, XDG_CACHE_HOME nor HOME is set")?).join(".cache")
+        }
+    };
+    Ok(cache.join("forebay/parts/bin"))
+}
+
+/// The path of one real server, e.g. `versitygw`. Fails when it has not been built.
+pub fn part(name: &str) -> Result<PathBuf> {
+    let path = parts_bin()?.join(name);
+    if !path.exists() {
+        bail!("{} does not exist: run `cargo xtask parts` first", path.display());
+    }
+    Ok(path)
+}

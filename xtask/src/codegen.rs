@@ -1,0 +1,35 @@
+use anyhow::Result;
+
+/// `cargo xtask codegen`: runs this program again with the types compiled in.
+#[cfg(not(feature = "codegen"))]
+pub(crate) fn run(check: bool) -> Result<()> {
+    let mut command = crate::workspace::cargo()?;
+    command.args(["run", "--quiet", "--locked", "--package", "xtask", "--features", "codegen", "--", "codegen"]);
+    if check {
+        command.arg("--check");
+    }
+    crate::sh::run(&mut command)?;
+    Ok(())
+}
+
+/// `cargo xtask codegen`.
+#[cfg(feature = "codegen")]
+pub(crate) fn run(check: bool) -> Result<()> {
+    use anyhow::Context;
+
+    let root = crate::workspace::root()?;
+    let mut wrong = Vec::new();
+    for file in forebay_crds::generated_files()? {
+        let path = root.join(&file.path);
+        if std::fs::read_to_string(&path).is_ok_and(|old| old == file.content) {
+            continue;
+        }
+        wrong.push(file.path.to_string());
+        if !check {
+            std::fs::write(&path, &file.content).with_context(|| format!("write {}", path.display()))?;
+            crate::sh::say(&format!("wrote {}", file.path));
+        }
+    }
+    anyhow::ensure!(!check || wrong.is_empty(), "not what the types say: {}; run `cargo xtask codegen`", wrong.join(", "));
+    Ok(())
+}

@@ -1,0 +1,106 @@
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::sh::{self, say};
+use crate::{codegen, install, parts, workspace};
+
+/// What `cargo xtask test` may be told.
+#[derive(Args, Debug, Default)]
+pub(crate) struct TestArgs {
+    /// Also check for known vulnerabilities; fetches the advisory database
+    #[arg(long)]
+    pub(crate) advisories: bool,
+}
+
+/// One stage and how it went.
+struct Stage {
+    name: &'static str,
+    took: Duration,
+    error: Option<anyhow::Error>,
+}
+
+/// `cargo xtask test`: all stages, even after one has failed, then a summary.
+pub(crate) fn run(args: &TestArgs) -> Result<()> {
+    let mut stages = Vec::new();
+    let mut stage = |name: &'static str, body: &mut dyn FnMut() -> Result<()>| {
+        say(&format!("== {name}"));
+        let start = Instant::now();
+        let error = body().err();
+        if let Some(error) = &error {
+            say(&format!("{name} failed: {error:#}"));
+        }
+        let failed = error.is_some();
+        stages.push(Stage { name, took: start.elapsed(), error });
+        !failed
+    };
+    // Nothing below works without these.
+    let mut bin = PathBuf::new();
+    let installed = stage("programs and servers", &mut || {
+        install::debian(&["fusermount3", "rclone", "s3fs", "cc"])?;
+        bin = parts::ensure(&["versitygw", "minio"])?;
+        Ok(())
+    });
+    if installed {
+        stage("format", &mut || cargo(&["fmt", "--all", "--check"]));
+        stage("lints", &mut || {
+            cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
+        });
+        stage("licences, bans, sources", &mut || deny(args.advisories));
+        stage("generated files", &mut || codegen::run(true));
+        stage("unit and model tests", &mut || {
+            let mut command = workspace::cargo()?;
+            command.args(["test", "--locked", "--workspace", "--exclude", "forebay-e2e"]).env("FOREBAY_PARTS", &bin);
+            sh::run(&mut command).map(drop)
+        });
+        stage("tests of the whole", &mut || e2e(None));
+    }
+    summary(&stages)?;
+    if !args.advisories {
+        say("not run: known vulnerabilities (needs the network; `cargo xtask test --advisories`)");
+    }
+    Ok(())
+}
+
+/// `cargo xtask e2e`: builds the program and runs the tests of the whole against it.
+pub(crate) fn e2e(filter: Option<&str>) -> Result<()> {
+    install::debian(&["fusermount3", "rclone"])?;
+    let bin = parts::ensure(&["versitygw", "minio"])?;
+    let agent = workspace::build_program("forebay-agent", false)?;
+    let mut command = workspace::cargo()?;
+    command.args(["test", "--locked", "--package", "forebay-e2e"]).env("FOREBAY_PARTS", bin).env("FOREBAY_AGENT", agent);
+    command.args(filter);
+    sh::run(&mut command).map(drop)
+}
+
+fn deny(advisories: bool) -> Result<()> {
+    let program = install::cargo_deny()?;
+    let mut command = std::process::Command::new(program);
+    command.current_dir(workspace::root()?).args(["--locked", "--all-features", "check", "--hide-inclusion-graph"]);
+    command.args(["licenses", "bans", "sources"]);
+    if advisories {
+        command.arg("advisories");
+    }
+    sh::run(&mut command).map(drop)
+}
+
+fn cargo(args: &[&str]) -> Result<()> {
+    sh::run(workspace::cargo()?.args(args)).map(drop)
+}
+
+fn summary(stages: &[Stage]) -> Result<()> {
+    say("");
+    for stage in stages {
+        let word = if stage.error.is_none() { "ok" } else { "FAILED" };
+        say(&format!("{:>7.1} s  {:<6}  {}", stage.took.as_secs_f64(), word, stage.name));
+    }
+    let total: Duration = stages.iter().map(|s| s.took).sum();
+    say(&format!("{:>7.1} s  in all", total.as_secs_f64()));
+    let failed: Vec<_> = stages.iter().filter(|s| s.error.is_some()).map(|s| s.name).collect();
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join("; "));
+    }
+    Ok(())
+}

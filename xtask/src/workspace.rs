@@ -1,0 +1,54 @@
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::sh;
+
+/// The workspace's root.
+pub(crate) fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.parent().context("xtask has no parent directory")?.to_path_buf())
+}
+
+/// `cargo`, as the one that runs this, in the workspace.
+pub(crate) fn cargo() -> Result<Command> {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root()?);
+    // Variables of the package that runs this must not reach the builds that it starts: they would rebuild.
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR" {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}
+
+/// Where things are kept that outlive a clone: `${XDG_CACHE_HOME:-~/.cache}/forebay`.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let base = match env::var_os("XDG_CACHE_HOME") {
+        Some(dir) => PathBuf::from(dir),
+        None => PathBuf::from(env::var_os("HOME").context("neither XDG_CACHE_HOME nor HOME is set")?).join(".cache"),
+    };
+    Ok(base.join("forebay"))
+}
+
+/// Builds one program of the workspace and gives its path.
+pub(crate) fn build_program(package: &str, release: bool) -> Result<PathBuf> {
+    let mut command = cargo()?;
+    command.args(["build", "--locked", "--package", package]);
+    if release {
+        command.arg("--release");
+    }
+    sh::run(&mut command)?;
+    let path = target()?.join(if release { "release" } else { "debug" }).join(package);
+    anyhow::ensure!(path.is_file(), "{} was built and is not there", path.display());
+    Ok(path)
+}
+
+fn target() -> Result<PathBuf> {
+    let text = sh::read(cargo()?.args(["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&text)?;
+    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target directory")?.into())
+}
