@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The language of the agent's local socket: protobufs, the exact types that they are parsed into once, and a client.
+//!
+//! - [`v1`]: the generated messages, client and server of `forebay.agent.v1`.
+//! - [`DatasetReport`]: a Dataset as one agent serves it; its status is the Dataset resource's own type.
+//! - [`Client`]: what programs on the same node use. [`connect`] says what to do when no agent answers.
+//! - [`socket`]: where the socket lies.
+//!
+//! Server side, the agent implements [`v1::control_server::Control`].
+
+mod client;
+mod convert;
+mod error;
+mod report;
+pub mod socket;
+mod status;
+
+/// The generated code of `proto/forebay/agent/v1`. The proto files have the documentation.
+#[expect(missing_docs, unreachable_pub, reason = "generated; the proto files have the documentation")]
+pub mod v1 {
+    tonic::include_proto!("forebay.agent.v1");
+}
+
+pub use client::{Client, Watch, connect};
+pub use error::{ConnectError, ControlError, InvalidMessage};
+pub use report::{DatasetName, DatasetReport};
