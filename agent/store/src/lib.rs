@@ -2,11 +2,14 @@
 //!
 //! [`UnderStore`] is what the rest of the agent sees. Adapters (s3, local, http) translate one
 //! protocol each and hold no policy; policy wraps any of them with retries, timeouts, a concurrency bound
-//! and a bandwidth limit, so that every store behaves alike under trouble. memory and failing are the
+//! and a bandwidth limit, so that every store behaves alike under trouble. [`memory`] and [`failing`] are the
 //! in-memory and the failing twin that tests of everything above use.
 
 mod error;
+pub mod failing;
+pub mod memory;
 mod object;
+mod range;
 mod under_store;
 
 pub use error::{StoreError, StoreErrorKind, StoreResult};
