@@ -32,24 +32,31 @@ pub struct AgentFiles {
     pub tier: PathBuf,
     /// The agent's output.
     pub log: PathBuf,
+    /// The agent's program.
+    pub program: PathBuf,
 }
 
 impl AgentFiles {
-    /// Makes the directories below `work`.
+    /// Makes the directories below `work`, for the program under test.
     pub fn below(work: &Path) -> Result<Self> {
+        Self::with_program(work, agent_binary()?)
+    }
+
+    /// Makes the directories below `work`, for this program.
+    pub fn with_program(work: &Path, program: PathBuf) -> Result<Self> {
         let (at, state, tier) = (work.join("mnt"), work.join("state"), work.join("tier"));
         for dir in [&at, &state, &tier] {
             fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
-        Ok(Self { manifest: work.join("manifest.yaml"), at, state, tier, log: work.join("agent.log") })
+        Ok(Self { manifest: work.join("manifest.yaml"), at, state, tier, log: work.join("agent.log"), program })
     }
 
     /// `forebay-agent mount` with these files.
-    pub fn mount_command(&self) -> Result<Command> {
-        let mut command = Command::new(agent_binary()?);
+    pub fn mount_command(&self) -> Command {
+        let mut command = Command::new(&self.program);
         command.arg("mount").arg("--manifest").arg(&self.manifest);
         command.arg("--at").arg(&self.at).arg("--state").arg(&self.state);
-        Ok(command)
+        command
     }
 }
 
@@ -68,7 +75,7 @@ impl Agent {
     /// Writes the manifest, starts the agent and returns at once.
     pub fn spawn(files: &AgentFiles, manifest: &Manifest) -> Result<Self> {
         fs::write(&files.manifest, manifest.to_yaml())?;
-        let process = Process::spawn("forebay-agent", files.mount_command()?, &files.log)?;
+        let process = Process::spawn("forebay-agent", files.mount_command(), &files.log)?;
         Ok(Self { process, files: files.clone(), dataset: manifest.name.clone() })
     }
 
@@ -103,7 +110,8 @@ impl Agent {
 
     /// `forebay-agent status -o json`, the part of this Dataset.
     pub fn status(&self) -> Result<Value> {
-        let output = Command::new(agent_binary()?).args(["status", "-o", "json", "--state"]).arg(&self.files.state).output()?;
+        let output =
+            Command::new(&self.files.program).args(["status", "-o", "json", "--state"]).arg(&self.files.state).output()?;
         ensure!(output.status.success(), "forebay-agent status: {}", String::from_utf8_lossy(&output.stderr));
         let all: Value = serde_json::from_slice(&output.stdout).context("parse the status")?;
         find_dataset(&all, &self.dataset).with_context(|| format!("no Dataset {} in {all}", self.dataset))

@@ -9,7 +9,7 @@ use crate::workspace;
 
 /// Programs from Debian and the package of each.
 const DEBIAN: &[(&str, &str)] =
-    &[("fusermount3", "fuse3"), ("rclone", "rclone"), ("s3fs", "s3fs"), ("cc", "gcc"), ("ld", "binutils")];
+    &[("fusermount3", "fuse3"), ("rclone", "rclone"), ("s3fs", "s3fs"), ("curl", "curl"), ("cc", "gcc"), ("ld", "binutils")];
 
 /// The release of cargo-deny in use.
 const DENY: &str = "0.20.2";

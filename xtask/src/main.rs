@@ -3,11 +3,15 @@
 //! Run it as `cargo xtask COMMAND`. Each command installs what it lacks, says what it does before it does it, and may be
 //! run again.
 
+mod bench;
 mod codegen;
+mod contender;
 mod data;
+mod demo;
 mod install;
 mod parts;
 mod sh;
+mod speed;
 mod test;
 mod workspace;
 
@@ -25,8 +29,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Shows the whole on real input: store, tree, mount, checksums, speed beside rclone and s3fs
+    Demo(demo::DemoArgs),
     /// Runs every test: formatting, lints, licences, generated files, unit and model tests, tests of the whole, the demo, a short benchmark
     Test(test::TestArgs),
+    /// Measures this build beside the kernel's file systems, rclone mount and s3fs, in one run
+    Bench(bench::BenchArgs),
     /// What continuous integration runs: the same as `test`
     Ci,
     /// Tests of the whole only, with real servers and the real program
@@ -57,7 +65,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Ci => test::run(&test::TestArgs::default()),
         Command::E2e { filter } => test::e2e(filter.as_deref()),
         Command::Parts { names } => parts::run(&names),

@@ -36,8 +36,8 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
 
 /// Builds those parts that are missing and gives the directory that holds a link to each, as `FOREBAY_PARTS` wants it.
 pub(crate) fn ensure(names: &[&str]) -> Result<PathBuf> {
-    let home = workspace::cache()?.join("parts");
-    let bin = home.join("bin");
+    let bin = forebay_e2e::parts_bin()?;
+    let home = bin.parent().context("FOREBAY_PARTS has no parent directory")?.to_path_buf();
     fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
     for part in PARTS.iter().filter(|p| names.contains(&p.name)) {
         let _lock = lock(part.name)?;

@@ -52,6 +52,19 @@ impl S3Client {
         run(self.rclone().args(["deletefile", &format!(":s3:{bucket}/{key}")]), &[])
     }
 
+    /// Lets everybody read a bucket's objects (`s3:GetObject`) without a signature.
+    pub fn allow_anonymous_reads(&self, bucket: &str) -> Result<()> {
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{bucket}/*"}}]}}"#
+        );
+        // rclone has no command for policies; curl signs, but for the digest, which it leaves to the caller.
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--fail-with-body", "-X", "PUT", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user"]);
+        curl.arg(format!("{}:{}", self.access_key, self.secret_key)).args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]);
+        curl.args(["-H", "Content-Type: application/json", "--data-binary", &policy]);
+        run(curl.arg(format!("{}/{bucket}?policy=", self.endpoint)), &[])
+    }
+
     /// An `rclone` command whose `:s3:` remote is this server; only arguments are missing.
     pub fn rclone(&self) -> Command {
         let mut command = Command::new("rclone");
@@ -70,9 +83,9 @@ fn run(command: &mut Command, input: &[u8]) -> Result<()> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .context("start rclone (apt-get install rclone)")?;
+        .with_context(|| format!("start {}: is it installed?", command.get_program().to_string_lossy()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input).context("write to rclone")?;
+        stdin.write_all(input).context("write to the client")?;
     }
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

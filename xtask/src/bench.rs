@@ -1,0 +1,180 @@
+//! One run measures every contender, interleaved, and prints medians and ratios.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use forebay_e2e::{S3Client, S3Server};
+
+use crate::contender::Contender;
+use crate::sh::say;
+use crate::{install, parts, workspace};
+
+mod catalog;
+mod chart;
+mod cold;
+mod data;
+mod results;
+mod rows;
+mod store;
+mod verdict;
+mod warm;
+
+use data::Data;
+use results::Results;
+
+/// What `cargo xtask bench` may be told.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// Small and quick; fails when a ratio falls below its floor
+    #[arg(long)]
+    short: bool,
+    /// Runs of each measurement
+    #[arg(long, default_value_t = 3)]
+    runs: usize,
+    /// Size of each of the four large files in MiB
+    #[arg(long, default_value_t = 256)]
+    big_mib: u64,
+    /// Number of small files
+    #[arg(long, default_value_t = 10_000)]
+    small_files: usize,
+    /// Size of each small file in KiB
+    #[arg(long, default_value_t = 100)]
+    small_kib: u64,
+    /// Entries of the large catalog; 0 leaves it out
+    #[arg(long, default_value_t = 1_000_000)]
+    catalog: usize,
+    /// Leaves out a contender: tmpfs, forebay, rclone or s3fs
+    #[arg(long)]
+    without: Vec<String>,
+    /// Where results.json and chart.svg go
+    #[arg(long, default_value = "target/bench")]
+    out: PathBuf,
+    /// Where the data and caches go while it runs; several times the data's size
+    #[arg(long)]
+    work: Option<PathBuf>,
+}
+
+impl BenchArgs {
+    fn sized(mut self) -> Self {
+        if self.short {
+            (self.big_mib, self.small_files, self.catalog) = (64, 2_000, 20_000);
+        }
+        self
+    }
+
+    fn has(&self, name: &str) -> bool {
+        !self.without.iter().any(|w| w == name)
+    }
+}
+
+/// Everything that the measurements need.
+struct Lab {
+    args: BenchArgs,
+    program: PathBuf,
+    client: S3Client,
+    data: Data,
+    work: PathBuf,
+}
+
+const BUCKET: &str = "bench";
+
+/// `cargo xtask bench`.
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let args = args.clone().sized();
+    install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
+    parts::ensure(&["versitygw"])?;
+    let program = if args.has("forebay") { workspace::build_program("forebay-agent", true)? } else { PathBuf::new() };
+
+    let base = args.work.clone().unwrap_or_else(std::env::temp_dir);
+    let work = tempfile::Builder::new().prefix("forebay-bench-").tempdir_in(base).context("make a temporary directory")?;
+    say("making the data");
+    let data = Data::make(&work.path().join("ext4"), &args)?;
+    let server = S3Server::versitygw(work.path())?;
+    let client = server.client();
+    client.make_bucket(BUCKET)?;
+    client.upload(&data.root, BUCKET)?;
+    client.allow_anonymous_reads(BUCKET)?;
+
+    let lab = Lab { args, program, client, data, work: work.path().to_path_buf() };
+    let mut results = Results::default();
+    lab.measure(&mut results)?;
+    let table = results.table();
+    say(&table);
+    let out = workspace::root()?.join(&lab.args.out);
+    fs::create_dir_all(&out).with_context(|| format!("create {}", out.display()))?;
+    fs::write(out.join("results.json"), serde_json::to_string_pretty(&results.to_json(&lab.describe()))?)?;
+    fs::write(out.join("table.txt"), &table)?;
+    fs::write(out.join("chart.svg"), chart::svg(&results))?;
+    say(&format!("wrote results.json, table.txt and chart.svg to {}", out.display()));
+    let short = lab.args.short;
+    drop(server);
+    if short { verdict::floors(&results) } else { Ok(()) }
+}
+
+impl Lab {
+    fn measure(&self, results: &mut Results) -> Result<()> {
+        for run in 1..=self.args.runs {
+            say(&format!("cold, run {run} of {}", self.args.runs));
+            store::measure(self, results)?;
+            for name in ["forebay", "rclone", "s3fs"] {
+                if self.args.has(name) {
+                    cold::measure(self, name, run, results).with_context(|| format!("cold {name}"))?;
+                }
+            }
+            if self.args.has("forebay") {
+                cold::prefetch(self, run, results).context("prefetch")?;
+            }
+        }
+        warm::measure(self, results)?;
+        if self.args.catalog > 0 && self.args.has("forebay") {
+            say(&format!("a catalog of {} entries", self.args.catalog));
+            catalog::measure(self, results)?;
+        }
+        Ok(())
+    }
+
+    /// Starts one of the three that mount the bucket, with an empty cache in a directory of its own.
+    fn start(&self, name: &str, tag: &str, spec: &[&str]) -> Result<(Contender, PathBuf)> {
+        let dir = self.work.join(format!("{name}-{tag}"));
+        fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+        let contender = match name {
+            "forebay" => Contender::forebay(&self.program, &self.client, BUCKET, &dir, spec),
+            "rclone" => Contender::rclone(&self.client, BUCKET, &dir),
+            _ => Contender::s3fs(&self.client, BUCKET, &dir),
+        };
+        Ok((contender.with_context(|| format!("start {name}"))?, dir))
+    }
+
+    /// The same file of the data in a contender's tree.
+    fn at(&self, contender: &Contender, paths: &[PathBuf]) -> Vec<PathBuf> {
+        paths.iter().map(|p| contender.root.join(p.strip_prefix(&self.data.root).unwrap_or(p))).collect()
+    }
+
+    fn describe(&self) -> serde_json::Value {
+        serde_json::json!({
+            "runs": self.args.runs,
+            "large": format!("4 x {} MiB", self.args.big_mib),
+            "small": format!("{} x {} KiB", self.args.small_files, self.args.small_kib),
+            "catalog": self.args.catalog,
+            "cores": std::thread::available_parallelism().map_or(0, usize::from),
+            "kernel": kernel(),
+        })
+    }
+}
+
+fn kernel() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Removes a directory that held a cache.
+fn remove(dir: &Path) -> Result<()> {
+    fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+}
+
+/// Stops a contender and removes its cache.
+fn finish(contender: Contender, dir: &Path) -> Result<()> {
+    drop(contender);
+    remove(dir)
+}

@@ -1,0 +1,41 @@
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use forebay_e2e::wait_until;
+
+use super::results::Results;
+use super::rows::*;
+use super::{Lab, finish};
+use crate::speed::{first_byte, read_files};
+
+/// Small files that one measurement reads.
+const SMALL: usize = 1_000;
+
+/// One contender, mounted anew with an empty cache: first byte of one large file, another one whole, then small files.
+pub(super) fn measure(lab: &Lab, name: &'static str, run: usize, results: &mut Results) -> Result<()> {
+    let (contender, dir) = lab.start(name, &format!("cold-{run}"), &["prefetch: {policy: OnDemand}"])?;
+    let big = lab.at(&contender, &lab.data.big);
+    results.add(FIRST_BYTE, name, first_byte(&big[0])?.as_secs_f64() * 1e3);
+    let (bytes, time) = read_files(&big[1..2], 1)?;
+    results.add(COLD_SEQ, name, bytes as f64 / f64::from(1 << 20) / time.as_secs_f64());
+    let small = lab.at(&contender, &lab.data.some_small(SMALL));
+    let (_, time) = read_files(&small, 4)?;
+    results.add(COLD_SMALL, name, small.len() as f64 / time.as_secs_f64());
+    finish(contender, &dir)
+}
+
+/// Time from the start of the program until everything is cached.
+pub(super) fn prefetch(lab: &Lab, run: usize, results: &mut Results) -> Result<()> {
+    let start = Instant::now();
+    let (contender, dir) = lab.start("forebay", &format!("prefetch-{run}"), &["prefetch: {policy: Eager, paths: [/]}"])?;
+    let agent = contender.agent().context("not an agent")?;
+    wait_until("the prefetch to end", Duration::from_secs(600), || {
+        Ok((agent.status()?["cache"]["percent"].as_f64() == Some(100.0)).then_some(()))
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let files = lab.data.small.len() + lab.data.big.len();
+    let mib = 4 * lab.args.big_mib + ((lab.data.small.len() as u64 * lab.args.small_kib) >> 10);
+    results.add(PREFETCH_FILES, "forebay", files as f64 / seconds);
+    results.add(PREFETCH_BYTES, "forebay", mib as f64 / seconds);
+    finish(contender, &dir)
+}

@@ -1,0 +1,75 @@
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Row {
+    /// Name in JSON.
+    pub(super) key: &'static str,
+    /// Name for people.
+    pub(super) label: &'static str,
+    /// Unit.
+    pub(super) unit: &'static str,
+    /// Whether more is better.
+    pub(super) more: bool,
+}
+
+const fn more(key: &'static str, label: &'static str, unit: &'static str) -> Row {
+    Row { key, label, unit, more: true }
+}
+
+const fn less(key: &'static str, label: &'static str, unit: &'static str) -> Row {
+    Row { key, label, unit, more: false }
+}
+
+pub(super) const SEQ_1: Row = more("seq1", "sequential 1 MiB, 1 job", "MiB/s");
+pub(super) const SEQ_4: Row = more("seq4", "sequential 1 MiB, 4 jobs", "MiB/s");
+pub(super) const RANDOM: Row = more("rand_iops", "random 4 KiB, 1 job", "IOPS");
+pub(super) const RANDOM_P50: Row = less("rand_p50", "random 4 KiB, p50", "us");
+pub(super) const RANDOM_P99: Row = less("rand_p99", "random 4 KiB, p99", "us");
+pub(super) const SMALL_1: Row = more("small1", "small files, 1 thread", "files/s");
+pub(super) const SMALL_4: Row = more("small4", "small files, 4 threads", "files/s");
+pub(super) const FIND: Row = less("find", "find, warm", "ms");
+pub(super) const LS: Row = less("ls", "ls -lR, warm", "ms");
+pub(super) const CPU: Row = less("cpu", "CPU of the process, warm", "s/GiB");
+pub(super) const COLD_SEQ: Row = more("cold_seq", "cold sequential, 1 reader", "MiB/s");
+pub(super) const COLD_SMALL: Row = more("cold_small", "cold small files, 4 threads", "files/s");
+pub(super) const FIRST_BYTE: Row = less("first_byte", "cold first byte", "ms");
+pub(super) const PREFETCH_FILES: Row = more("prefetch_files", "prefetch of all, files", "files/s");
+pub(super) const PREFETCH_BYTES: Row = more("prefetch_bytes", "prefetch of all, bytes", "MiB/s");
+pub(super) const MEMORY_REST: Row = less("mem_rest", "memory at rest", "MiB");
+pub(super) const MEMORY_FULL: Row = less("mem_full", "memory after filling", "MiB");
+pub(super) const CATALOG_READY: Row = less("cat_ready", "large catalog: listed and mounted", "s");
+pub(super) const CATALOG_AGAIN: Row = less("cat_again", "large catalog: second start", "s");
+pub(super) const CATALOG_MEMORY: Row = less("cat_mem", "large catalog: memory", "MiB");
+pub(super) const CATALOG_FIND: Row = less("cat_find", "large catalog: find", "ms");
+pub(super) const CATALOG_LS: Row = less("cat_ls", "large catalog: ls -lR", "ms");
+
+/// Every row, in the order of the table.
+pub(super) const ALL: &[Row] = &[
+    SEQ_1,
+    SEQ_4,
+    RANDOM,
+    RANDOM_P50,
+    RANDOM_P99,
+    SMALL_1,
+    SMALL_4,
+    FIND,
+    LS,
+    CPU,
+    COLD_SEQ,
+    COLD_SMALL,
+    FIRST_BYTE,
+    PREFETCH_FILES,
+    PREFETCH_BYTES,
+    MEMORY_REST,
+    MEMORY_FULL,
+    CATALOG_READY,
+    CATALOG_AGAIN,
+    CATALOG_MEMORY,
+    CATALOG_FIND,
+    CATALOG_LS,
+];
+
+/// Columns, in the order of the table. `store` is what the S3 server gives a bare client.
+pub(super) const COLUMNS: &[&str] = &["ext4", "tmpfs", "store", "forebay", "rclone", "s3fs"];
+
+/// The columns that are caches before the same store.
+pub(super) const PEERS: &[&str] = &["rclone", "s3fs"];

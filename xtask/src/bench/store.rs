@@ -1,0 +1,91 @@
+//! What the S3 server gives a bare client on loopback: plain GETs without a signature, connections kept.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use super::results::Results;
+use super::rows::*;
+use super::{BUCKET, Lab};
+use crate::speed::in_threads;
+
+/// Requests in flight.
+const PARALLEL: usize = 16;
+/// Bytes of each range of a large object.
+const RANGE: u64 = 8 << 20;
+
+/// One large object by sixteen parallel ranges, small objects by sixteen parallel GETs, the first bytes of one.
+pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
+    let key = |path: &Path| format!("/{BUCKET}/{}", path.strip_prefix(&lab.data.root).unwrap_or(path).display());
+    let address = lab.client.endpoint().trim_start_matches("http://");
+    let big = key(&lab.data.big[1]);
+    let size = lab.args.big_mib << 20;
+
+    let start = Instant::now();
+    let ranges: Vec<_> =
+        (0..size).step_by(RANGE as usize).map(|from| (big.clone(), Some((from, (from + RANGE).min(size))))).collect();
+    let bytes = get_all(address, &ranges)?;
+    ensure!(bytes == size, "the store gave {bytes} of {size} bytes");
+    results.add(COLD_SEQ, "store", size as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64());
+
+    let small: Vec<_> = lab.data.some_small(1_000).iter().map(|p| (key(p), None)).collect();
+    let start = Instant::now();
+    get_all(address, &small)?;
+    results.add(COLD_SMALL, "store", small.len() as f64 / start.elapsed().as_secs_f64());
+
+    let start = Instant::now();
+    get_all(address, &[(key(&lab.data.big[0]), Some((0, 4096)))])?;
+    results.add(FIRST_BYTE, "store", start.elapsed().as_secs_f64() * 1e3);
+    Ok(())
+}
+
+type Request = (String, Option<(u64, u64)>);
+
+/// Gets everything and gives the number of bytes.
+fn get_all(address: &str, requests: &[Request]) -> Result<u64> {
+    let next = AtomicUsize::new(0);
+    let total = std::sync::atomic::AtomicU64::new(0);
+    in_threads(PARALLEL.min(requests.len()), |_| {
+        let mut connection = BufReader::with_capacity(256 << 10, TcpStream::connect(address)?);
+        let mut buffer = vec![0; 1 << 20];
+        while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            total.fetch_add(get(&mut connection, address, request, &mut buffer)?, Ordering::Relaxed);
+        }
+        Ok(())
+    })?;
+    Ok(total.into_inner())
+}
+
+fn get(connection: &mut BufReader<TcpStream>, address: &str, (path, range): &Request, buffer: &mut [u8]) -> Result<u64> {
+    let range = range.map_or(String::new(), |(from, to)| format!("Range: bytes={from}-{}\r\n", to - 1));
+    connection.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{range}\r\n").as_bytes())?;
+    let (mut status, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        ensure!(connection.read_line(&mut line)? > 0, "GET {path}: the server closed");
+        let line = line.trim_end();
+        if line.is_empty() {
+            break;
+        }
+        if status.is_empty() {
+            status = line.to_owned();
+        } else if let Some((name, value)) = line.split_once(':')
+            && name.eq_ignore_ascii_case("content-length")
+        {
+            length = value.trim().parse().context("Content-Length")?;
+        }
+    }
+    ensure!(status.contains(" 200 ") || status.contains(" 206 "), "GET {path}: {status}");
+    let mut left: u64 = length;
+    while left > 0 {
+        let want = buffer.len().min(left as usize);
+        let n = connection.read(&mut buffer[..want])?;
+        ensure!(n > 0, "GET {path}: the body ended early");
+        left -= n as u64;
+    }
+    Ok(length)
+}

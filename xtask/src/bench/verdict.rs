@@ -1,0 +1,33 @@
+use anyhow::{Result, bail};
+
+use super::results::Results;
+use super::rows::*;
+
+/// What a short run on a shared machine must still reach: far below the goals, so that only a real loss fails it.
+/// (row, against, floor of the ratio)
+const FLOORS: &[(Row, &str, f64)] = &[
+    (SEQ_1, "peers", 1.0),
+    (SMALL_4, "peers", 1.0),
+    (RANDOM, "peers", 1.0),
+    (SEQ_1, "ext4", 0.1),
+    (COLD_SEQ, "store", 0.2),
+    (COLD_SMALL, "store", 0.1),
+];
+
+/// Fails when a ratio is below its floor; says which.
+pub(super) fn floors(results: &Results) -> Result<()> {
+    let mut below = Vec::new();
+    for (row, against, floor) in FLOORS {
+        let ratio = match *against {
+            "peers" => results.against_peers(*row),
+            column => results.ratio(*row, "forebay", column),
+        };
+        if let Some(ratio) = ratio.filter(|r| r < floor) {
+            below.push(format!("{}: {ratio:.2} of {against}, floor {floor}", row.label));
+        }
+    }
+    if !below.is_empty() {
+        bail!("slower than it may be: {}", below.join("; "));
+    }
+    Ok(())
+}

@@ -1,0 +1,116 @@
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use forebay_e2e::{Agent, AgentFiles, Manifest, MountSpec, Process, S3Client, mounts_below, unmount_below, wait_until};
+
+/// One way to read the same tree.
+#[derive(Debug)]
+pub(crate) struct Contender {
+    /// What people call it.
+    pub(crate) name: &'static str,
+    /// Where the tree is.
+    pub(crate) root: PathBuf,
+    runs: Runs,
+}
+
+#[derive(Debug)]
+enum Runs {
+    /// The kernel's own file system.
+    Native,
+    Forebay(Box<Agent>),
+    Peer(Process),
+}
+
+impl Contender {
+    /// A directory of the kernel's own file system.
+    pub(crate) fn native(name: &'static str, root: PathBuf) -> Self {
+        Self { name, root, runs: Runs::Native }
+    }
+
+    /// This build, with an empty cache below `work`. `spec` holds further lines of the Dataset's spec.
+    pub(crate) fn forebay(program: &Path, store: &S3Client, bucket: &str, work: &Path, spec: &[&str]) -> Result<Self> {
+        let files = AgentFiles::with_program(work, program.to_path_buf())?;
+        let mount = MountSpec::s3("/", bucket, store.endpoint(), store.keys());
+        let mut manifest = Manifest::new("tree", vec![mount], &files.tier, "64Gi");
+        manifest.spec.extend(spec.iter().map(|s| s.to_string()));
+        let agent = Agent::start(&files, &manifest)?;
+        Ok(Self { name: "forebay", root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })
+    }
+
+    /// `rclone mount` with its full cache, empty, and with the options that make it quick: server times (else one
+    /// request a file for its time) and listings kept for the whole run.
+    pub(crate) fn rclone(store: &S3Client, bucket: &str, work: &Path) -> Result<Self> {
+        let root = make(work, "mnt")?;
+        let mut command = store.rclone();
+        command.args(["mount", "--read-only", "--vfs-cache-mode", "full", "--use-server-modtime", "--no-checksum"]);
+        command.args(["--dir-cache-time", "24h", "--attr-timeout", "1h", "--vfs-cache-max-age", "24h"]);
+        command.arg("--cache-dir").arg(make(work, "cache")?).arg(format!(":s3:{bucket}")).arg(&root);
+        Self::peer("rclone", command, root, work)
+    }
+
+    /// s3fs with its cache, empty, and its caches of attributes and absent names on.
+    pub(crate) fn s3fs(store: &S3Client, bucket: &str, work: &Path) -> Result<Self> {
+        let root = make(work, "mnt")?;
+        let passwords = work.join("passwd");
+        let (access, secret) = store.keys();
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&passwords)?;
+        std::io::Write::write_all(&mut file, format!("{access}:{secret}\n").as_bytes())?;
+        let mut command = Command::new("s3fs");
+        command.arg(bucket).arg(&root).args(["-f", "-o", "ro,use_path_request_style,enable_noobj_cache,stat_cache_expire=86400"]);
+        command.arg("-o").arg(format!("url={},endpoint=us-east-1", store.endpoint()));
+        command.arg("-o").arg(format!("passwd_file={},use_cache={}", passwords.display(), make(work, "cache")?.display()));
+        Self::peer("s3fs", command, root, work)
+    }
+
+    fn peer(name: &'static str, command: Command, root: PathBuf, work: &Path) -> Result<Self> {
+        let mut process = Process::spawn(name, command, &work.join("log"))?;
+        let outcome = wait_until(&format!("{name} to mount"), Duration::from_secs(60), || {
+            if process.exited()?.is_some() {
+                return Ok(Some(false));
+            }
+            Ok((mounts_below(&root)?.contains(&root) && fs::read_dir(&root)?.next().is_some()).then_some(true))
+        });
+        match outcome {
+            Ok(true) => Ok(Self { name, root, runs: Runs::Peer(process) }),
+            Ok(false) => bail!("{name} ended at once: {}", process.tail()),
+            Err(error) => Err(error.context(process.tail())),
+        }
+    }
+
+    /// The process behind the mount; `None` for the kernel's own.
+    pub(crate) fn process(&self) -> Option<&Process> {
+        match &self.runs {
+            Runs::Native => None,
+            Runs::Forebay(agent) => Some(&agent.process),
+            Runs::Peer(process) => Some(process),
+        }
+    }
+
+    /// The agent, when this is Forebay.
+    pub(crate) fn agent(&self) -> Option<&Agent> {
+        match &self.runs {
+            Runs::Forebay(agent) => Some(agent),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Contender {
+    fn drop(&mut self) {
+        if let Runs::Peer(process) = &mut self.runs {
+            // The mount goes first: a FUSE program that is killed leaves a dead one behind. What remains shows in the next line of the caller.
+            let _ = unmount_below(&self.root);
+            let _ = process.stop(Duration::from_secs(10));
+        }
+    }
+}
+
+fn make(work: &Path, name: &str) -> Result<PathBuf> {
+    let dir = work.join(name);
+    fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    Ok(dir)
+}
