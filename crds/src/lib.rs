@@ -12,19 +12,19 @@
 pub mod codegen;
 pub mod conditions;
 pub mod dataset;
-//M pub mod manifest;
+pub mod manifest;
 pub mod rules;
 pub mod runtime;
-//M pub mod validate;
+pub mod validate;
 pub mod values;
 
-//M mod schema_check;
+mod schema_check;
 
 pub use codegen::{crd_yaml, generated_files};
 pub use dataset::{Dataset, DatasetSpec, DatasetStatus, Phase};
-//M pub use manifest::{ManifestError, Manifests};
+pub use manifest::{ManifestError, Manifests};
 pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus};
-//M pub use validate::{FieldError, validate};
+pub use validate::{FieldError, validate};
 
 /// Kubernetes' own types that stand in this API's fields.
 pub mod k8s {

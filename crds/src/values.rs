@@ -16,6 +16,7 @@ mod size;
 mod source;
 mod text;
 mod time_span;
+mod words;
 
 pub use endpoint::Endpoint;
 pub use error::ValueError;
@@ -28,6 +29,7 @@ pub use size::{ByteSize, human};
 pub use source::{Source, SourceKind};
 pub use text::check;
 pub use time_span::TimeSpan;
+pub use words::{HeaderValue, ProfileName, Region, RelativePath};
 
 pub(crate) use error::quoted;
 pub(crate) use paths::is_within;

@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules;
-use crate::values::{ByteSize, DnsName, Endpoint, Glob, HeaderName, HostPath, Source, TimeSpan, TreePath};
+use crate::values::{ByteSize, DnsName, Endpoint, Glob, HeaderName, HeaderValue, HostPath, ProfileName, Region, RelativePath, Source, TimeSpan, TreePath};
 
 /// One store and the place in the tree where it appears.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,8 +60,7 @@ pub struct MountOptions {
 
     /// S3: region that requests are signed for. Absent: what the environment or the credentials file say, else us-east-1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
-    pub region: Option<String>,
+    pub region: Option<Region>,
 
     /// S3: whether the bucket stands in the path or in the host name of requests. Absent: Path with an endpoint,
     /// Virtual without.
@@ -77,13 +76,11 @@ pub struct MountOptions {
 
     /// S3: profile in the credentials file. Absent: default.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_.@-]+$"))]
-    pub profile: Option<String>,
+    pub profile: Option<ProfileName>,
 
     /// HTTP: path, relative to the source, of a text file that lists the files, one path a line. HTTP has no listing of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[^/?#\x00-\x20\x7f][^?#\x00-\x20\x7f]*$"))]
-    pub index: Option<String>,
+    pub index: Option<RelativePath>,
 
     /// HTTP: headers sent with every request. Credentials go into the Secret.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -151,6 +148,5 @@ pub struct HttpHeader {
     pub name: HeaderName,
 
     /// The header's value.
-    #[schemars(length(max = 1024), regex(pattern = r"^[^\x00-\x08\x0a-\x1f\x7f]*$"))]
-    pub value: String,
+    pub value: HeaderValue,
 }

@@ -100,14 +100,6 @@ impl Ruled for MountOptions {
             remedy: "write bytes a second with a unit, such as 100Mi, or remove it for no limit",
             holds: |o| o.bandwidth.as_ref().is_none_or(|b| b.bytes() >= 64 << 10),
         },
-        Rule {
-            field: "index",
-            cel: "!has(self.index) || !(self.index == '..' || self.index.startsWith('../') || self.index.endsWith('/..') \
-                  || self.index.contains('/../'))",
-            problem: "index leads out of the source by '..'",
-            remedy: "write a path below the source, such as index.txt",
-            holds: |o| o.index.as_ref().is_none_or(|index| !index.split('/').any(|s| s == "..")),
-        },
     ];
 }
 

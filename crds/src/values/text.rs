@@ -1,6 +1,6 @@
 use super::{
-    ByteSize, DnsLabel, DnsName, Endpoint, FileMode, Glob, HeaderName, HostPath, NamespaceName, Reserve, Source,
-    TimeSpan, TreePath, ValueError,
+    ByteSize, DnsLabel, DnsName, Endpoint, FileMode, Glob, HeaderName, HeaderValue, HostPath, NamespaceName, ProfileName,
+    Region, RelativePath, Reserve, Source, TimeSpan, TreePath, ValueError,
 };
 
 /// A value that is written as a text: what its schema says beside `type: string`.
@@ -85,8 +85,12 @@ const CHECKS: &[(&str, Check)] = &[
     entry::<FileMode>(),
     entry::<Glob>(),
     entry::<HeaderName>(),
+    entry::<HeaderValue>(),
     entry::<HostPath>(),
     entry::<NamespaceName>(),
+    entry::<ProfileName>(),
+    entry::<Region>(),
+    entry::<RelativePath>(),
     entry::<Reserve>(),
     entry::<Source>(),
     entry::<TimeSpan>(),
