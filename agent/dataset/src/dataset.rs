@@ -1,0 +1,202 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use forebay_cache::{Cache, DatasetId, DatasetPolicy, Landing, ObjectId};
+use forebay_catalog::Entry;
+use forebay_fetch::{Fetcher, Remote};
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use crate::failures::Failures;
+use crate::generation::Generation;
+use crate::generations::Generations;
+use crate::opens::Opens;
+use crate::overrides::Override;
+use crate::progress::Progress;
+use crate::{Mount, Settings};
+
+/// What a Dataset is made of.
+#[derive(Debug)]
+pub struct DatasetParts {
+    /// Its wishes.
+    pub settings: Settings,
+    /// Its stores, in the order of the manifest.
+    pub mounts: Vec<Mount>,
+    /// The node's cache.
+    pub cache: Cache,
+    /// The way into the cache.
+    pub fetcher: Fetcher,
+    /// A directory of its own, for its catalogs.
+    pub state_dir: PathBuf,
+}
+
+/// One Dataset on this node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) settings: Settings,
+    pub(crate) mounts: Vec<Mount>,
+    labels: Vec<Arc<str>>,
+    pub(crate) cache: Cache,
+    pub(crate) cache_id: DatasetId,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) generations: Generations,
+    pub(crate) opens: Opens,
+    pub(crate) prefetch: Progress,
+    /// Files that prefetch could not bring in.
+    pub(crate) not_fetched: Failures,
+    /// Reads that failed.
+    pub(crate) failed_reads: Failures,
+    /// Objects seen by the listing under way.
+    pub(crate) listed: AtomicU64,
+    /// Somebody asked for a new listing.
+    pub(crate) refresh: Notify,
+    /// A reader met an object that is not what the catalog says.
+    pub(crate) stale: Notify,
+    /// A handle of an earlier generation was released.
+    pub(crate) released: Notify,
+    /// Bytes read through the mount since the start, and those of them that no store had to be asked for.
+    pub(crate) read_bytes: AtomicU64,
+    pub(crate) hit_bytes: AtomicU64,
+    /// Since when each condition has its status.
+    pub(crate) condition_times: Mutex<BTreeMap<&'static str, (bool, Timestamp)>>,
+    state: Mutex<State>,
+    current: watch::Sender<u64>,
+    pub(crate) started: Instant,
+}
+
+/// What the life is doing, for the status.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    pub(crate) listing: bool,
+    /// Why the last listing failed, until one succeeds.
+    pub(crate) listing_failure: Option<ListingFailure>,
+    pub(crate) filling: Filling,
+}
+
+/// A failed listing, as the status tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListingFailure {
+    /// A condition's reason.
+    pub(crate) reason: &'static str,
+    /// The mount whose store failed; `None`: the fault lies on this node.
+    pub(crate) mount: Option<String>,
+    pub(crate) message: String,
+}
+
+/// Prefetch and pin of the current generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// Nothing is wanted, or nothing is listed yet.
+    #[default]
+    Idle,
+    /// Under way.
+    Running,
+    /// All that was wanted is in.
+    Complete,
+    /// What fits is in: why the rest is not.
+    DoesNotFit(String),
+    /// Some files failed; they are tried again.
+    Retrying,
+}
+
+impl Dataset {
+    /// Takes up what a former process left in the state directory. Lists nothing: that is [`Dataset::run`]'s.
+    pub fn open(parts: DatasetParts) -> io::Result<Self> {
+        let DatasetParts { settings, mounts, cache, fetcher, state_dir } = parts;
+        let policy = DatasetPolicy {
+            quota: settings.quota,
+            ttl: settings.ttl,
+            landing_tier: settings.prefetch.tier.clone(),
+        };
+        let cache_id = cache.set_dataset(&settings.name, policy);
+        let specs: Vec<_> = mounts.iter().map(Mount::spec).collect();
+        let generations = Generations::open(state_dir, &specs)?;
+        let number = generations.current().map_or(0, |current| u64::from(current.number));
+        let labels =
+            mounts.iter().map(|mount| format!("dataset {}, mount {}", settings.name, mount.path).into()).collect();
+        let inner = Inner {
+            settings,
+            mounts,
+            labels,
+            cache,
+            cache_id,
+            fetcher,
+            generations,
+            opens: Opens::default(),
+            prefetch: Progress::default(),
+            not_fetched: Failures::default(),
+            failed_reads: Failures::default(),
+            listed: AtomicU64::new(0),
+            refresh: Notify::new(),
+            stale: Notify::new(),
+            released: Notify::new(),
+            read_bytes: AtomicU64::new(0),
+            hit_bytes: AtomicU64::new(0),
+            condition_times: Mutex::default(),
+            state: Mutex::default(),
+            current: watch::Sender::new(number),
+            started: Instant::now(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// `namespace/name`.
+    pub fn name(&self) -> &str {
+        &self.inner.settings.name
+    }
+
+    /// Asks for a new listing now.
+    pub fn refresh(&self) {
+        self.inner.refresh.notify_one();
+    }
+
+    /// The current generation's number, 0 before the first; changes when a new one is served.
+    pub fn generation(&self) -> watch::Receiver<u64> {
+        self.inner.current.subscribe()
+    }
+
+    /// Files open now, each version counted once.
+    pub fn open_files(&self) -> usize {
+        self.inner.opens.len()
+    }
+}
+
+impl Inner {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn announce(&self, generation: &Generation) {
+        self.current.send_replace(u64::from(generation.number));
+    }
+
+    /// The object behind a catalog's file, as listed or as `newer` found it.
+    pub(crate) fn remote(&self, entry: &Entry<'_>, newer: Option<&Override>) -> Option<Remote> {
+        let index = usize::from(entry.mount());
+        let mount = self.mounts.get(index)?;
+        let key = entry.key().into_owned();
+        let (token, size) = match newer {
+            Some(newer) => (newer.version.as_str(), newer.size),
+            None => (entry.version(), entry.size()),
+        };
+        let id = ObjectId::derive(mount.reader.id().as_str(), &key, token.as_bytes(), size);
+        Some(Remote {
+            reader: mount.reader.clone(),
+            background: mount.background.clone(),
+            version: forebay_store::Version::parse(token)?,
+            object: self.cache.object(self.cache_id, id, size),
+            key,
+            landing: Landing::default(),
+            label: self.labels.get(index)?.clone(),
+        })
+    }
+}

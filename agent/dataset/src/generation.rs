@@ -1,0 +1,39 @@
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use forebay_catalog::Catalog;
+
+use crate::overrides::Overrides;
+
+/// One immutable listing of the tree, with what `Validate` found since.
+#[derive(Debug)]
+pub(crate) struct Generation {
+    pub(crate) number: u32,
+    pub(crate) catalog: Catalog,
+    pub(crate) overrides: Overrides,
+    open: AtomicI64,
+}
+
+impl Generation {
+    /// Takes a catalog that lies at `path`; its journal of overrides lies beside it.
+    pub(crate) fn new(catalog: Catalog, path: &Path) -> std::io::Result<Self> {
+        let number = u32::try_from(catalog.info().generation).map_err(std::io::Error::other)?;
+        let overrides = Overrides::open(&path.with_extension("overrides"))?;
+        Ok(Self { number, catalog, overrides, open: AtomicI64::new(0) })
+    }
+
+    /// A handle was opened on this generation.
+    pub(crate) fn opened(&self) {
+        self.open.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A handle on this generation was released.
+    pub(crate) fn released(&self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether handles are open on it.
+    pub(crate) fn in_use(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
+    }
+}

@@ -1,0 +1,138 @@
+//! The generations that a node keeps: the current one, and earlier ones while files are open on them.
+//!
+//! On disk: `catalog-<number>.fbc` in the Dataset's state directory, with its overrides beside it. The highest
+//! number that opens is the current one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use forebay_catalog::{Catalog, MountSpec};
+use tracing::warn;
+
+use crate::generation::Generation;
+
+#[derive(Debug)]
+pub(crate) struct Generations {
+    dir: PathBuf,
+    set: RwLock<Set>,
+}
+
+#[derive(Debug, Default)]
+struct Set {
+    current: Option<Arc<Generation>>,
+    earlier: BTreeMap<u32, Arc<Generation>>,
+}
+
+impl Generations {
+    /// Opens the newest catalog in `dir` that is whole and was made of the same mounts; deletes the others. None
+    /// is fine: then the tree has to be listed.
+    pub(crate) fn open(dir: PathBuf, mounts: &[MountSpec]) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&dir)? {
+            if let Some(number) = number_of(&entry?.path()) {
+                numbers.push(number);
+            }
+        }
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        let generations = Self { dir, set: RwLock::default() };
+        for number in numbers {
+            let usable = match generations.load(number) {
+                Ok(generation) => (generation.catalog.info().mounts == mounts).then_some(generation),
+                Err(error) => {
+                    warn!(number, %error, "a catalog cannot be used; the tree is listed again");
+                    None
+                }
+            };
+            let mut set = generations.set.write().unwrap_or_else(PoisonError::into_inner);
+            match usable {
+                Some(generation) if set.current.is_none() => set.current = Some(Arc::new(generation)),
+                _ => {
+                    drop(set);
+                    generations.delete(number);
+                }
+            }
+        }
+        Ok(generations)
+    }
+
+    fn load(&self, number: u32) -> Result<Generation, Box<dyn std::error::Error + Send + Sync>> {
+        let path = self.path(number);
+        Ok(Generation::new(Catalog::open(&path)?, &path)?)
+    }
+
+    /// Where the catalog of generation `number` lies.
+    pub(crate) fn path(&self, number: u32) -> PathBuf {
+        self.dir.join(format!("catalog-{number}.fbc"))
+    }
+
+    /// The directory for the builder's temporary files.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The number after the current one; a generation has a number of its own for ever.
+    pub(crate) fn next_number(&self) -> u32 {
+        self.current().map_or(1, |current| current.number + 1)
+    }
+
+    pub(crate) fn current(&self) -> Option<Arc<Generation>> {
+        self.set.read().unwrap_or_else(PoisonError::into_inner).current.clone()
+    }
+
+    /// The generation with this number, while it is kept.
+    pub(crate) fn get(&self, number: u32) -> Option<Arc<Generation>> {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
+        let current = set.current.as_ref().filter(|current| current.number == number);
+        current.or_else(|| set.earlier.get(&number)).cloned()
+    }
+
+    /// Every generation kept, newest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Generation>> {
+        let set = self.set.read().unwrap_or_else(PoisonError::into_inner);
+        set.current.iter().chain(set.earlier.values().rev()).cloned().collect()
+    }
+
+    /// Makes a new catalog the current generation.
+    pub(crate) fn install(&self, catalog: Catalog, number: u32) -> io::Result<Arc<Generation>> {
+        let generation = Arc::new(Generation::new(catalog, &self.path(number))?);
+        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = set.current.replace(generation.clone()) {
+            set.earlier.insert(before.number, before);
+        }
+        Ok(generation)
+    }
+
+    /// Forgets the earlier generations that no handle is open on; returns them for a last use.
+    pub(crate) fn take_unused(&self) -> Vec<Arc<Generation>> {
+        let unused: Vec<_> = {
+            let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+            let numbers: Vec<u32> =
+                set.earlier.iter().filter(|(_, earlier)| !earlier.in_use()).map(|(number, _)| *number).collect();
+            numbers.iter().filter_map(|number| set.earlier.remove(number)).collect()
+        };
+        for generation in &unused {
+            self.delete(generation.number);
+        }
+        unused
+    }
+
+    fn delete(&self, number: u32) {
+        let path = self.path(number);
+        for path in [path.with_extension("overrides"), path] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    warn!(path = %path.display(), %error, "an old catalog's file cannot be removed");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn number_of(path: &Path) -> Option<u32> {
+    path.file_name()?.to_str()?.strip_prefix("catalog-")?.strip_suffix(".fbc")?.parse().ok()
+}

@@ -1,0 +1,212 @@
+//! A Dataset's life: list, bring in, wait for a reason to list again.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use forebay_catalog::{Builder, BuilderConfig};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::dataset::{Dataset, Filling, Inner};
+use crate::generation::Generation;
+use crate::listing::{self, ListingError};
+use crate::prefetch::Pass;
+use crate::{Mount, schedule};
+
+/// A tree is not listed again sooner than this because readers meet changed objects: one change at the store
+/// makes many readers complain at once.
+const CALM: Duration = Duration::from_secs(5);
+
+impl Dataset {
+    /// Lives until `stop`; returns when all its work has ended.
+    pub async fn run(&self, stop: CancellationToken) {
+        let inner = &self.inner;
+        let mut filling: Option<Fill> = None;
+        let mut failures = 0u32;
+        if let Some(current) = inner.generations.current() {
+            inner.announce(&current);
+            filling = Some(Fill::start(inner, current, &stop));
+        }
+        loop {
+            let wait = match (failures, inner.generations.current()) {
+                (0, None) => Some(Duration::ZERO),
+                (0, Some(_)) => inner.settings.consistency.relist_after().map(|age| schedule::due_in(age, inner.age())),
+                (failures, _) => Some(schedule::backoff(failures, jitter())),
+            };
+            match inner.next_event(wait, &stop).await {
+                Event::Stop => break,
+                Event::Released => {
+                    inner.retire_unused().await;
+                    continue;
+                }
+                Event::List => {}
+            }
+            let listed = tokio::select! {
+                () = stop.cancelled() => break,
+                listed = inner.list_once() => listed,
+            };
+            match listed {
+                Ok(generation) => {
+                    failures = 0;
+                    if let Some(before) = filling.take() {
+                        before.stop().await;
+                    }
+                    inner.announce(&generation);
+                    inner.retire_unused().await;
+                    filling = Some(Fill::start(inner, generation, &stop));
+                }
+                Err(error) => {
+                    failures = failures.saturating_add(1);
+                    warn!(dataset = self.name(), %error, failures, "listing failed");
+                    inner.state().listing_failure = Some(error.into());
+                }
+            }
+        }
+        if let Some(filling) = filling {
+            filling.stop().await;
+        }
+    }
+}
+
+enum Event {
+    Stop,
+    List,
+    Released,
+}
+
+impl Inner {
+    /// Waits for a reason to act, for `wait` at most; `None` is for ever.
+    async fn next_event(&self, wait: Option<Duration>, stop: &CancellationToken) -> Event {
+        let due = async {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        let stale = async {
+            self.stale.notified().await;
+            let unheard = Unheard(Some(&self.stale));
+            tokio::time::sleep(CALM.saturating_sub(self.age())).await;
+            unheard.heard();
+        };
+        let (due, stale) = (pin!(due), pin!(stale));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Event::Stop,
+            () = self.refresh.notified() => Event::List,
+            () = due => Event::List,
+            () = stale => Event::List,
+            () = self.released.notified() => Event::Released,
+        }
+    }
+
+    /// Lists the stores into a new generation and makes it the current one.
+    async fn list_once(self: &Arc<Self>) -> Result<Arc<Generation>, ListingError> {
+        let number = self.generations.next_number();
+        self.listed.store(0, Ordering::Relaxed);
+        self.state().listing = true;
+        let listed = self.list_into(number).await;
+        self.state().listing = false;
+        let generation = listed?;
+        let info = generation.catalog.info();
+        self.state().listing_failure = None;
+        self.failed_reads.reset();
+        info!(dataset = self.settings.name, generation = number, files = info.files, bytes = info.bytes, "listed");
+        Ok(generation)
+    }
+
+    async fn list_into(&self, number: u32) -> Result<Arc<Generation>, ListingError> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let config = BuilderConfig {
+            dataset: self.settings.name.clone(),
+            generation: u64::from(number),
+            listed_at_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+            mounts: self.mounts.iter().map(Mount::spec).collect(),
+            memory: self.settings.listing_memory,
+        };
+        let builder = Builder::new(self.generations.dir(), config)?;
+        let path = self.generations.path(number);
+        let catalog = listing::list(&self.mounts, builder, &path, &self.listed).await?;
+        Ok(self.generations.install(catalog, number)?)
+    }
+
+    /// Passes over the plan until all that fits is in.
+    async fn fill(self: Arc<Self>, generation: Arc<Generation>) {
+        self.drop_old_pins(&generation).await;
+        let mut attempt = 0;
+        loop {
+            self.state().filling = Filling::Running;
+            let pass = self.bring_in(&generation).await;
+            self.state().filling = match &pass {
+                Pass::Nothing => Filling::Idle,
+                Pass::Complete => Filling::Complete,
+                Pass::DoesNotFit(why) => Filling::DoesNotFit(why.clone()),
+                Pass::Failed => Filling::Retrying,
+            };
+            match pass {
+                Pass::Failed => {
+                    attempt += 1;
+                    tokio::time::sleep(schedule::backoff(attempt, jitter())).await;
+                }
+                Pass::DoesNotFit(why) => {
+                    warn!(dataset = self.settings.name, why, "prefetch is not complete");
+                    return;
+                }
+                Pass::Nothing | Pass::Complete => return,
+            }
+        }
+    }
+}
+
+/// Gives a notification back when the wait that took it is cut short by another event.
+struct Unheard<'a>(Option<&'a Notify>);
+
+impl Unheard<'_> {
+    fn heard(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        if let Some(notify) = self.0 {
+            notify.notify_one();
+        }
+    }
+}
+
+/// Prefetch of one generation, on a task of its own.
+struct Fill {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Fill {
+    fn start(inner: &Arc<Inner>, generation: Arc<Generation>, stop: &CancellationToken) -> Self {
+        let stop = stop.child_token();
+        let (inner, stopped) = (inner.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                () = inner.fill(generation) => {}
+            }
+        });
+        Self { stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
+/// Between 0 and 1, different on every node and at every call: the clock's fraction of a millisecond is enough for
+/// spreading retries.
+fn jitter() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    f64::from(now.subsec_nanos() % 1_000_000) / 1_000_000.0
+}

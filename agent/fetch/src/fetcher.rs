@@ -1,0 +1,118 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use forebay_cache::Object;
+use tokio::runtime::Handle;
+
+use crate::budget::Budget;
+use crate::flight::{Flight, Flights};
+use crate::part::{self, PART_BLOCKS, block_range};
+use crate::stats::Stats;
+use crate::{Class, File, Remote, StatsSnapshot};
+
+/// Bounds of a [`Fetcher`].
+#[derive(Clone, Debug)]
+pub struct FetchConfig {
+    /// Bytes that may be in flight for readers.
+    pub reader_memory: usize,
+    /// Bytes that may be in flight for prefetch.
+    pub background_memory: usize,
+    /// Blocks that may be ahead of one sequential reader. Keep it well below the smallest tier's window: what is
+    /// read ahead must still be there when its reader comes.
+    pub max_ahead: u32,
+    /// Refused blocks kept in memory for readers that take them in pieces.
+    pub linger: usize,
+}
+
+impl Default for FetchConfig {
+    /// Together at most 56 MiB.
+    fn default() -> Self {
+        Self { reader_memory: 32 << 20, background_memory: 16 << 20, max_ahead: 128, linger: 8 }
+    }
+}
+
+/// The way of all bytes into the cache. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) flights: Flights,
+    pub(crate) budget: Budget,
+    pub(crate) stats: Stats,
+    pub(crate) config: FetchConfig,
+    runtime: Handle,
+}
+
+impl Fetcher {
+    /// Fetches run on `runtime`.
+    pub fn new(config: FetchConfig, runtime: Handle) -> Self {
+        let inner = Inner {
+            flights: Flights::new(config.linger),
+            budget: Budget::new(config.reader_memory, config.background_memory),
+            stats: Stats::default(),
+            config,
+            runtime,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// A file to read from. Costs nothing until it is read.
+    pub fn open(&self, remote: Remote) -> File {
+        File::new(self.clone(), remote)
+    }
+
+    /// Counters since start.
+    pub fn stats(&self) -> StatsSnapshot {
+        self.inner.stats.snapshot()
+    }
+
+    /// Blocks in the air or lingering.
+    pub fn in_flight(&self) -> usize {
+        self.inner.flights.len()
+    }
+
+    /// Sees to it that each missing block of `blocks` is on its way: joins what flies, starts what does not.
+    /// Returns the flights that are in the air for the range, in order of blocks.
+    pub(crate) fn launch(&self, remote: &Arc<Remote>, class: Class, blocks: Range<u32>) -> Vec<Arc<Flight>> {
+        let object = &remote.object;
+        let id = object.id();
+        let mut all = Vec::new();
+        let mut runs: Vec<Vec<Arc<Flight>>> = Vec::new();
+        {
+            // The lock is held over both questions: a flight leaves the table only after its block is in the
+            // cache, so a block that is in neither place here really is nowhere.
+            let mut shard = self.inner.flights.shard(&id);
+            for block in blocks {
+                if let Some(flight) = shard.get(&(id, block)) {
+                    self.inner.stats.joined();
+                    all.push(flight.clone());
+                } else if !object.has(block) {
+                    let flight = Arc::new(Flight::new(block, block_len(object, block)));
+                    shard.insert((id, block), flight.clone());
+                    all.push(flight.clone());
+                    match runs.last_mut() {
+                        Some(run) if continues(run, block) => run.push(flight),
+                        _ => runs.push(vec![flight]),
+                    }
+                }
+            }
+        }
+        for run in runs {
+            self.inner.runtime.spawn(part::fetch(self.inner.clone(), remote.clone(), class, run));
+        }
+        all
+    }
+}
+
+fn block_len(object: &Object, block: u32) -> usize {
+    let range = block_range(block, object.size());
+    usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
+}
+
+/// Whether `block` may join the GET of `run`: it is the next one, and the GET does not cross a part's boundary.
+fn continues(run: &[Arc<Flight>], block: u32) -> bool {
+    run.last().is_some_and(|last| last.block + 1 == block) && !block.is_multiple_of(PART_BLOCKS)
+}

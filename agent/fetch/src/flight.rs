@@ -1,0 +1,185 @@
+//! Blocks on their way: one [`Flight`] per block however many wait for it, in a table of all ([`Flights`]).
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use forebay_cache::{ObjectId, Reason};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+use crate::FetchError;
+
+/// How a flight ended.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// In the cache.
+    Landed,
+    /// Complete, and the cache did not take it.
+    Refused(Reason),
+    /// The bytes did not come.
+    Failed(FetchError),
+}
+
+/// One block between store and cache. Bytes `0..filled` never change once there, so readers copy from the front
+/// while the tail is still arriving.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) block: u32,
+    pub(crate) len: usize,
+    state: Mutex<State>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// What has arrived, until it is all there.
+    partial: Vec<u8>,
+    /// The whole block; cheap to share from then on.
+    full: Option<Bytes>,
+    end: Option<End>,
+    memory: Option<OwnedSemaphorePermit>,
+}
+
+impl Flight {
+    pub(crate) fn new(block: u32, len: usize) -> Self {
+        Self { block, len, state: Mutex::default(), wake: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the memory that the bytes may use from now on.
+    pub(crate) fn begin(&self, memory: Option<OwnedSemaphorePermit>) {
+        let mut state = self.state();
+        state.partial.reserve_exact(self.len);
+        state.memory = memory;
+    }
+
+    /// Adds bytes; returns how many of `chunk` belonged to this block.
+    pub(crate) fn append(&self, chunk: &[u8]) -> usize {
+        let mut state = self.state();
+        if state.full.is_some() {
+            return 0;
+        }
+        let take = chunk.len().min(self.len - state.partial.len());
+        state.partial.extend_from_slice(&chunk[..take]);
+        if state.partial.len() == self.len {
+            state.full = Some(std::mem::take(&mut state.partial).into());
+        }
+        drop(state);
+        self.wake.notify_waiters();
+        take
+    }
+
+    /// The whole block once it is there.
+    pub(crate) fn full(&self) -> Option<Bytes> {
+        self.state().full.clone()
+    }
+
+    /// Ends the flight, first end wins, and gives its memory permit back.
+    pub(crate) fn finish(&self, end: End) {
+        let mut state = self.state();
+        if state.end.is_none() {
+            state.end = Some(end);
+        }
+        state.memory = None;
+        drop(state);
+        self.wake.notify_waiters();
+    }
+
+    /// Waits until `range` of the block is there, or the flight failed. Cancellation-safe.
+    pub(crate) async fn wait(&self, range: Range<usize>) -> Result<Bytes, FetchError> {
+        loop {
+            let woken = self.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            {
+                let state = self.state();
+                if let Some(full) = &state.full {
+                    return Ok(full.slice(range));
+                }
+                if state.partial.len() >= range.end {
+                    return Ok(Bytes::copy_from_slice(&state.partial[range]));
+                }
+                if let Some(End::Failed(error)) = &state.end {
+                    return Err(error.clone());
+                }
+            }
+            woken.await;
+        }
+    }
+
+    /// Waits until the flight has ended. Cancellation-safe.
+    pub(crate) async fn ended(&self) -> End {
+        loop {
+            let woken = self.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if let Some(end) = &self.state().end {
+                return end.clone();
+            }
+            woken.await;
+        }
+    }
+}
+
+type Name = (ObjectId, u32);
+type Shard = HashMap<Name, Arc<Flight>>;
+
+/// Every flight in the air, and the last few that the cache refused.
+///
+/// A refused block stays for a while because a reader takes it in pieces smaller than a block: without that each
+/// piece would fetch the block again.
+#[derive(Debug)]
+pub(crate) struct Flights {
+    shards: Box<[Mutex<Shard>]>,
+    lingering: Mutex<VecDeque<Name>>,
+    linger: usize,
+}
+
+const SHARDS: usize = 64;
+
+impl Flights {
+    /// `linger`: how many refused blocks are kept.
+    pub(crate) fn new(linger: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            lingering: Mutex::default(),
+            linger,
+        }
+    }
+
+    /// The table's part that holds all blocks of an object.
+    pub(crate) fn shard(&self, id: &ObjectId) -> MutexGuard<'_, Shard> {
+        let shard = usize::from(id.0[0]) % SHARDS;
+        self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn find(&self, id: &ObjectId, block: u32) -> Option<Arc<Flight>> {
+        self.shard(id).get(&(*id, block)).cloned()
+    }
+
+    /// Takes an ended flight out of the table; a refused one lingers.
+    pub(crate) fn retire(&self, id: &ObjectId, flight: &Flight, end: &End) {
+        let name = (*id, flight.block);
+        if !matches!(end, End::Refused(_)) {
+            self.shard(id).remove(&name);
+            return;
+        }
+        let oldest = {
+            let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
+            lingering.push_back(name);
+            if lingering.len() > self.linger { lingering.pop_front() } else { None }
+        };
+        if let Some(oldest) = oldest {
+            self.shard(&oldest.0).remove(&oldest);
+        }
+    }
+
+    /// How many flights are in the table, for metrics and tests.
+    pub(crate) fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+}

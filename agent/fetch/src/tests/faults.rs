@@ -1,0 +1,81 @@
+use forebay_cache::BLOCK;
+use forebay_store::failing::{Fault, Op, Rule};
+use forebay_store::{StoreErrorKind, UnderStore};
+
+use super::{Bench, soon};
+use crate::FetchErrorKind;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_the_store_reaches_the_reader_named_and_the_next_read_works() {
+    let table = [
+        (Fault::Error(StoreErrorKind::Unavailable), FetchErrorKind::Failed),
+        (Fault::Error(StoreErrorKind::Denied), FetchErrorKind::Denied),
+        (Fault::Error(StoreErrorKind::Timeout), FetchErrorKind::TimedOut),
+        (Fault::Error(StoreErrorKind::NotFound), FetchErrorKind::Stale),
+        (Fault::Error(StoreErrorKind::RangeNotSatisfiable), FetchErrorKind::Stale),
+        (Fault::Truncate(1000), FetchErrorKind::Failed),
+        (Fault::Break(BLOCK + 1000, StoreErrorKind::Unavailable), FetchErrorKind::Failed),
+    ];
+    for (fault, kind) in table {
+        let bench = Bench::new();
+        let (bytes, remote) = bench.put("dir/object", 2 * BLOCK);
+        bench.store.inject(Rule::once(fault.clone()).on(Op::Get));
+        let file = bench.fetcher.open(remote);
+        let error = soon(file.read(2 * BLOCK - 100, 100)).await;
+        let error = match error {
+            Err(error) => error,
+            // Random access to the last block fetches it alone: a fault behind its end does not strike.
+            Ok(_) if matches!(fault, Fault::Break(..)) => {
+                bench.store.heal();
+                continue;
+            }
+            Ok(_) => panic!("{fault:?} was not noticed"),
+        };
+        assert_eq!(error.kind(), kind, "{fault:?}");
+        let text = error.to_string();
+        assert!(text.contains("dataset ml/bench, mount /") && text.contains("memory://bench/dir/object"), "{text}");
+        assert!(soon(file.read(0, 2 << 20)).await.unwrap() == bytes, "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_break_in_mid_range_keeps_the_blocks_before_it() {
+    let bench = Bench::new();
+    let (_, remote) = bench.put("long", 6 * BLOCK);
+    bench.store.inject(Rule::once(Fault::Break(3 * BLOCK + 5, StoreErrorKind::Unavailable)).on(Op::Get));
+    let (filled, progress) = bench.fill(remote.clone()).await;
+    assert_eq!(filled.unwrap_err().kind(), FetchErrorKind::Failed);
+    assert_eq!(progress, 3 * BLOCK);
+    assert_eq!(remote.object.missing(0..6), std::iter::once(3..6).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_object_is_stale_and_no_byte_of_it_is_served() {
+    let bench = Bench::new();
+    let (bytes, remote) = bench.put("changing", 4 * BLOCK);
+    let file = bench.fetcher.open(remote);
+    assert!(soon(file.read(3 * BLOCK, 10)).await.unwrap() == bytes[3 * BLOCK as usize..][..10]);
+    bench.memory.put("changing", vec![0xff; 4 * BLOCK as usize]);
+    assert_eq!(soon(file.read(0, 10)).await.unwrap_err().kind(), FetchErrorKind::Stale);
+    assert!(soon(file.read(3 * BLOCK, 10)).await.unwrap() == bytes[3 * BLOCK as usize..][..10], "what is cached stays");
+    let now = bench.store.head("changing").await.unwrap();
+    let file = bench.fetcher.open(bench.remote(&now));
+    assert!(soon(file.read(3 * BLOCK, 10)).await.unwrap() == [0xff; 10][..]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_stays_in_the_air_after_failures() {
+    let bench = Bench::new();
+    let (_, remote) = bench.put("failing", 20 * BLOCK);
+    bench.store.inject(Rule::always(Fault::Truncate(10)).on(Op::Get));
+    let file = bench.fetcher.open(remote);
+    for at in 0..20 {
+        assert!(soon(file.read(at * BLOCK, 10)).await.is_err() || bench.store.total(Op::Get) > 0);
+    }
+    soon(async {
+        while bench.fetcher.in_flight() > 0 || bench.store.in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
