@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use forebay_cache::{BLOCK, Read};
 
+use crate::flight::Flight;
 use crate::part::block_range;
 use crate::{Class, FetchError, Fetcher, Plan, Remote, Streams};
 
@@ -53,16 +54,17 @@ impl File {
             return Ok(Bytes::new());
         }
         let plan = self.plan(offset, want);
-        self.fetcher.launch(&self.remote, Class::Reader, plan.demand.start..plan.ahead.end.max(plan.demand.end));
+        let wanted = plan.demand.start..plan.ahead.end.max(plan.demand.end);
+        let flights = self.fetcher.launch(&self.remote, Class::Reader, wanted);
         let end = offset + want as u64;
         if plan.demand.len() == 1 {
-            return self.piece(plan.demand.start, offset..end).await;
+            return self.piece(&flights, plan.demand.start, offset..end).await;
         }
         let mut bytes = BytesMut::with_capacity(want);
         for block in plan.demand {
             let whole = block_range(block, size);
             let part = whole.start.max(offset)..whole.end.min(end);
-            bytes.extend_from_slice(&self.piece(block, part).await?);
+            bytes.extend_from_slice(&self.piece(&flights, block, part).await?);
         }
         Ok(bytes.freeze())
     }
@@ -72,16 +74,16 @@ impl File {
         streams.on_read(offset, len as u64, self.remote.object.blocks(), self.fetcher.inner.config.max_ahead)
     }
 
-    /// Bytes `range` of the file, all within `block`. From its flight or the cache, whichever has it: it may move
-    /// from the one to the other, or be evicted in between, so both are asked in turn until one answers.
-    async fn piece(&self, block: u32, range: Range<u64>) -> Result<Bytes, FetchError> {
+    /// Bytes `range` of the file, all within `block`: from its flight among those launched for the read, else from
+    /// the cache. A block that was cached at launch may have been evicted since; then it is launched again.
+    async fn piece(&self, launched: &[Arc<Flight>], block: u32, range: Range<u64>) -> Result<Bytes, FetchError> {
         let base = u64::from(block) * BLOCK;
         let within = usize::try_from(range.start - base).unwrap_or(0)..usize::try_from(range.end - base).unwrap_or(0);
+        if let Some(flight) = launched.iter().find(|flight| flight.block == block) {
+            return flight.wait(within).await;
+        }
         let object = &self.remote.object;
         loop {
-            if let Some(flight) = self.fetcher.inner.flights.find(&object.id(), block) {
-                return flight.wait(within).await;
-            }
             let mut buf = vec![0; within.len()];
             if object.read_at(range.start, &mut buf) == Read::Hit(buf.len()) {
                 return Ok(buf.into());

@@ -157,10 +157,6 @@ impl Flights {
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn find(&self, id: &ObjectId, block: u32) -> Option<Arc<Flight>> {
-        self.shard(id).get(&(*id, block)).cloned()
-    }
-
     /// Takes an ended flight out of the table; a refused one lingers.
     pub(crate) fn retire(&self, id: &ObjectId, flight: &Flight, end: &End) {
         let name = (*id, flight.block);

@@ -25,6 +25,7 @@ pub(super) struct Bench {
     pub(super) store: Arc<FailingStore>,
     pub(super) cache: Cache,
     pub(super) fetcher: Fetcher,
+    pub(super) policy: DatasetPolicy,
     _dir: tempfile::TempDir,
 }
 
@@ -45,7 +46,7 @@ impl Bench {
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.path().join("index"))).unwrap();
         let memory = Arc::new(MemoryStore::new("memory://bench"));
         let store = Arc::new(FailingStore::new(memory.clone()));
-        Self { memory, store, cache, fetcher: Fetcher::new(config, Handle::current()), _dir: dir }
+        Self { memory, store, cache, fetcher: Fetcher::new(config, Handle::current()), policy: DatasetPolicy::default(), _dir: dir }
     }
 
     /// Puts an object of `size` bytes that no two places of which look alike.
@@ -56,7 +57,7 @@ impl Bench {
     }
 
     pub(super) fn remote(&self, meta: &ObjectMeta) -> Remote {
-        let dataset = self.cache.set_dataset("ml/bench", DatasetPolicy::default());
+        let dataset = self.cache.set_dataset("ml/bench", self.policy.clone());
         let token = meta.version.to_token();
         let id = ObjectId::derive(self.store.id().as_str(), &meta.key, token.as_bytes(), meta.size);
         Remote {
