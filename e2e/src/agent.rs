@@ -113,8 +113,10 @@ impl Agent {
         let output =
             Command::new(&self.files.program).args(["status", "-o", "json", "--state"]).arg(&self.files.state).output()?;
         ensure!(output.status.success(), "forebay-agent status: {}", String::from_utf8_lossy(&output.stderr));
-        let all: Value = serde_json::from_slice(&output.stdout).context("parse the status")?;
-        find_dataset(&all, &self.dataset).with_context(|| format!("no Dataset {} in {all}", self.dataset))
+        let list: Value = serde_json::from_slice(&output.stdout).context("parse the status")?;
+        let items = list["items"].as_array().with_context(|| format!("the status is no list: {list}"))?;
+        let item = items.iter().find(|item| item["metadata"]["name"] == self.dataset.as_str());
+        item.map(|item| item["status"].clone()).with_context(|| format!("no Dataset {} in {list}", self.dataset))
     }
 
     /// Waits until `accept` likes the status; shows the last one when time is up.
@@ -144,26 +146,6 @@ impl Drop for Agent {
         let _ = self.process.stop(Duration::from_secs(10));
         let _ = unmount_below(&self.files.at);
     }
-}
-
-/// Finds the object of one Dataset: an entry of a list (by `name` or `metadata.name`), a map by name, or the value itself.
-fn find_dataset(value: &Value, name: &str) -> Option<Value> {
-    let named = |v: &Value| {
-        [&v["name"], &v["metadata"]["name"], &v["dataset"]]
-            .into_iter()
-            .any(|n| n.as_str().is_some_and(|n| n == name || n.ends_with(&format!("/{name}"))))
-    };
-    if let Some(list) = value.as_array().or_else(|| value["datasets"].as_array()).or_else(|| value["items"].as_array()) {
-        return list.iter().find(|v| named(v)).map(status_of);
-    }
-    if let Some(found) = value.get(name).or_else(|| value["datasets"].get(name)) {
-        return Some(status_of(found));
-    }
-    value.get("phase").is_some().then(|| value.clone())
-}
-
-fn status_of(value: &Value) -> Value {
-    value.get("status").unwrap_or(value).clone()
 }
 
 /// Mount points at or below `dir`, in the order of mounting.

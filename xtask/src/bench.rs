@@ -57,6 +57,21 @@ pub(crate) struct BenchArgs {
 }
 
 impl BenchArgs {
+    /// What `cargo xtask test` measures.
+    pub(crate) fn short() -> Self {
+        BenchArgs {
+            short: true,
+            runs: 3,
+            big_mib: 0,
+            small_files: 0,
+            small_kib: 100,
+            catalog: 0,
+            without: Vec::new(),
+            out: "target/bench-short".into(),
+            work: None,
+        }
+    }
+
     fn sized(mut self) -> Self {
         if self.short {
             (self.big_mib, self.small_files, self.catalog) = (64, 2_000, 20_000);

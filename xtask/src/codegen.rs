@@ -19,15 +19,15 @@ pub(crate) fn run(check: bool) -> Result<()> {
 
     let root = crate::workspace::root()?;
     let mut wrong = Vec::new();
-    for file in forebay_crds::generated_files()? {
-        let path = root.join(&file.path);
-        if std::fs::read_to_string(&path).is_ok_and(|old| old == file.content) {
+    for (name, content) in forebay_crds::generated_files() {
+        let path = root.join(name);
+        if std::fs::read_to_string(&path).is_ok_and(|old| old == content) {
             continue;
         }
-        wrong.push(file.path.to_string());
+        wrong.push(name);
         if !check {
-            std::fs::write(&path, &file.content).with_context(|| format!("write {}", path.display()))?;
-            crate::sh::say(&format!("wrote {}", file.path));
+            std::fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+            crate::sh::say(&format!("wrote {name}"));
         }
     }
     anyhow::ensure!(!check || wrong.is_empty(), "not what the types say: {}; run `cargo xtask codegen`", wrong.join(", "));

@@ -17,10 +17,10 @@ mod compare;
 pub(crate) struct DemoArgs {
     /// A tree of 1,500 files instead of 20,000
     #[arg(long)]
-    small: bool,
+    pub(crate) small: bool,
     /// Leave everything running until Ctrl-C, to look at
     #[arg(long)]
-    keep: bool,
+    pub(crate) keep: bool,
 }
 
 /// The bucket that holds the tree.

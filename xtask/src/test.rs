@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::bench::{self, BenchArgs};
+use crate::demo::{self, DemoArgs};
 use crate::sh::{self, say};
 use crate::{codegen, install, parts, workspace};
 
@@ -56,6 +58,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             sh::run(&mut command).map(drop)
         });
         stage("tests of the whole", &mut || e2e(None));
+        stage("demo", &mut || demo::run(&DemoArgs { small: true, keep: false }));
+        stage("short benchmark", &mut || bench::run(&BenchArgs::short()));
     }
     summary(&stages)?;
     if !args.advisories {

@@ -90,4 +90,9 @@ impl InvalidMessage {
     pub fn field(&self) -> &str {
         self.field
     }
+
+    /// What is wrong with it.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
 }

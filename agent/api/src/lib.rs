@@ -15,7 +15,7 @@ pub mod socket;
 mod status;
 
 /// The generated code of `proto/forebay/agent/v1`. The proto files have the documentation.
-#[expect(missing_docs, unreachable_pub, reason = "generated; the proto files have the documentation")]
+#[expect(missing_docs, reason = "generated; the proto files have the documentation")]
 pub mod v1 {
     tonic::include_proto!("forebay.agent.v1");
 }

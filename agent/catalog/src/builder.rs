@@ -22,7 +22,8 @@ pub struct BuilderConfig {
     pub listed_at_ns: i64,
     /// The dataset's mounts; their order gives their numbers.
     pub mounts: Vec<MountSpec>,
-    /// Bytes of heap that sorting may take, at least 128 KiB; what does not fit is spilled to the work directory.
+    /// Bytes of heap that sorting may take; what does not fit is spilled to the work directory. Less than a few MiB
+    /// is slow. About 1 MiB is taken beside it, whatever is given here.
     pub memory: usize,
 }
 
@@ -70,17 +71,16 @@ impl Builder {
     /// pattern that is none.
     pub fn new(work_dir: &Path, config: BuilderConfig) -> Result<Self, CatalogError> {
         let table = MountTable::new(&config.mounts)?;
-        let memory = config.memory.max(128 << 10);
         let mut builder = Self {
             work: work_dir.to_owned(),
             table,
-            sorter: Sorter::new(work_dir, memory, EXPECTED_ITEM, item::is_bare_directory),
+            sorter: Sorter::new(work_dir, config.memory, EXPECTED_ITEM, item::is_bare_directory),
             tally: Tally::default(),
             hash_bits: INO_BITS,
             path: String::new(),
             item: Vec::new(),
             known: String::new(),
-            config: BuilderConfig { memory, ..config },
+            config,
         };
         builder.push_directory("", 0)?;
         for mount in builder.config.mounts.clone() {

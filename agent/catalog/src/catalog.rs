@@ -157,7 +157,10 @@ impl Catalog {
         let end = u32::from_le_bytes(*starts.get(bucket + 1)?) as usize;
         let inos = self.section(Section::Inos).as_chunks::<4>().0.get(start..end)?;
         let index_at = |at: usize| u32::from_le_bytes(inos[at]);
-        let found = search(0..inos.len(), |at| Some(self.record(index_at(at))?.ino.cmp(&ino)))?;
+        let records = self.records();
+        let found = search(0..inos.len(), |at| {
+            Some(layout::u64_at(records.get(index_at(at) as usize)?, layout::INO_AT).cmp(&ino))
+        })?;
         self.entry(index_at(found))
     }
 
@@ -173,8 +176,7 @@ impl Catalog {
     /// The entry called `name` in the directory at index `dir`.
     pub fn lookup(&self, dir: u32, name: &[u8]) -> Option<Entry<'_>> {
         let range = self.entry(dir)?.child_range();
-        let name_of = |at: usize| Some(self.entry(u32::try_from(at).ok()?)?.name());
-        let found = search(range.start as usize..range.end as usize, |at| Some(name_of(at)?.as_bytes().cmp(name)))?;
+        let found = search(range.start as usize..range.end as usize, |at| Some(self.name_at(at)?.cmp(name)))?;
         self.entry(u32::try_from(found).ok()?).filter(|child| child.parent() == dir)
     }
 
@@ -191,7 +193,19 @@ impl Catalog {
     }
 
     pub(crate) fn record(&self, index: u32) -> Option<Record> {
-        self.section(Section::Records).as_chunks::<RECORD_LEN>().0.get(index as usize).map(Record::decode)
+        self.records().get(index as usize).map(Record::decode)
+    }
+
+    fn records(&self) -> &[[u8; RECORD_LEN]] {
+        self.section(Section::Records).as_chunks().0
+    }
+
+    /// The bytes of an entry's name, without the checks that an [`Entry`] takes: searches compare many names and
+    /// return one.
+    fn name_at(&self, index: usize) -> Option<&[u8]> {
+        let record = self.records().get(index)?;
+        let start = usize::try_from(layout::u64_at(record, layout::HEAP_AT)).ok()?;
+        self.heap().get(start..start.checked_add(usize::from(record[layout::NAME_LEN_AT]))?)
     }
 
     pub(crate) fn heap(&self) -> &[u8] {

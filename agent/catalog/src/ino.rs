@@ -29,16 +29,17 @@ pub(crate) fn is_free_for_paths(ino: u64) -> bool {
 mod tests {
     use super::*;
 
-    /// Numbers are in the hands of kernels and programs across upgrades: a change of these is a break.
+    /// Numbers are in the hands of kernels and programs across upgrades: a change of these is a break. The values were
+    /// computed with another implementation of BLAKE3.
     #[test]
     fn golden_vectors() {
         let vectors: [(&str, u32, u64); 6] = [
-            ("a", 0, 0),
-            ("train/n01440764/n01440764_10026.JPEG", 0, 0),
-            ("labels", 0, 0),
-            ("日本/ファイル", 0, 0),
-            ("a", 1, 0),
-            ("a", 2, 0),
+            ("a", 0, 6_027_058_585_768_261_143),
+            ("train/n01440764/n01440764_10026.JPEG", 0, 5_396_988_223_259_957_419),
+            ("labels", 0, 1_598_999_254_910_857_763),
+            ("日本/ファイル", 0, 1_251_694_279_585_371_142),
+            ("a", 1, 5_574_714_540_688_856_951),
+            ("a", 2, 3_731_286_215_674_094_378),
         ];
         for (path, attempt, ino) in vectors {
             assert_eq!(candidate(path.as_bytes(), attempt, INO_BITS), ino, "{path} {attempt}");

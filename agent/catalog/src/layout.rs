@@ -180,8 +180,10 @@ pub(crate) enum RecordKind {
 const DIRECTORY: u8 = 1;
 const HAS_KEY: u8 = 2;
 const TOKEN_SHIFT: u8 = 2;
-/// Where a record's inode number lies in it.
+/// Where a record's inode number lies in it, for those who need nothing else; likewise those below.
 pub(crate) const INO_AT: usize = 0;
+pub(crate) const HEAP_AT: usize = 24;
+pub(crate) const NAME_LEN_AT: usize = 38;
 
 impl Record {
     pub(crate) fn encode(&self) -> [u8; RECORD_LEN] {
@@ -196,13 +198,13 @@ impl Record {
                 (size, key | (token_kind as u8) << TOKEN_SHIFT, lengths)
             }
         };
-        out[..8].copy_from_slice(&self.ino.to_le_bytes());
+        out[INO_AT..INO_AT + 8].copy_from_slice(&self.ino.to_le_bytes());
         out[8..16].copy_from_slice(&size.to_le_bytes());
         out[16..24].copy_from_slice(&self.mtime_ns.to_le_bytes());
-        out[24..32].copy_from_slice(&self.heap.to_le_bytes());
+        out[HEAP_AT..HEAP_AT + 8].copy_from_slice(&self.heap.to_le_bytes());
         out[32..36].copy_from_slice(&self.parent.to_le_bytes());
         out[36..38].copy_from_slice(&self.mount.to_le_bytes());
-        out[38] = self.name_len;
+        out[NAME_LEN_AT] = self.name_len;
         out[39] = flags;
         out[40..44].copy_from_slice(&lengths.to_le_bytes());
         out
@@ -227,10 +229,10 @@ impl Record {
         Self {
             ino: u64_at(bytes, INO_AT),
             mtime_ns: u64_at(bytes, 16).cast_signed(),
-            heap: u64_at(bytes, 24),
+            heap: u64_at(bytes, HEAP_AT),
             parent: u32_at(bytes, 32),
             mount: u16::from_le_bytes([bytes[36], bytes[37]]),
-            name_len: bytes[38],
+            name_len: bytes[NAME_LEN_AT],
             kind,
         }
     }

@@ -32,9 +32,10 @@ pub(crate) struct Sorter {
 }
 
 impl Sorter {
-    /// Half of `budget` buffers items of about `expected` bytes, half is for merging.
+    /// Half of `budget` buffers items of about `expected` bytes, half is for merging. Merging takes 20 KiB and the
+    /// items of four runs in any case.
     pub(crate) fn new(dir: &Path, budget: usize, expected: usize, collapsible: fn(&[u8]) -> bool) -> Self {
-        let budget = budget.clamp(64 << 10, 1 << 30);
+        let budget = budget.min(1 << 30);
         let collect = budget / 2;
         let fan_in = (budget / 2 / (8 << 10)).clamp(4, 64);
         Self {

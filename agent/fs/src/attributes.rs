@@ -137,7 +137,10 @@ pub fn access(attributes: &Attributes, caller: Caller, mask: i32) -> Result<(), 
         return Ok(());
     }
     Err(FsError::Denied {
-        message: format!("user {} may not use mode {:03o} owned by {}:{}", caller.uid, attributes.mode, attributes.uid, attributes.gid),
+        message: format!(
+            "user {} may not use mode {:03o} owned by {}:{}",
+            caller.uid, attributes.mode, attributes.uid, attributes.gid
+        ),
     })
 }
 

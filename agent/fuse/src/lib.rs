@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Shows a Dataset's tree to the kernel as a FUSE mount.
+//!
+//! [`mount`] makes a mount and serves it until [`Mounted::unmount`] or drop; [`cleanup_dead`] removes what a killed server
+//! left. All decisions about files are those of `forebay-fs`; this crate translates, and decides only who waits where:
+//! cached data is copied on the threads that serve the kernel, everything else waits on the tokio runtime.
+//!
+//! Node ids are inode numbers and handles are the tree's, so that another process could take over the descriptor.
+
+mod adapter;
+mod buffer;
+mod convert;
+mod dead;
+mod device;
+mod error;
+mod faults;
+mod fusermount;
+mod listings;
+mod mounted;
+mod mountinfo;
+mod notify;
+mod options;
+mod waiting;
+
+pub use dead::{cleanup_dead, cleanup_dead_below};
+pub use error::MountError;
+pub use mounted::{Mounted, Unmounted, mount};
+pub use notify::Notifier;
+pub use options::{MAX_READ, MountOptions};

@@ -10,6 +10,7 @@ pub mod failing;
 pub mod memory;
 mod object;
 mod range;
+pub mod s3;
 mod under_store;
 
 pub use error::{StoreError, StoreErrorKind, StoreResult};

@@ -19,7 +19,7 @@ pub(super) const PAIR: usize = 12;
 /// datasets; each one costs memory.
 const MAX_COLLISIONS: usize = 65_536;
 /// Tries to find a free number for one path.
-const MAX_ATTEMPTS: u32 = 1 << 20;
+const MAX_ATTEMPTS: u32 = 1 << 16;
 
 /// Every entry's final inode number, sorted, in a file.
 pub(super) struct Numbers {

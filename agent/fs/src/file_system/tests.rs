@@ -64,7 +64,9 @@ fn looking_up_tells_absent_from_failed() {
     assert_eq!(fs.lookup(999, b"x"), Err(FsError::NotFound));
     assert_eq!(fs.lookup(root, &[b'n'; 255]), Ok(Entry::Absent { validity: LONG }));
     assert_eq!(fs.lookup(root, &[b'n'; 256]), Err(FsError::NameTooLong));
-    for (at, name, expect) in [(root, ".", root), (root, "..", root), (dir, ".", dir), (dir, "..", ino(&fs, "d")), (file, ".", file)] {
+    for (at, name, expect) in
+        [(root, ".", root), (root, "..", root), (dir, ".", dir), (dir, "..", ino(&fs, "d")), (file, ".", file)]
+    {
         match fs.lookup(at, name.as_bytes()) {
             Ok(Entry::Present { attributes, validity }) => assert_eq!((attributes.ino, validity), (expect, LONG)),
             other => panic!("{name} in {at}: {other:?}"),

@@ -1,0 +1,93 @@
+//! Tells the kernel what to forget. Written to the device directly, because two of the messages are younger than `fuser`.
+
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use forebay_fs::ROOT_INO;
+use rustix::io::Errno;
+
+// `enum fuse_notify_code` of <linux/fuse.h>.
+const INVAL_INODE: i32 = 2;
+const INVAL_ENTRY: i32 = 3;
+const INC_EPOCH: i32 = 8;
+/// Flag of INVAL_ENTRY: ask again instead of dropping the entry with all below it, so that a process whose working directory
+/// it is keeps that. Kernels before 6.2 ignore it and drop.
+const EXPIRE_ONLY: u32 = 1;
+
+/// A handle by which the owner of the tree makes the kernel forget. Cheap to clone; outlives the mount harmlessly.
+///
+/// The calls may block until reads in flight on the inode are answered: they must not be made from a thread that those reads
+/// need. What the kernel does not know is not an error.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    device: Arc<OwnedFd>,
+}
+
+impl Notifier {
+    pub(crate) fn new(device: OwnedFd) -> Self {
+        Self { device: Arc::new(device) }
+    }
+
+    /// Drops the attributes and pages of inode `ino`; of a directory, its remembered listing.
+    ///
+    /// # Errors
+    /// Whatever the kernel says, except that it knows nothing of it.
+    pub fn invalidate_inode(&self, ino: u64) -> io::Result<()> {
+        // Offset and length 0 mean all pages.
+        let mut body = [0; 24];
+        body[..8].copy_from_slice(&ino.to_ne_bytes());
+        self.send(INVAL_INODE, &body, &[]).map_err(io::Error::from)
+    }
+
+    /// Makes the kernel ask again for `name` in directory `parent`, whether it took it for present or absent.
+    ///
+    /// # Errors
+    /// As [`Notifier::invalidate_inode`].
+    pub fn invalidate_entry(&self, parent: u64, name: &[u8]) -> io::Result<()> {
+        self.entry(parent, name, EXPIRE_ONLY).map_err(io::Error::from)
+    }
+
+    /// Makes the kernel ask again for every name: one message, however large the tree. Kernels before 6.16 lack it; there
+    /// `top` names what stands in the root directory, and everything below those is dropped with them, the first
+    /// `limit` of them at most. Names that are new in the root then appear when the answer that they were absent expires.
+    ///
+    /// # Errors
+    /// As [`Notifier::invalidate_inode`].
+    pub fn invalidate_all<'a>(&self, top: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> io::Result<()> {
+        match self.send(INC_EPOCH, &[], &[]) {
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                for name in top.into_iter().take(limit) {
+                    self.entry(ROOT_INO, name, 0)?;
+                }
+            }
+            other => other?,
+        }
+        self.invalidate_inode(ROOT_INO)
+    }
+
+    fn entry(&self, parent: u64, name: &[u8], flags: u32) -> rustix::io::Result<()> {
+        let length = u32::try_from(name.len()).map_err(|_| Errno::NAMETOOLONG)?;
+        let mut body = [0; 16];
+        body[..8].copy_from_slice(&parent.to_ne_bytes());
+        body[8..12].copy_from_slice(&length.to_ne_bytes());
+        body[12..].copy_from_slice(&flags.to_ne_bytes());
+        self.send(INVAL_ENTRY, &body, &[name, b"\0"])
+    }
+
+    /// Writes `struct fuse_out_header` - length, code, and 0 for "no request" - and what belongs to it, as one message.
+    fn send(&self, code: i32, body: &[u8], more: &[&[u8]]) -> rustix::io::Result<()> {
+        let length = 16 + body.len() + more.iter().map(|part| part.len()).sum::<usize>();
+        let length = u32::try_from(length).map_err(|_| Errno::NAMETOOLONG)?;
+        let mut header = [0; 16];
+        header[..4].copy_from_slice(&length.to_ne_bytes());
+        header[4..8].copy_from_slice(&code.to_ne_bytes());
+        let mut parts = vec![IoSlice::new(&header), IoSlice::new(body)];
+        parts.extend(more.iter().map(|part| IoSlice::new(part)));
+        match rustix::io::retry_on_intr(|| rustix::io::writev(&*self.device, &parts)) {
+            // Not known to the kernel, or not mounted any more: there is nothing to forget.
+            Ok(_) | Err(Errno::NOENT | Errno::NODEV | Errno::NOTCONN) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

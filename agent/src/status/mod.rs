@@ -1,0 +1,82 @@
+//! `forebay-agent status`: how the Datasets of a running agent do, for people and for programs.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use forebay_api::DatasetReport;
+use forebay_crds::k8s::jiff::Timestamp;
+
+mod details;
+mod json;
+mod table;
+#[cfg(test)]
+mod tests;
+pub(crate) mod words;
+
+pub(crate) use details::{percent, prefetch};
+
+/// How often `--watch` looks.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What `status` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Output {
+    /// A table, and below it what is worth knowing of each Dataset.
+    #[default]
+    Text,
+    /// A Kubernetes list of Datasets with their status.
+    Json,
+}
+
+/// Asks the agent that runs with `--state STATE_DIR` and prints what it says; with `watch`, again whenever it changes,
+/// until the agent ends.
+pub(crate) async fn command(state_dir: &Path, output: Output, watch: bool) -> anyhow::Result<()> {
+    let mut client = forebay_api::connect(state_dir).await?;
+    if !watch {
+        let datasets = client.status(None).await?;
+        return print(&render(&datasets, output, false)?);
+    }
+    let redraw = output == Output::Text && io::stdout().is_terminal();
+    let mut states = client.watch(None, INTERVAL).await?;
+    let mut first = true;
+    while let Some(datasets) = states.next().await? {
+        let text = render(&datasets, output, true)?;
+        // A terminal shows one state at a time; what is piped gets them one after another.
+        print(&match (redraw, output, first) {
+            (true, ..) => format!("\x1b[H\x1b[2J\x1b[3J{text}"),
+            (false, Output::Text, false) => format!("\n{text}"),
+            _ => text,
+        })?;
+        first = false;
+    }
+    anyhow::bail!("the agent has ended")
+}
+
+/// What is printed of one state.
+fn render(datasets: &[DatasetReport], output: Output, watch: bool) -> anyhow::Result<String> {
+    Ok(match output {
+        Output::Text => text(datasets, Timestamp::now()),
+        // One state a line, when there will be several.
+        Output::Json => json::json(datasets, !watch)?,
+    })
+}
+
+/// The table and the details.
+fn text(datasets: &[DatasetReport], now: Timestamp) -> String {
+    let mut text = table::table(datasets, now);
+    for dataset in datasets {
+        text.push('\n');
+        text.push_str(&details::details(dataset, now));
+    }
+    text
+}
+
+/// Writes to the standard output. A reader that went away, such as `head`, is no error of ours: the program ends.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => Ok(written?),
+    }
+}
