@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +21,6 @@ use crate::progress::Progress;
 use crate::{Mount, Settings};
 
 /// What a Dataset is made of.
-#[derive(Debug)]
 pub struct DatasetParts {
     /// Its wishes.
     pub settings: Settings,
@@ -35,12 +35,11 @@ pub struct DatasetParts {
 }
 
 /// One Dataset on this node. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Dataset {
     pub(crate) inner: Arc<Inner>,
 }
 
-#[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) mounts: Vec<Mount>,
@@ -170,6 +169,12 @@ impl Dataset {
     }
 }
 
+impl std::fmt::Debug for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Dataset").field(&self.inner.settings.name).finish()
+    }
+}
+
 impl Inner {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -185,14 +190,14 @@ impl Inner {
         let mount = self.mounts.get(index)?;
         let key = entry.key().into_owned();
         let (token, size) = match newer {
-            Some(newer) => (newer.version.as_str(), newer.size),
+            Some(newer) => (Cow::Borrowed(newer.version.as_str()), newer.size),
             None => (entry.version(), entry.size()),
         };
         let id = ObjectId::derive(mount.reader.id().as_str(), &key, token.as_bytes(), size);
         Some(Remote {
             reader: mount.reader.clone(),
             background: mount.background.clone(),
-            version: forebay_store::Version::parse(token)?,
+            version: forebay_store::Version::parse(&token)?,
             object: self.cache.object(self.cache_id, id, size),
             key,
             landing: Landing::default(),

@@ -37,6 +37,9 @@ pub(crate) enum ListingError {
     /// The catalog could not be taken into use.
     #[error("the catalog cannot be taken into use: {0}")]
     Install(#[from] std::io::Error),
+    /// The pages ended before the listing did; never seen, since a listing that fails says so.
+    #[error("the listing ended early")]
+    Abandoned,
     /// The thread that builds the catalog died.
     #[error("the catalog's builder stopped: {0}")]
     Builder(#[from] tokio::task::JoinError),
@@ -56,7 +59,7 @@ impl From<ListingError> for ListingFailure {
                 };
                 (reason, Some(mount))
             }
-            ListingError::Catalog(_) | ListingError::Install(_) | ListingError::Builder(_) => (reason::LISTING_FAILED, None),
+            ListingError::Catalog(_) | ListingError::Install(_) | ListingError::Abandoned | ListingError::Builder(_) => (reason::LISTING_FAILED, None),
         };
         Self { reason, mount, message }
     }
@@ -90,7 +93,7 @@ pub(crate) async fn list(mounts: &[Mount], builder: Builder, path: &Path, seen: 
     drop(pages);
     let built = build.await?;
     listed?;
-    built.and_then(|catalog| catalog.ok_or(CatalogError::Abandoned)).map_err(ListingError::from)
+    built?.ok_or(ListingError::Abandoned)
 }
 
 enum Message {
@@ -107,7 +110,7 @@ fn build(mut builder: Builder, mut inbox: mpsc::Receiver<Message>, path: &Path) 
             Message::End => return builder.finish(path).map(Some),
         };
         for name in &page.unrepresentable {
-            builder.reject(mount, &name.lossy, &name.reason)?;
+            builder.reject(mount, &name.lossy, &name.reason);
         }
         for object in &page.objects {
             let version = object.version.to_token();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use forebay_catalog::{Entry, Kind};
+use forebay_catalog::Entry;
 
 use crate::dataset::Inner;
 use crate::generation::Generation;
@@ -74,7 +74,7 @@ impl Inner {
 }
 
 fn same_object(old: &Entry<'_>, now: &Entry<'_>) -> bool {
-    now.kind() == Kind::File
+    !now.is_dir()
         && now.size() == old.size()
         && now.version() == old.version()
         && now.mount() == old.mount()

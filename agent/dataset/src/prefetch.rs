@@ -5,13 +5,18 @@ use std::sync::atomic::Ordering;
 
 use forebay_cache::Reason;
 use forebay_catalog::Entry;
-use forebay_crds::PrefetchOrder;
+use forebay_crds::dataset::PrefetchOrder;
 use forebay_fetch::{Filled, Remote};
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::dataset::Inner;
 use crate::generation::Generation;
 use crate::plan::{self, Step};
+
+/// Files between the walk over the catalog and those at work.
+const AHEAD: usize = 64;
 
 /// How a pass over the plan ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,36 +69,39 @@ impl Inner {
     }
 
     async fn run_step(self: &Arc<Self>, generation: &Arc<Generation>, step: &Step) -> Result<(), String> {
-        let ordered = self.ordered(generation, step).await;
-        let in_order = ordered.iter().filter_map(|index| generation.catalog.entry(*index));
-        let by_path = ordered.is_empty().then(|| generation.catalog.walk(&step.path)).into_iter().flatten();
-        let wanted = by_path.chain(in_order).filter_map(|entry| {
-            let path = entry.path();
-            step.covers(&path).then(|| self.wanted(&entry, path)).flatten()
-        });
-        futures::stream::iter(wanted)
-            .map(|wanted| self.bring_in_file(wanted, step.pin))
+        let (wanted, inbox) = mpsc::channel(AHEAD);
+        let (inner, generation, step) = (self.clone(), generation.clone(), step.clone());
+        let pin = step.pin;
+        // Reading the catalog may wait for the disk, so it is done apart; it ends when nobody takes any more.
+        let walk = tokio::task::spawn_blocking(move || inner.walk(&generation, &step, &wanted));
+        let done = ReceiverStream::new(inbox)
+            .map(|wanted| self.bring_in_file(wanted, pin))
             .buffer_unordered(self.settings.prefetch.concurrency.max(1))
             .try_collect()
-            .await
+            .await;
+        let _ = walk.await;
+        done
     }
 
-    /// Indices of the step's files when they go by size; empty for the tree's own order, which needs no list.
-    async fn ordered(&self, generation: &Arc<Generation>, step: &Step) -> Vec<u32> {
+    /// Sends the step's files in the order that the settings want.
+    fn walk(&self, generation: &Generation, step: &Step, out: &mpsc::Sender<Wanted>) {
+        let catalog = &generation.catalog;
+        let send = |entry: Entry<'_>| {
+            let path = entry.path();
+            let wanted = step.covers(&path).then(|| self.wanted(&entry, path)).flatten();
+            wanted.is_none_or(|wanted| out.blocking_send(wanted).is_ok())
+        };
         let order = self.settings.prefetch.order;
         if order == PrefetchOrder::Path {
-            return Vec::new();
+            catalog.walk(&step.path).all(send);
+            return;
         }
-        let (generation, path) = (generation.clone(), step.path.clone());
-        let sort = move || {
-            let mut files: Vec<_> = generation.catalog.walk(&path).map(|entry| (entry.size(), entry.index())).collect();
-            match order {
-                PrefetchOrder::LargestFirst => files.sort_by_key(|(size, _)| std::cmp::Reverse(*size)),
-                PrefetchOrder::SmallestFirst | PrefetchOrder::Path => files.sort_by_key(|(size, _)| *size),
-            }
-            files.into_iter().map(|(_, index)| index).collect()
-        };
-        tokio::task::spawn_blocking(sort).await.unwrap_or_default()
+        let mut files: Vec<_> = catalog.walk(&step.path).map(|entry| (entry.size(), entry.index())).collect();
+        match order {
+            PrefetchOrder::LargestFirst => files.sort_by_key(|(size, _)| std::cmp::Reverse(*size)),
+            PrefetchOrder::SmallestFirst | PrefetchOrder::Path => files.sort_by_key(|(size, _)| *size),
+        }
+        files.iter().filter_map(|(_, index)| catalog.entry(*index)).all(send);
     }
 
     fn wanted(&self, entry: &Entry<'_>, path: String) -> Option<Wanted> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use forebay_crds::PrefetchOrder;
+use forebay_crds::dataset::PrefetchOrder;
 
 /// How fresh a Dataset is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

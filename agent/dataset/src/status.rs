@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-use forebay_crds::{
-    CacheStatus, CatalogStatus, DatasetStatus, FailedFile, MountStatus, NodesStatus, PrefetchStatus, RejectedObject,
+use forebay_crds::DatasetStatus;
+use forebay_crds::dataset::{
+    CacheStatus, CatalogStatus, FailedFile, MountStatus, NodesStatus, PrefetchStatus, RejectedObject,
     TierUsage,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -82,7 +83,7 @@ impl Inner {
         };
         let info = generation.catalog.info();
         let report = generation.catalog.report();
-        let sample = report.sample.iter().filter_map(|rejected| {
+        let sample = report.samples.iter().filter_map(|rejected| {
             Some(RejectedObject {
                 mount: self.mounts.get(usize::from(rejected.mount))?.path.parse().ok()?,
                 key: rejected.key.clone(),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_catalog::{Entry, Kind, inode_number};
+use forebay_catalog::Entry;
 use forebay_fetch::{FetchError, FetchErrorKind};
 use forebay_fs::{DirEntry, FsError, Handle, Node, NodeKind, Opened as OpenAnswer, PageCache, Totals, Tree};
 use forebay_store::StoreErrorKind;
@@ -15,7 +15,7 @@ use crate::dataset::Inner;
 use crate::generation::Generation;
 use crate::handle::{Opened, Version};
 use crate::opens::OpenFile;
-use crate::overrides::{Override, WORN_OUT};
+use crate::overrides::{Override, WORN_OUT, inode_number};
 use crate::{Consistency, Dataset, schedule};
 
 /// An immutable generation may be believed until the kernel is told otherwise; this bounds a message that got lost.
@@ -127,7 +127,7 @@ impl Tree for Dataset {
         let found = self.inner.find(ino)?;
         let entry = found.generation.catalog.entry(found.entry).ok_or(FsError::NotFound)?;
         let mut attributes = vec![("user.forebay.generation", found.generation.number.to_string())];
-        if let Some(remote) = (entry.kind() == Kind::File).then(|| self.inner.remote(&entry, found.newer())).flatten() {
+        if let Some(remote) = (!entry.is_dir()).then(|| self.inner.remote(&entry, found.newer())).flatten() {
             attributes.push(("user.forebay.store", remote.reader.id().to_string()));
             attributes.push(("user.forebay.key", remote.key));
             attributes.push(("user.forebay.version", remote.version.to_string()));
@@ -210,7 +210,7 @@ impl Inner {
 
     fn hold(&self, opened: Opened, found: &Found) -> Result<Arc<OpenFile>, FsError> {
         let entry = found.generation.catalog.entry(found.entry).ok_or(FsError::InvalidHandle)?;
-        if entry.kind() != Kind::File {
+        if entry.is_dir() {
             return Err(FsError::IsADirectory);
         }
         let remote = self.remote(&entry, found.newer()).ok_or(FsError::InvalidHandle)?;
@@ -234,7 +234,7 @@ impl Inner {
     async fn validate(&self, found: &mut Found) -> Result<(), FsError> {
         let (remote, path) = {
             let entry = found.generation.catalog.entry(found.entry).ok_or(FsError::NotFound)?;
-            if entry.kind() != Kind::File {
+            if entry.is_dir() {
                 return Err(FsError::IsADirectory);
             }
             // The newest version known decides, whichever inode number the caller came by.
@@ -300,13 +300,13 @@ impl Inner {
 }
 
 fn directory(entry: Entry<'_>) -> Result<Entry<'_>, FsError> {
-    if entry.kind() == Kind::Dir { Ok(entry) } else { Err(FsError::NotADirectory) }
+    if entry.is_dir() { Ok(entry) } else { Err(FsError::NotADirectory) }
 }
 
 fn node(entry: &Entry<'_>) -> Node {
     Node {
         ino: entry.ino(),
-        kind: if entry.kind() == Kind::Dir { NodeKind::Dir } else { NodeKind::File },
+        kind: if entry.is_dir() { NodeKind::Dir } else { NodeKind::File },
         size: entry.size(),
         mtime_ns: entry.mtime_ns(),
         subdirectories: entry.subdirectories(),
