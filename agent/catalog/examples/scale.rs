@@ -24,7 +24,7 @@ fn main() -> Result<()> {
         // As a parallel listing brings them: sixteen prefixes in turn, a page of a thousand of each.
         let (page, within) = (i / 1000, i % 1000);
         let key = key(page % 16, page / 16 * 1000 + within);
-        let version = format!("e\"{:032x}\"", u128::from(i) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let version = format!("e\"{:032x}\"", u128::from(i).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
         let mtime_ns = 1_700_000_000_000_000_000 + i64::try_from(i)?;
         builder.add(0, Listed { key: &key, size: 100 << 10, mtime_ns, version: &version })?;
     }

@@ -84,9 +84,6 @@ impl Catalog {
         }
         let meta: Meta = serde_json::from_slice(bytes).map_err(|e| damaged(format!("its description: {e}")))?;
         let Meta { dataset, generation, listed_at_ns, mounts, files, directories, bytes, report } = meta;
-        if mounts.iter().any(|m| !m.path.starts_with('/')) {
-            return Err(damaged("a mount path in its description is not absolute".into()));
-        }
         let info = Info { dataset, generation, listed_at_ns, files, bytes, directories, mounts };
         Ok(Self { inner: Arc::new(Inner { path: path.to_owned(), map, header, info, report }) })
     }

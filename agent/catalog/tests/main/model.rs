@@ -147,10 +147,13 @@ fn check_numbers(catalog: &Catalog) {
     assert!(catalog.by_ino(0).is_none() && catalog.by_ino(u64::MAX).is_none());
 }
 
+/// Mount, key and path.
+type SampleKey<'a> = (u16, &'a str, Option<String>);
+
 fn check_report(catalog: &Catalog, expected: &Reference) {
     let report = catalog.report();
     let mut counts: BTreeMap<Fate, u64> = BTreeMap::new();
-    let mut samples: BTreeMap<Fate, BTreeSet<(u16, &str, Option<String>)>> = BTreeMap::new();
+    let mut samples: BTreeMap<Fate, BTreeSet<SampleKey<'_>>> = BTreeMap::new();
     for (fate, object, path) in &expected.fates {
         // Of versions that tie, which is shown and which is superseded or repeated is not said: one group.
         *counts.entry(if *fate == Fate::Repeated { Fate::Superseded } else { *fate }).or_default() += 1;
