@@ -16,8 +16,7 @@ fn main() -> Result<()> {
     let path = dir.path().join("catalog");
 
     let mounts = vec![MountSpec::new("/", "s3://obs.example/imagenet/train")];
-    let config =
-        BuilderConfig { dataset: "scale".into(), generation: 1, listed_at_ns: 1, mounts, memory: memory << 20 };
+    let config = BuilderConfig { dataset: "scale".into(), generation: 1, listed_at_ns: 1, mounts, memory: memory << 20 };
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let mut builder = Builder::new(dir.path(), config)?;
     for i in 0..files {
@@ -42,7 +41,11 @@ fn main() -> Result<()> {
     let anonymous = status_kib("RssAnon")?;
     let start = Instant::now();
     let catalog = Catalog::open(&path)?;
-    println!("open: {:.0} us, heap grew by {} KiB", start.elapsed().as_secs_f64() * 1e6, status_kib("RssAnon")?.saturating_sub(anonymous));
+    println!(
+        "open: {:.0} us, heap grew by {} KiB",
+        start.elapsed().as_secs_f64() * 1e6,
+        status_kib("RssAnon")?.saturating_sub(anonymous)
+    );
     time("verify", catalog.file_len() >> 20, "MiB", || Ok(catalog.verify()?))?;
 
     let probes = 1_000_000u64.min(files);
@@ -56,7 +59,11 @@ fn main() -> Result<()> {
     time("lookup", probes, "names", || {
         picks.iter().try_for_each(|&i| {
             let entry = catalog.entry(i).context("an entry is missing")?;
-            if i > 0 { catalog.lookup(entry.parent(), entry.name().as_bytes()).map(drop).context("a name is missing") } else { Ok(()) }
+            if i > 0 {
+                catalog.lookup(entry.parent(), entry.name().as_bytes()).map(drop).context("a name is missing")
+            } else {
+                Ok(())
+            }
         })
     })?;
     time("by_ino", probes, "numbers", || {

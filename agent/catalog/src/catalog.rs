@@ -155,9 +155,8 @@ impl Catalog {
         let inos = self.section(Section::Inos).as_chunks::<4>().0.get(start..end)?;
         let index_at = |at: usize| u32::from_le_bytes(inos[at]);
         let records = self.records();
-        let found = search(0..inos.len(), |at| {
-            Some(layout::u64_at(records.get(index_at(at) as usize)?, layout::INO_AT).cmp(&ino))
-        })?;
+        let found =
+            search(0..inos.len(), |at| Some(layout::u64_at(records.get(index_at(at) as usize)?, layout::INO_AT).cmp(&ino)))?;
         self.entry(index_at(found))
     }
 
