@@ -8,6 +8,7 @@
 mod error;
 pub mod failing;
 pub mod memory;
+pub mod local;
 mod object;
 mod range;
 pub mod s3;
