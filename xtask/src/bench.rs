@@ -9,7 +9,7 @@ use forebay_e2e::{S3Client, S3Server};
 
 use crate::contender::Contender;
 use crate::sh::say;
-use crate::{install, parts, workspace};
+use crate::{install, interrupt, parts, workspace};
 
 mod catalog;
 mod chart;
@@ -97,6 +97,7 @@ const BUCKET: &str = "bench";
 
 /// `cargo xtask bench`.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    interrupt::take_over();
     let args = args.clone().sized();
     install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
     parts::ensure(&["versitygw"])?;
@@ -104,6 +105,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
 
     let base = args.work.clone().unwrap_or_else(std::env::temp_dir);
     let work = tempfile::Builder::new().prefix("forebay-bench-").tempdir_in(base).context("make a temporary directory")?;
+    interrupt::also_remove(work.path().to_path_buf());
     say("making the data");
     let data = Data::make(&work.path().join("ext4"), &args)?;
     let server = S3Server::versitygw(work.path())?;

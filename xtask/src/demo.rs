@@ -8,7 +8,7 @@ use clap::Args;
 use forebay_e2e::{AgentFiles, S3Client, S3Server, TreeSize, TreeSum, build_tree, mounts_below, unmount_below, wait_until};
 
 use crate::sh::say;
-use crate::{install, parts, workspace};
+use crate::{install, interrupt, parts, workspace};
 
 mod compare;
 
@@ -28,6 +28,7 @@ const BUCKET: &str = "tree";
 
 /// `cargo xtask demo`: a real store, a real tree, a mount; every byte compared, speed shown beside its peers.
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
+    interrupt::take_over();
     say("[1/6] programs");
     install::debian(&["fusermount3", "rclone", "s3fs"])?;
     parts::ensure(&["versitygw"])?;
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
 
     say("[2/6] a real tree: the sources this was built from and the toolchain's libraries");
     let work = tempfile::Builder::new().prefix("forebay-demo-").tempdir().context("make a temporary directory")?;
+    interrupt::also_remove(work.path().to_path_buf());
     let source = work.path().join("source");
     let size = if args.small { TreeSize::Small } else { TreeSize::Full };
     let (files, bytes) = build_tree(&workspace::root()?, &source, size)?;
@@ -107,6 +109,7 @@ impl Mount {
             self.files.state.display()
         ));
         say("Ctrl-C ends it.");
+        interrupt::expect_one();
         self.agent.wait().context("wait for forebay-agent")?;
         Ok(())
     }

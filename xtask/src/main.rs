@@ -9,6 +9,7 @@ mod contender;
 mod data;
 mod demo;
 mod install;
+mod interrupt;
 mod parts;
 mod sh;
 mod speed;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         Command::Data { dir, small } => data::run(&dir, small),
         Command::Codegen { check } => codegen::run(check),
     };
+    interrupt::finish();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

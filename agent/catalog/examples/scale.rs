@@ -16,15 +16,14 @@ fn main() -> Result<()> {
     let path = dir.path().join("catalog");
 
     let mounts = vec![MountSpec::new("/", "s3://obs.example/imagenet/train")];
-    let config =
-        BuilderConfig { dataset: "scale".into(), generation: 1, listed_at_ns: 1, mounts, memory: memory << 20 };
+    let config = BuilderConfig { dataset: "scale".into(), generation: 1, listed_at_ns: 1, mounts, memory: memory << 20 };
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let mut builder = Builder::new(dir.path(), config)?;
     for i in 0..files {
         // As a parallel listing brings them: sixteen prefixes in turn, a page of a thousand of each.
         let (page, within) = (i / 1000, i % 1000);
         let key = key(page % 16, page / 16 * 1000 + within);
-        let version = format!("e\"{:032x}\"", u128::from(i) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        let version = format!("e\"{:032x}\"", u128::from(i).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835));
         let mtime_ns = 1_700_000_000_000_000_000 + i64::try_from(i)?;
         builder.add(0, Listed { key: &key, size: 100 << 10, mtime_ns, version: &version })?;
     }
@@ -42,7 +41,11 @@ fn main() -> Result<()> {
     let anonymous = status_kib("RssAnon")?;
     let start = Instant::now();
     let catalog = Catalog::open(&path)?;
-    println!("open: {:.0} us, heap grew by {} KiB", start.elapsed().as_secs_f64() * 1e6, status_kib("RssAnon")?.saturating_sub(anonymous));
+    println!(
+        "open: {:.0} us, heap grew by {} KiB",
+        start.elapsed().as_secs_f64() * 1e6,
+        status_kib("RssAnon")?.saturating_sub(anonymous)
+    );
     time("verify", catalog.file_len() >> 20, "MiB", || Ok(catalog.verify()?))?;
 
     let probes = 1_000_000u64.min(files);
@@ -56,7 +59,11 @@ fn main() -> Result<()> {
     time("lookup", probes, "names", || {
         picks.iter().try_for_each(|&i| {
             let entry = catalog.entry(i).context("an entry is missing")?;
-            if i > 0 { catalog.lookup(entry.parent(), entry.name().as_bytes()).map(drop).context("a name is missing") } else { Ok(()) }
+            if i > 0 {
+                catalog.lookup(entry.parent(), entry.name().as_bytes()).map(drop).context("a name is missing")
+            } else {
+                Ok(())
+            }
         })
     })?;
     time("by_ino", probes, "numbers", || {

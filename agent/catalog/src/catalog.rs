@@ -84,9 +84,6 @@ impl Catalog {
         }
         let meta: Meta = serde_json::from_slice(bytes).map_err(|e| damaged(format!("its description: {e}")))?;
         let Meta { dataset, generation, listed_at_ns, mounts, files, directories, bytes, report } = meta;
-        if mounts.iter().any(|m| !m.path.starts_with('/')) {
-            return Err(damaged("a mount path in its description is not absolute".into()));
-        }
         let info = Info { dataset, generation, listed_at_ns, files, bytes, directories, mounts };
         Ok(Self { inner: Arc::new(Inner { path: path.to_owned(), map, header, info, report }) })
     }
@@ -158,9 +155,8 @@ impl Catalog {
         let inos = self.section(Section::Inos).as_chunks::<4>().0.get(start..end)?;
         let index_at = |at: usize| u32::from_le_bytes(inos[at]);
         let records = self.records();
-        let found = search(0..inos.len(), |at| {
-            Some(layout::u64_at(records.get(index_at(at) as usize)?, layout::INO_AT).cmp(&ino))
-        })?;
+        let found =
+            search(0..inos.len(), |at| Some(layout::u64_at(records.get(index_at(at) as usize)?, layout::INO_AT).cmp(&ino)))?;
         self.entry(index_at(found))
     }
 

@@ -124,7 +124,7 @@ impl<'a> Entry<'a> {
         }
         let path = self.path();
         let mount = self.catalog.info().mounts.get(usize::from(self.record.mount));
-        Cow::Owned(below(mount.map_or("", |m| m.root()), &path[1..]).to_owned())
+        Cow::Owned(below(mount.map_or("", |m| m.root()), path.trim_start_matches('/')).to_owned())
     }
 
     /// The version token as the store gave it; empty for a directory.
@@ -153,20 +153,20 @@ impl<'a> Entry<'a> {
 
     /// Absolute path in the dataset, `/a/b`; the root's is `/`.
     pub fn path(&self) -> String {
-        let mut names = vec![self.name];
+        let mut names = Vec::new();
         let mut at = *self;
-        // Each parent's index is smaller, so this ends.
-        while at.index != 0
-            && let Some(parent) = self.catalog.entry(at.record.parent)
-        {
-            names.push(parent.name);
+        // Each parent's index is smaller, so this ends; the root has no name.
+        while at.index != 0 {
+            names.push(at.name);
+            let Some(parent) = self.catalog.entry(at.record.parent) else { break };
             at = parent;
         }
-        if names.len() == 1 {
-            return "/".to_owned();
+        let mut path = String::with_capacity(names.iter().map(|name| name.len() + 1).sum());
+        for name in names.iter().rev() {
+            path.push('/');
+            path.push_str(name);
         }
-        names.reverse();
-        names.join("/")
+        if path.is_empty() { "/".to_owned() } else { path }
     }
 
     /// Indexes of the entries directly below.

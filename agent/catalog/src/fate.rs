@@ -69,10 +69,7 @@ impl Fate {
 
     /// Whether bytes of the store cannot be read through the tree although nobody asked for that.
     pub fn is_problem(self) -> bool {
-        !matches!(
-            self,
-            Fate::Shown | Fate::Collapsed | Fate::Marker | Fate::Repeated | Fate::Superseded | Fate::Excluded
-        )
+        !matches!(self, Fate::Shown | Fate::Collapsed | Fate::Marker | Fate::Repeated | Fate::Superseded | Fate::Excluded)
     }
 
     /// Whether examples are kept in the report, beside the count.

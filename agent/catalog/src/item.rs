@@ -167,9 +167,7 @@ mod tests {
 
     #[test]
     fn order_is_breadth_first_then_rank() {
-        let file = |path: &str, key: Option<&str>, size, mtime| {
-            item(path, |out| push_file(key, 3, size, mtime, "e\"aa\"", out))
-        };
+        let file = |path: &str, key: Option<&str>, size, mtime| item(path, |out| push_file(key, 3, size, mtime, "e\"aa\"", out));
         let directory = |path: &str, mtime| item(path, |out| push_directory(mtime, out));
         let ordered = [
             directory("", 0),

@@ -109,9 +109,8 @@ impl Header {
         if header.file_len != actual_len {
             return Err(Damaged("its length is not the one that its header states"));
         }
-        let inside = |e: &Extent| {
-            e.offset >= HEADER_LEN as u64 && e.offset.checked_add(e.len).is_some_and(|end| end <= actual_len)
-        };
+        let inside =
+            |e: &Extent| e.offset >= HEADER_LEN as u64 && e.offset.checked_add(e.len).is_some_and(|end| end <= actual_len);
         if !header.sections.iter().all(inside) {
             return Err(Damaged("a section lies outside of the file"));
         }

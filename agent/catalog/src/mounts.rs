@@ -24,7 +24,7 @@ impl MountSpec {
 
     /// The path without its leading slash: the mount's root relative to the dataset's.
     pub(crate) fn root(&self) -> &str {
-        &self.path[1..]
+        self.path.strip_prefix('/').unwrap_or(&self.path)
     }
 }
 
@@ -53,6 +53,7 @@ impl MountTable {
             let path = String::new();
             return Err(CatalogError::Mount { path, problem: "a dataset has at most 65,534 mounts".into() });
         }
+        specs.iter().try_for_each(|spec| check_path(&spec.path))?;
         let mut paths: Vec<&str> = specs.iter().map(|s| s.path.as_str()).collect();
         paths.sort_unstable();
         if let Some(pair) = paths.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -61,7 +62,6 @@ impl MountTable {
         }
         let mut mounts = Vec::with_capacity(specs.len());
         for spec in specs {
-            check_path(&spec.path)?;
             let is_deeper = |other: &&MountSpec| other.path != spec.path && owns(spec.root(), other.root());
             mounts.push(Mount {
                 root: spec.root().to_owned(),

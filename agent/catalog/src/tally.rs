@@ -36,8 +36,7 @@ impl Tally {
     /// Decides without allocating, since most objects of a bad listing come too late to be kept.
     fn has_room(&self, fate: Fate, mount: u16, key: &str) -> bool {
         let kept = &self.samples[fate as usize];
-        kept.len() < MAX_SAMPLES
-            || kept.last().is_some_and(|last| (mount, shorten(key)) < (last.mount, last.key.as_str()))
+        kept.len() < MAX_SAMPLES || kept.last().is_some_and(|last| (mount, shorten(key)) < (last.mount, last.key.as_str()))
     }
 
     fn keep(&mut self, sample: Sample) {

@@ -1,6 +1,5 @@
 //! Finds mounts whose server died, and takes them out of the way.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -78,6 +77,5 @@ fn is_dead(mount: &MountEntry) -> bool {
         // Nobody listens any more when the answer came too late.
         let _ = send.send(rustix::fs::statfs(&at).map(drop));
     });
-    let answer = asked.map_err(io::Error::from).map(|_| receive.recv_timeout(ANSWER_WITHIN));
-    matches!(answer, Ok(Ok(Err(Errno::NOTCONN | Errno::CONNABORTED))))
+    asked.is_ok() && matches!(receive.recv_timeout(ANSWER_WITHIN), Ok(Err(Errno::NOTCONN | Errno::CONNABORTED)))
 }

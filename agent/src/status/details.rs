@@ -82,7 +82,7 @@ pub(crate) fn prefetch(prefetch: &PrefetchStatus, now: Timestamp) -> Option<Stri
 }
 
 /// How much of a prefetch is done, in whole percent, 100 only when all is.
-pub(crate) fn percent(prefetch: &PrefetchStatus) -> u64 {
+fn percent(prefetch: &PrefetchStatus) -> u64 {
     let of = |part: u64, whole: u64| if whole == 0 { 100 } else { (u128::from(part) * 100 / u128::from(whole)).min(100) };
     // Empty files have no bytes, and yet they are to be done.
     let least = of(prefetch.done_bytes, prefetch.total_bytes).min(match prefetch.done_files >= prefetch.total_files {

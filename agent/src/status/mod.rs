@@ -14,7 +14,7 @@ mod table;
 mod tests;
 pub(crate) mod words;
 
-pub(crate) use details::{percent, prefetch};
+pub(crate) use details::prefetch;
 
 /// How often `--watch` looks.
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -8,7 +8,9 @@
 mod error;
 pub mod failing;
 pub mod memory;
+pub mod local;
 mod object;
+pub mod policy;
 mod range;
 pub mod s3;
 mod under_store;

@@ -8,6 +8,7 @@ use super::results::Results;
 use super::rows::*;
 use super::{Lab, finish};
 use crate::contender::Contender;
+use crate::interrupt;
 use crate::sh::say;
 use crate::speed::{drop_pages, random_reads, read_files};
 
@@ -20,6 +21,7 @@ const SMALL: usize = 2_000;
 pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
     let mut started = vec![(Contender::native("ext4", lab.data.root.clone()), None)];
     let memory = tempfile::Builder::new().prefix("forebay-bench-").tempdir_in("/dev/shm").context("a directory on tmpfs")?;
+    interrupt::also_remove(memory.path().to_path_buf());
     if lab.args.has("tmpfs") {
         copy(&lab.data.root, memory.path())?;
         started.push((Contender::native("tmpfs", memory.path().to_path_buf()), None));

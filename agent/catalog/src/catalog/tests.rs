@@ -18,6 +18,7 @@ fn sample() -> (TempDir, PathBuf, Vec<u8>) {
         builder.add(0, Listed { key: &key, size: 1, mtime_ns: 1, version: "e\"0011-4\"" }).unwrap();
         builder.add(1, Listed { key: &format!("g{i}"), size: 2, mtime_ns: 3, version: "x" }).unwrap();
     }
+    builder.add(0, Listed { key: "zz/ééé", size: 2, mtime_ns: 3, version: "ééé" }).unwrap();
     let path = dir.path().join("c");
     builder.finish(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -140,19 +141,24 @@ fn a_deceitful_header_is_refused() {
     refuse(&|h| h.sections[Section::Meta as usize] = h.sections[Section::Heap as usize]);
 }
 
+type Deceit<'a> = &'a dyn Fn(u32, &mut Record);
+
 /// Directories that hold each other, and themselves, with all checksums right.
 #[test]
 fn a_file_made_to_deceive_ends() {
     let (_dir, path, bytes) = sample();
     let entries = header(&bytes).entries;
     let records = HEADER_LEN..HEADER_LEN + entries as usize * RECORD_LEN;
-    let deceits: [&dyn Fn(u32, &mut Record); 6] = [
+    let heap = header(&bytes).section(Section::Heap).len;
+    let deceits: [Deceit<'_>; 7] = [
         &|index, r| r.kind = RecordKind::Directory { first: index, count: entries - index, subdirectories: 1 },
         &|index, r| r.kind = RecordKind::Directory { first: index + 1, count: entries - index - 1, subdirectories: 1 },
         &|_, r| r.kind = RecordKind::Directory { first: 0, count: entries, subdirectories: u32::MAX },
         &|index, r| r.parent = index,
         &|_, r| r.parent = entries - 1,
         &|_, r| (r.heap, r.name_len) = (u64::MAX - 10, 255),
+        // The root gets the last name that was written, a parent some name of several bytes a letter.
+        &|index, r| (r.heap, r.name_len) = (heap - 2 * u64::from(index % 3 + 1), 2),
     ];
     for deceit in deceits {
         let mut bytes = bytes.clone();

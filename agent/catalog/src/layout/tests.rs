@@ -14,8 +14,14 @@ fn record() -> impl Strategy<Value = Record> {
             RecordKind::File { size, has_key, key_len, token_kind, token_len }
         }),
     ];
-    (any::<(u64, i64, u64, u32, u16, u8)>(), kind).prop_map(|((ino, mtime_ns, heap, parent, mount, name_len), kind)| {
-        Record { ino, mtime_ns, heap, parent, mount, name_len, kind }
+    (any::<(u64, i64, u64, u32, u16, u8)>(), kind).prop_map(|((ino, mtime_ns, heap, parent, mount, name_len), kind)| Record {
+        ino,
+        mtime_ns,
+        heap,
+        parent,
+        mount,
+        name_len,
+        kind,
     })
 }
 

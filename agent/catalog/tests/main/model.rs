@@ -87,8 +87,11 @@ fn check_tree(catalog: &Catalog, mounts: &[Mount], expected: &Reference) {
     let paths: BTreeSet<&Path> = expected.files.keys().chain(expected.directories.keys()).collect();
     for (directory, &mtime) in &expected.directories {
         let entry = catalog.by_path(&spell(directory)).unwrap();
-        let names: Vec<&str> =
-            paths.iter().filter(|p| p.len() == directory.len() + 1 && p.starts_with(directory)).map(|p| p.last().unwrap().as_str()).collect();
+        let names: Vec<&str> = paths
+            .iter()
+            .filter(|p| p.len() == directory.len() + 1 && p.starts_with(directory))
+            .map(|p| p.last().unwrap().as_str())
+            .collect();
         let children: Vec<Entry<'_>> = catalog.children(entry.index(), 0).collect();
         assert_eq!(children.iter().map(Entry::name).collect::<Vec<_>>(), names, "{directory:?}");
         for (position, child) in children.iter().enumerate() {
@@ -111,7 +114,9 @@ fn check_tree(catalog: &Catalog, mounts: &[Mount], expected: &Reference) {
         };
         assert_eq!(entry.subdirectories() as usize, names.iter().filter(is_directory).count());
         assert_eq!((entry.kind(), entry.size(), entry.mtime_ns()), (EntryKind::Dir, 0, mtime), "{directory:?}");
-        let owner = mounts.iter().enumerate().filter(|(_, m)| spell(directory) == m.path || m.path == "/" || spell(directory).starts_with(&format!("{}/", m.path)));
+        let owner = mounts.iter().enumerate().filter(|(_, m)| {
+            spell(directory) == m.path || m.path == "/" || spell(directory).starts_with(&format!("{}/", m.path))
+        });
         let owner = owner.max_by_key(|(_, m)| m.path.len()).map_or(NO_MOUNT, |(i, _)| u16::try_from(i).unwrap());
         assert_eq!(entry.mount(), owner, "{directory:?}");
 
@@ -147,10 +152,13 @@ fn check_numbers(catalog: &Catalog) {
     assert!(catalog.by_ino(0).is_none() && catalog.by_ino(u64::MAX).is_none());
 }
 
+/// Mount, key and path.
+type SampleKey<'a> = (u16, &'a str, Option<String>);
+
 fn check_report(catalog: &Catalog, expected: &Reference) {
     let report = catalog.report();
     let mut counts: BTreeMap<Fate, u64> = BTreeMap::new();
-    let mut samples: BTreeMap<Fate, BTreeSet<(u16, &str, Option<String>)>> = BTreeMap::new();
+    let mut samples: BTreeMap<Fate, BTreeSet<SampleKey<'_>>> = BTreeMap::new();
     for (fate, object, path) in &expected.fates {
         // Of versions that tie, which is shown and which is superseded or repeated is not said: one group.
         *counts.entry(if *fate == Fate::Repeated { Fate::Superseded } else { *fate }).or_default() += 1;

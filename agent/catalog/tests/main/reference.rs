@@ -142,9 +142,7 @@ fn decide(out: &mut Reference, mounts: &[Mount], directories: &BTreeSet<Path>, p
         let fate = match i {
             0 => fate,
             _ if other.key != first.key => Fate::Ambiguous,
-            _ if (other.size, other.mtime_ns, &other.version) == (first.size, first.mtime_ns, &first.version) => {
-                Fate::Repeated
-            }
+            _ if (other.size, other.mtime_ns, &other.version) == (first.size, first.mtime_ns, &first.version) => Fate::Repeated,
             _ => Fate::Superseded,
         };
         out.fates.push((fate, other, Some(path.clone())));

@@ -1,0 +1,124 @@
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use forebay_fs::memory::{Contents, MemoryTree};
+use forebay_fuse::{MountOptions, mount};
+
+use crate::harness::{FOREVER, directory, errno, pattern, runtime};
+
+fn before() -> Contents {
+    Contents::new().file("d/changed", pattern(1, 500_000), 1).file("d/same", "same", 1).file("d/removed", "r", 1).dir("gone")
+}
+
+fn after() -> Contents {
+    Contents::new().file("d/changed", pattern(2, 400_000), 2).file("d/same", "same", 1).file("d/added", "a", 2).dir("new")
+}
+
+fn show(validity: Duration) -> (std::sync::Arc<MemoryTree>, forebay_fuse::Mounted, tempfile::TempDir) {
+    let tree = std::sync::Arc::new(MemoryTree::new(&before(), validity));
+    let dir = directory();
+    let options = MountOptions::new("tests/changing", dir.path().join("m"));
+    let mounted = mount(std::sync::Arc::clone(&tree), &options, runtime().handle().clone()).unwrap();
+    (tree, mounted, dir)
+}
+
+fn names(at: &std::path::Path) -> Vec<String> {
+    let mut all: Vec<_> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
+    let (tree, mounted, _dir) = show(FOREVER);
+    let at = mounted.at().to_owned();
+    let look = |path: &str| fs::metadata(at.join(path));
+    // All that a kernel can remember: entries present and absent, attributes, pages, listings.
+    assert_eq!(names(&at.join("d")), ["changed", "removed", "same"]);
+    assert_eq!(names(&at), ["d", "gone"]);
+    assert_eq!(errno(look("d/added")), libc::ENOENT);
+    assert_eq!(errno(look("new")), libc::ENOENT);
+    let held = File::open(at.join("d/changed")).unwrap();
+    let mut start = vec![0; 200_000];
+    held.read_exact_at(&mut start, 0).unwrap();
+    let same = look("d/same").unwrap().ino();
+
+    tree.replace(&after());
+    mounted.notifier().invalidate_all([b"d".as_slice(), b"gone"], 100).unwrap();
+
+    assert_eq!(names(&at.join("d")), ["added", "changed", "same"]);
+    assert_eq!(names(&at), ["d", "new"]);
+    assert_eq!(fs::read(at.join("d/added")).unwrap(), b"a");
+    assert_eq!(errno(look("d/removed")), libc::ENOENT);
+    assert_eq!(errno(look("gone")), libc::ENOENT);
+    assert!(look("new").unwrap().is_dir());
+    assert_eq!(look("d/same").unwrap().ino(), same);
+    assert_eq!(look("d/changed").unwrap().size(), 400_000);
+    // The old and the new version side by side, each whole.
+    let mut new = Vec::new();
+    File::open(at.join("d/changed")).unwrap().read_to_end(&mut new).unwrap();
+    assert!(new == pattern(2, 400_000));
+    let mut old = vec![0; 500_000];
+    held.read_exact_at(&mut old, 0).unwrap();
+    assert!(old == pattern(1, 500_000));
+    assert_eq!(held.metadata().unwrap().size(), 500_000);
+}
+
+#[test]
+fn one_entry_or_inode_can_be_forgotten() {
+    let (tree, mounted, _dir) = show(FOREVER);
+    let at = mounted.at().to_owned();
+    let dir = fs::metadata(at.join("d")).unwrap().ino();
+    assert_eq!(fs::read(at.join("d/removed")).unwrap(), b"r");
+    assert_eq!(errno(fs::metadata(at.join("d/added"))), libc::ENOENT);
+    tree.replace(&after());
+    // Not told, not known: the kernel was promised that answers hold for ever.
+    assert_eq!(errno(fs::metadata(at.join("d/added"))), libc::ENOENT);
+    let notifier = mounted.notifier();
+    notifier.invalidate_entry(dir, b"added").unwrap();
+    notifier.invalidate_entry(dir, b"removed").unwrap();
+    assert_eq!(fs::read(at.join("d/added")).unwrap(), b"a");
+    assert_eq!(errno(fs::metadata(at.join("d/removed"))), libc::ENOENT);
+    // What the kernel never heard of is no error, nor is a mount that is gone.
+    notifier.invalidate_entry(dir, b"unheard of").unwrap();
+    notifier.invalidate_entry(4711, b"x").unwrap();
+    notifier.invalidate_inode(4711).unwrap();
+    let notifier = notifier.clone();
+    mounted.unmount(Duration::from_secs(30)).unwrap();
+    notifier.invalidate_inode(dir).unwrap();
+    notifier.invalidate_all([], 1).unwrap();
+}
+
+#[test]
+fn answers_that_expire_are_asked_again() {
+    let (tree, mounted, _dir) = show(Duration::ZERO);
+    let at = mounted.at().to_owned();
+    assert_eq!(errno(fs::metadata(at.join("d/added"))), libc::ENOENT);
+    assert!(fs::read(at.join("d/changed")).unwrap() == pattern(1, 500_000));
+    tree.replace(&after());
+    assert_eq!(fs::read(at.join("d/added")).unwrap(), b"a");
+    assert!(fs::read(at.join("d/changed")).unwrap() == pattern(2, 400_000));
+    assert_eq!(errno(fs::metadata(at.join("d/removed"))), libc::ENOENT);
+    assert_eq!(names(&at.join("d")), ["added", "changed", "same"]);
+}
+
+/// A process that works inside the tree goes on after a change of generation.
+#[test]
+fn a_working_directory_survives() {
+    let (tree, mounted, _dir) = show(FOREVER);
+    let at = mounted.at().to_owned();
+    let mut shell = Command::new("sh").current_dir(at.join("d")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    tree.replace(&after());
+    mounted.notifier().invalidate_all([b"d".as_slice()], 100).unwrap();
+    assert_eq!(fs::read(at.join("d/added")).unwrap(), b"a");
+    let mut input = shell.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, b"cat added same; /bin/pwd; cat ../d/added\n").unwrap();
+    drop(input);
+    let mut said = String::new();
+    shell.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(shell.wait().unwrap().success());
+    assert_eq!(said, format!("asame{}/d\na", at.display()));
+}

@@ -1,0 +1,13 @@
+//! What a mount promises, on a real kernel: needs root or fusermount3. Each module is named by what it promises.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod changes_are_seen;
+mod errors_are_told_apart;
+mod harness;
+mod listings_are_complete;
+mod mounts_come_and_go;
+mod nothing_can_be_written;
+mod readers_can_be_killed;
+mod reads_are_true;
+mod stat_tells_the_truth;
