@@ -104,9 +104,7 @@ impl Builder {
     /// [`CatalogError::UnknownMount`], or [`CatalogError::Io`] when spilling to the work directory fails. The
     /// builder is of no use after an error.
     pub fn add(&mut self, mount: u16, object: Listed<'_>) -> Result<(), CatalogError> {
-        if usize::from(mount) >= self.table.len() {
-            return Err(CatalogError::UnknownMount { mount, mounts: self.table.len() });
-        }
+        self.check_mount(mount)?;
         let mut path = std::mem::take(&mut self.path);
         let placement = place(&self.table, mount, &object, &mut path);
         let result = match placement {
@@ -132,12 +130,17 @@ impl Builder {
     }
 
     /// Reports a name that the store saw and cannot represent; a mount's patterns apply to `lossy_name`.
-    pub fn reject(&mut self, mount: u16, lossy_name: &str, reason: &str) {
-        if usize::from(mount) < self.table.len() && !self.table.wants(mount, lossy_name, false) {
-            self.tally.record(Fate::Excluded, mount, lossy_name, None);
-        } else {
+    ///
+    /// # Errors
+    /// [`CatalogError::UnknownMount`].
+    pub fn reject(&mut self, mount: u16, lossy_name: &str, reason: &str) -> Result<(), CatalogError> {
+        self.check_mount(mount)?;
+        if self.table.wants(mount, lossy_name, false) {
             self.tally.record_rejected(mount, lossy_name, reason);
+        } else {
+            self.tally.record(Fate::Excluded, mount, lossy_name, None);
         }
+        Ok(())
     }
 
     /// What it was given.
@@ -156,6 +159,11 @@ impl Builder {
         let items = sorter.finish()?;
         write::write(Source { items, tally, config, work: &work, hash_bits }, path)?;
         Catalog::open(path)
+    }
+
+    fn check_mount(&self, mount: u16) -> Result<(), CatalogError> {
+        let mounts = self.table.len();
+        if usize::from(mount) < mounts { Ok(()) } else { Err(CatalogError::UnknownMount { mount, mounts }) }
     }
 
     /// Adds the directories above `path`, but for those that the object before has as well.

@@ -204,6 +204,11 @@ impl Catalog {
         self.heap().get(start..start.checked_add(usize::from(record[layout::NAME_LEN_AT]))?)
     }
 
+    /// Whether both are clones of one opened catalog.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     pub(crate) fn heap(&self) -> &[u8] {
         self.section(Section::Heap)
     }

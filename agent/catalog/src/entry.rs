@@ -8,7 +8,7 @@ use crate::{Catalog, NO_MOUNT, token};
 
 /// What an entry is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EntryKind {
+pub enum Kind {
     /// A directory.
     Dir,
     /// A regular file.
@@ -32,9 +32,10 @@ impl std::fmt::Debug for Entry<'_> {
     }
 }
 
+/// Equal are views of one entry of one opened file.
 impl PartialEq for Entry<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.index == other.index && std::ptr::eq(self.catalog, other.catalog)
+        self.index == other.index && self.catalog.is_same(other.catalog)
     }
 }
 
@@ -85,16 +86,16 @@ impl<'a> Entry<'a> {
     }
 
     /// File or directory.
-    pub fn kind(&self) -> EntryKind {
+    pub fn kind(&self) -> Kind {
         match self.record.kind {
-            RecordKind::Directory { .. } => EntryKind::Dir,
-            RecordKind::File { .. } => EntryKind::File,
+            RecordKind::Directory { .. } => Kind::Dir,
+            RecordKind::File { .. } => Kind::File,
         }
     }
 
     /// Whether it is a directory.
     pub fn is_dir(&self) -> bool {
-        self.kind() == EntryKind::Dir
+        self.kind() == Kind::Dir
     }
 
     /// Length in bytes; 0 for a directory.

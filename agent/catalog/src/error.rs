@@ -40,6 +40,10 @@ pub enum CatalogError {
         /// How many mounts there are.
         mounts: usize,
     },
+    /// The listing that a builder was fed from ended before it was complete. Never made here: it is for those who
+    /// feed a [`crate::Builder`] from elsewhere.
+    #[error("the listing ended before it was complete; it is tried again")]
+    Abandoned,
     /// More entries than an index of 32 bits can name.
     #[error("the dataset has more than 4,294,967,295 files and directories; split it or exclude some by glob")]
     TooManyEntries,

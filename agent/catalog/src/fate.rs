@@ -146,8 +146,9 @@ pub struct Sample {
 pub struct Report {
     /// Objects for each fate; a fate that nobody had is absent.
     pub counts: BTreeMap<Fate, u64>,
-    /// The first [`crate::MAX_SAMPLES`] of each sampled fate by mount and key, whatever the order of the listing.
-    pub samples: Vec<Sample>,
+    /// The first [`crate::MAX_SAMPLES`] of each sampled fate by mount and key, whatever the order of the listing;
+    /// those that cannot be read ([`Fate::is_problem`]) come first.
+    pub sample: Vec<Sample>,
 }
 
 impl Report {
@@ -162,7 +163,7 @@ impl Report {
     }
 
     /// Objects whose bytes cannot be read although nobody asked for that.
-    pub fn problems(&self) -> u64 {
+    pub fn rejected(&self) -> u64 {
         Fate::ALL.into_iter().filter(|f| f.is_problem()).map(|f| self.count(f)).sum()
     }
 }

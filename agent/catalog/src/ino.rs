@@ -20,6 +20,20 @@ pub(crate) fn candidate(path: &[u8], attempt: u32, bits: u32) -> u64 {
     first & (u64::MAX >> (64 - bits.clamp(1, INO_BITS)))
 }
 
+/// An inode number for a version of the file at `path` that no catalog lists: one found when the file was opened,
+/// or a newer one. Never 0, 1 or, but by chance, the number of a path; the same on every machine.
+///
+/// `path` as [`crate::Entry::path`] gives it, `version` the store's token, `size` in bytes.
+pub fn inode_number(path: &str, version: &str, size: u64) -> u64 {
+    // Two NULs, so that the input is that of no `candidate`; lengths, so that no two versions give the same.
+    let mut input = path.trim_start_matches('/').as_bytes().to_vec();
+    input.extend_from_slice(b"\0\0");
+    input.extend_from_slice(&(version.len() as u64).to_le_bytes());
+    input.extend_from_slice(version.as_bytes());
+    input.extend_from_slice(&size.to_le_bytes());
+    (0..).map(|attempt| candidate(&input, attempt, INO_BITS)).find(|&ino| is_free_for_paths(ino)).unwrap_or(u64::MAX >> 1)
+}
+
 /// Whether `ino` can be a path's number.
 pub(crate) fn is_free_for_paths(ino: u64) -> bool {
     ino > ROOT_INO
@@ -44,6 +58,18 @@ mod tests {
         for (path, attempt, ino) in vectors {
             assert_eq!(candidate(path.as_bytes(), attempt, INO_BITS), ino, "{path} {attempt}");
         }
+        assert_eq!(inode_number("/a/b", "e\"x\"", 7), 8_044_005_901_645_264_073);
         assert_eq!(candidate(b"a", 0, 12), candidate(b"a", 0, INO_BITS) & 0xfff);
+    }
+
+    #[test]
+    fn versions_of_a_file_have_numbers_of_their_own() {
+        let all = [("/a", "v", 1), ("/a", "v", 2), ("/a", "w", 1), ("/b", "v", 1), ("/a", "", 1)];
+        let mut numbers: Vec<u64> = all.map(|(path, version, size)| inode_number(path, version, size)).to_vec();
+        numbers.extend([candidate(b"a", 0, INO_BITS), candidate(b"a", 1, INO_BITS), candidate(b"b", 0, INO_BITS)]);
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 8);
+        assert_eq!(inode_number("a", "v", 1), inode_number("/a", "v", 1));
     }
 }

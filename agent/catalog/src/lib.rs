@@ -43,9 +43,10 @@ mod write;
 
 pub use builder::{Builder, BuilderConfig, Listed};
 pub use catalog::{Catalog, Info};
-pub use entry::{Entry, EntryKind};
+pub use entry::{Entry, Kind};
 pub use error::CatalogError;
 pub use fate::{Fate, Report, Sample};
+pub use ino::inode_number;
 pub use mounts::MountSpec;
 pub use sweep::sweep;
 pub use walk::{Children, Walk};

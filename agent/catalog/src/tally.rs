@@ -49,7 +49,9 @@ impl Tally {
 
     pub(crate) fn into_report(self) -> Report {
         let counts = Fate::ALL.into_iter().zip(self.counts).filter(|&(_, n)| n > 0).collect();
-        Report { counts, samples: self.samples.into_iter().flatten().collect() }
+        let mut sample: Vec<Sample> = self.samples.into_iter().flatten().collect();
+        sample.sort_by_key(|s| !s.fate.is_problem());
+        Report { counts, sample }
     }
 }
 

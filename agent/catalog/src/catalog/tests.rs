@@ -86,6 +86,27 @@ fn a_sound_file_is_sound() {
 }
 
 #[test]
+fn entries_are_equal_in_clones_and_differ_between_files() {
+    let (_dir, path, _) = sample();
+    let (first, second) = (Catalog::open(&path).unwrap(), Catalog::open(&path).unwrap());
+    assert_eq!(first.entry(3), first.clone().entry(3));
+    assert_ne!(first.entry(3), first.entry(4));
+    assert_ne!(first.entry(3), second.entry(3));
+}
+
+#[test]
+fn a_removed_or_replaced_file_serves_those_who_opened_it() {
+    let (_dir, path, bytes) = sample();
+    let catalog = Catalog::open(&path).unwrap();
+    std::fs::write(path.with_extension("new"), b"something else").unwrap();
+    std::fs::rename(path.with_extension("new"), &path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    catalog.verify().unwrap();
+    assert_eq!(catalog.file_len(), bytes.len() as u64);
+    assert!(exercise(&catalog) > 120);
+}
+
+#[test]
 fn a_file_cut_short_anywhere_is_refused() {
     let (_dir, path, bytes) = sample();
     for len in (0..bytes.len()).step_by(97).chain([0, 1, 4095, 4096, bytes.len() - 1]) {

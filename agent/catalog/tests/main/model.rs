@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use forebay_catalog::{Catalog, Entry, EntryKind, Fate, MAX_SAMPLES, NO_MOUNT};
+use forebay_catalog::{Catalog, Entry, Fate, Kind, MAX_SAMPLES, NO_MOUNT};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -113,7 +113,7 @@ fn check_tree(catalog: &Catalog, mounts: &[Mount], expected: &Reference) {
             found
         };
         assert_eq!(entry.subdirectories() as usize, names.iter().filter(is_directory).count());
-        assert_eq!((entry.kind(), entry.size(), entry.mtime_ns()), (EntryKind::Dir, 0, mtime), "{directory:?}");
+        assert_eq!((entry.kind(), entry.size(), entry.mtime_ns()), (Kind::Dir, 0, mtime), "{directory:?}");
         let owner = mounts.iter().enumerate().filter(|(_, m)| {
             spell(directory) == m.path || m.path == "/" || spell(directory).starts_with(&format!("{}/", m.path))
         });
@@ -127,7 +127,7 @@ fn check_tree(catalog: &Catalog, mounts: &[Mount], expected: &Reference) {
     for (path, file) in &expected.files {
         let entry = catalog.by_path(&spell(path)).unwrap();
         assert_eq!(entry.path(), spell(path));
-        assert_eq!((entry.kind(), entry.subdirectories(), entry.child_count()), (EntryKind::File, 0, 0));
+        assert_eq!((entry.kind(), entry.subdirectories(), entry.child_count()), (Kind::File, 0, 0));
         assert_eq!((entry.size(), entry.mtime_ns()), (file.object.size, file.object.mtime_ns));
         assert_eq!((entry.mount(), &*entry.key()), (file.object.mount, &*file.object.key));
         assert!(file.versions.contains(&*entry.version()), "{:?} {:?}", file, entry.version());
@@ -174,10 +174,10 @@ fn check_report(catalog: &Catalog, expected: &Reference) {
     assert_eq!(found, counts);
     assert_eq!(report.listed(), expected.fates.len() as u64, "no object is dropped in silence");
     for fate in Fate::ALL.into_iter().filter(|f| *f != Fate::Superseded) {
-        let kept = report.samples.iter().filter(|s| s.fate == fate);
+        let kept = report.sample.iter().filter(|s| s.fate == fate);
         let kept: Vec<_> = kept.map(|s| (s.mount, s.key.as_str(), s.path.clone())).collect();
         let wanted: Vec<_> = samples.remove(&fate).unwrap_or_default().into_iter().take(MAX_SAMPLES).collect();
         assert_eq!(kept, wanted, "{fate:?}");
     }
-    assert!(report.samples.iter().all(|s| s.reason == s.fate.reason()));
+    assert!(report.sample.iter().all(|s| s.reason == s.fate.reason()));
 }

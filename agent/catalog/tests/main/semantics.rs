@@ -38,7 +38,7 @@ fn tree(catalog: &Catalog) -> Vec<String> {
 
 /// Key and path of the reported objects with `fate`.
 fn reported(catalog: &Catalog, fate: Fate) -> Vec<(&str, Option<&str>)> {
-    let samples: Vec<_> = catalog.report().samples.iter().filter(|s| s.fate == fate).collect();
+    let samples: Vec<_> = catalog.report().sample.iter().filter(|s| s.fate == fate).collect();
     assert!(samples.iter().all(|s| s.reason == fate.reason()));
     samples.iter().map(|s| (s.key.as_str(), s.path.as_deref())).collect()
 }
@@ -66,7 +66,7 @@ fn n03_the_deeper_mount_owns_its_path() {
     assert_eq!(c.by_path("/labels/new").unwrap().mount(), 1);
     let shadowed = [("labels", Some("/labels")), ("labels/old", Some("/labels/old"))];
     assert_eq!(reported(&c, Fate::Shadowed), shadowed);
-    assert_eq!(c.report().problems(), 2);
+    assert_eq!(c.report().rejected(), 2);
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn n07_patterns() {
 fn n08_exclude_wins_and_is_no_problem() {
     let (_d, c) = keys(patterns(&["**/*.jpg"], &["tmp/**"]), &["a.jpg", "b.txt", "tmp/c.jpg", "other/c.txt"]);
     assert_eq!(tree(&c), ["/a.jpg"]);
-    assert_eq!((c.report().count(Fate::Excluded), c.report().problems()), (3, 0));
-    assert!(c.report().samples.is_empty());
+    assert_eq!((c.report().count(Fate::Excluded), c.report().rejected()), (3, 0));
+    assert!(c.report().sample.is_empty());
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn n09_excluding_is_a_remedy_for_everything() {
 fn n10_marker() {
     let (_d, c) = of(mounts(&["/m"]), &[marker(0, "empty/"), marker(0, "a/b/"), object(0, "a/b/c"), marker(0, "")]);
     assert_eq!(tree(&c), ["/m/", "/m/a/", "/m/a/b/", "/m/a/b/c", "/m/empty/"]);
-    assert_eq!((c.report().count(Fate::Marker), c.report().problems()), (3, 0));
+    assert_eq!((c.report().count(Fate::Marker), c.report().rejected()), (3, 0));
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn n11_marker_with_bytes() {
     assert_eq!(tree(&c), ["/d/", "/e/", "/e/f/"]);
     assert_eq!(reported(&c, Fate::MarkerWithBytes), [("d/", Some("/d")), ("e/f/", Some("/e/f"))]);
     assert!(Fate::MarkerWithBytes.reason().contains("rename the object"));
-    assert_eq!((c.info().bytes, c.report().problems()), (0, 2));
+    assert_eq!((c.info().bytes, c.report().rejected()), (0, 2));
 }
 
 #[test]
@@ -246,20 +246,21 @@ fn n20_listed_twice() {
     assert_eq!((entry.mtime_ns(), entry.size(), &*entry.version()), (9, 2, "newer"));
     assert_eq!((c.report().count(Fate::Repeated), c.report().count(Fate::Superseded)), (1, 2));
     assert_eq!(reported(&c, Fate::Superseded), [("a", Some("/a"))]);
-    assert_eq!((c.info().files, c.info().bytes, c.report().problems()), (1, 2, 0));
+    assert_eq!((c.info().files, c.info().bytes, c.report().rejected()), (1, 2, 0));
 }
 
 #[test]
 fn n21_names_that_are_no_text() {
     let dir = tempfile::tempdir().unwrap();
     let mut builder = Builder::new(dir.path(), config(patterns(&[], &["legacy/**"]), 0)).unwrap();
-    builder.reject(0, "caf\u{fffd}", "invalid UTF-8");
-    builder.reject(0, "legacy/\u{fffd}", "invalid UTF-8");
+    builder.reject(0, "caf\u{fffd}", "invalid UTF-8").unwrap();
+    builder.reject(0, "legacy/\u{fffd}", "invalid UTF-8").unwrap();
+    builder.reject(7, "x", "y").unwrap_err();
     let c = builder.finish(&dir.path().join("c")).unwrap();
-    let sample = &c.report().samples[0];
+    let sample = &c.report().sample[0];
     assert_eq!((sample.key.as_str(), sample.reason.as_str()), ("caf\u{fffd}", "invalid UTF-8"));
     assert_eq!((c.report().count(Fate::Unrepresentable), c.report().count(Fate::Excluded)), (1, 1));
-    assert_eq!((c.report().problems(), tree(&c).len()), (1, 0));
+    assert_eq!((c.report().rejected(), tree(&c).len()), (1, 0));
 }
 
 #[test]
