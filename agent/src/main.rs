@@ -1,1 +1,50 @@
-fn main() {}
+//! `forebay-agent`: the data path of one node, alone or under the operator.
+
+mod bounded;
+mod cli;
+mod control;
+mod metrics;
+mod node;
+mod progress;
+mod served;
+mod state;
+mod status;
+mod stores;
+mod tiers;
+mod view;
+
+use anyhow::{Context as _, anyhow};
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::{Cli, Command, LogFormat};
+use crate::progress::Console;
+
+fn main() -> anyhow::Result<()> {
+    let cli = Cli::parse();
+    let console = Console::stderr();
+    let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {:?} is not a filter", cli.log))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(console.clone()).with_target(false);
+    match cli.log_format {
+        LogFormat::Text => log.with_ansi(console.is_terminal()).init(),
+        LogFormat::Json => log.json().init(),
+    }
+    let ring = rustls::crypto::ring::default_provider();
+    ring.install_default().map_err(|_| anyhow!("TLS was set up twice"))?;
+    opendal_http_transport_reqwest::install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Mount(mount) => node::run(mount, console).await,
+            Command::Status(ask) => status::command(&ask.state, ask.output, ask.watch).await,
+            Command::Refresh(ask) => refresh(&ask).await,
+        }
+    })
+}
+
+async fn refresh(ask: &cli::Refresh) -> anyhow::Result<()> {
+    let (namespace, name) = ask.dataset.split_once('/').unwrap_or(("default", &ask.dataset));
+    let mut agent = forebay_api::connect(&ask.state).await?;
+    agent.refresh(forebay_api::DatasetName::new(namespace, name)).await?;
+    Ok(())
+}

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -161,6 +161,18 @@ impl Dataset {
     /// The current generation's number, 0 before the first; changes when a new one is served.
     pub fn generation(&self) -> watch::Receiver<u64> {
         self.inner.current.subscribe()
+    }
+
+    /// Objects that the listing under way has seen; `None` when none is under way.
+    pub fn listing(&self) -> Option<u64> {
+        let listing = self.inner.state().listing;
+        listing.then(|| self.inner.listed.load(Ordering::Relaxed))
+    }
+
+    /// Names in the root directory, the first `limit` of them.
+    pub fn top_names(&self, limit: usize) -> Vec<String> {
+        let Some(current) = self.inner.generations.current() else { return Vec::new() };
+        current.catalog.children(0, 0).take(limit).map(|entry| entry.name().to_owned()).collect()
     }
 
     /// Files open now, each version counted once.

@@ -105,7 +105,7 @@ impl Inner {
             bytes: info.bytes,
             generation: u64::from(generation.number),
             listed_at: Timestamp::from_nanosecond(i128::from(info.listed_at_ns)).ok().map(Time),
-            rejected: report.rejected(),
+            rejected: report.problems(),
             rejected_sample: sample.take(CatalogStatus::SAMPLE).collect(),
             mounts: mounts.collect(),
         }

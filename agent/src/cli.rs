@@ -1,0 +1,85 @@
+//! What people type.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::metrics::DEFAULT_ADDRESS;
+
+/// The node agent of Forebay: mounts Datasets and keeps their data in local memory and on local disks.
+#[derive(Debug, Parser)]
+#[command(name = "forebay-agent", version, about)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Lines of the log: a filter such as `info` or `forebay_fetch=debug,warn`.
+    #[arg(long, global = true, env = "FOREBAY_LOG", default_value = "info")]
+    pub(crate) log: String,
+    /// Form of the log's lines.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Form of the log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Mount the Datasets of a manifest file, in the foreground, until SIGTERM or SIGINT.
+    Mount(Mount),
+    /// Tell what a running agent's Datasets are doing.
+    Status(Status),
+    /// Ask a running agent to list a Dataset's stores again.
+    Refresh(Refresh),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Mount {
+    /// File of Datasets, their CacheRuntime and their Secrets.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: PathBuf,
+    /// Each Dataset is mounted at DIR/NAME.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) at: PathBuf,
+    /// Where this agent keeps its catalogs, its index and its socket; one agent a directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// Where metrics and health are served; port 0 takes any free one.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
+    pub(crate) metrics_addr: SocketAddr,
+    /// Bytes that may be in flight between stores and cache, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(8..=65536))]
+    pub(crate) memory: u32,
+    /// Mount through fusermount3 also where that is not needed.
+    #[arg(long)]
+    pub(crate) use_fusermount: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The agent's state directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// Form of the answer.
+    #[arg(short, long, value_enum, default_value_t = crate::status::Output::Text)]
+    pub(crate) output: crate::status::Output,
+    /// Go on, and tell each change.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Refresh {
+    /// The agent's state directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// `namespace/name`, or a name in the namespace `default`.
+    pub(crate) dataset: String,
+}

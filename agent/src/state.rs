@@ -1,0 +1,55 @@
+//! The state directory: one agent's own.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+/// A state directory that this process has to itself while the value lives.
+#[derive(Debug)]
+pub(crate) struct StateDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the directory when it is missing, open to nobody else, and takes it.
+    pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
+        let make = || format!("make the state directory {}", path.display());
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(make)?;
+        let path = path.canonicalize().with_context(make)?;
+        let lock = path.join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
+        let file = file.with_context(|| format!("open {}", lock.display()))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path, _lock: file }),
+            Err(Errno::WOULDBLOCK) => bail!(
+                "another forebay-agent runs with --state {}: end it, or give this one a directory of its own",
+                path.display()
+            ),
+            Err(error) => Err(error).with_context(|| format!("lock {}", lock.display())),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of the cache's index.
+    pub(crate) fn index(&self) -> PathBuf {
+        self.path.join("index")
+    }
+
+    /// The directory of a Dataset's catalogs.
+    pub(crate) fn dataset(&self, namespace: &str, name: &str) -> PathBuf {
+        self.path.join("datasets").join(namespace).join(name)
+    }
+
+    /// The mount point of a memory tier.
+    pub(crate) fn memory_tier(&self, name: &str) -> PathBuf {
+        self.path.join("memory").join(name)
+    }
+}

@@ -1,0 +1,98 @@
+//! From the manifest's mounts to open stores.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use forebay_crds::dataset::{Addressing, Dataset as DatasetObject, Mount as Wanted};
+use forebay_crds::manifest::{Manifests, SecretData};
+use forebay_crds::values::SourceKind;
+use forebay_dataset::Mount;
+use forebay_store::local::{LocalConfig, LocalStore};
+use forebay_store::policy::{Limits, Priority, Resilient};
+use forebay_store::s3::{self, S3Config, S3Credentials, S3Store};
+use forebay_store::{StoreResult, UnderStore};
+
+/// Opens the stores of all mounts of `dataset`. Talks to none of them.
+pub(crate) fn open(dataset: &DatasetObject, manifests: &Manifests) -> anyhow::Result<Vec<Mount>> {
+    let one = |wanted: &Wanted| {
+        let secret = wanted.secret_ref.as_ref().and_then(|name| manifests.secret_of(dataset, name));
+        mount(wanted, secret).with_context(|| format!("mount {}", wanted.path.as_str()))
+    };
+    dataset.spec.mounts.iter().map(one).collect()
+}
+
+fn mount(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<Mount> {
+    let store = store(wanted, secret)?;
+    let resilient = Resilient::new(store, limits(wanted));
+    let globs = |globs: &[forebay_crds::values::Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
+    Ok(Mount {
+        path: wanted.path.as_str().to_owned(),
+        background: Arc::new(resilient.with_priority(Priority::Background)),
+        reader: Arc::new(resilient),
+        include: globs(&wanted.include),
+        exclude: globs(&wanted.exclude),
+    })
+}
+
+fn store(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<Arc<dyn UnderStore>> {
+    Ok(match wanted.source.kind() {
+        SourceKind::S3 { bucket, prefix } => open_store(S3Store::new(s3_config(bucket, prefix, wanted, secret)?))?,
+        SourceKind::File { path } => open_store(LocalStore::new(LocalConfig::new(path)))?,
+        SourceKind::Http { .. } => anyhow::bail!("http is not wired yet"),
+        SourceKind::Memory { .. } => anyhow::bail!("a store in memory is for tests"),
+    })
+}
+
+fn open_store<S: UnderStore>(store: StoreResult<S>) -> anyhow::Result<Arc<dyn UnderStore>> {
+    Ok(Arc::new(store?))
+}
+
+fn s3_config(bucket: &str, prefix: &str, wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<S3Config> {
+    let options = &wanted.options;
+    let mut config = S3Config::new(bucket);
+    prefix.clone_into(&mut config.prefix);
+    config.endpoint = options.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned());
+    config.region.clone_from(&options.region);
+    config.addressing = match options.addressing {
+        None => s3::Addressing::Auto,
+        Some(Addressing::Path) => s3::Addressing::Path,
+        Some(Addressing::Virtual) => s3::Addressing::Virtual,
+    };
+    config.credentials = match secret {
+        _ if options.anonymous => S3Credentials::Anonymous,
+        Some(secret) => from_secret(secret)?,
+        None => match &options.credentials_file {
+            Some(path) => S3Credentials::File { path: path.as_path().to_owned(), profile: options.profile.clone() },
+            None => S3Credentials::Default,
+        },
+    };
+    Ok(config)
+}
+
+fn from_secret(secret: &SecretData) -> anyhow::Result<S3Credentials> {
+    let found = secret.s3()?;
+    let text = |value: &forebay_crds::manifest::Redacted| value.expose_text().unwrap_or_default().to_owned();
+    Ok(S3Credentials::Static {
+        access_key_id: text(&found.access_key_id),
+        secret_access_key: text(&found.secret_access_key),
+        session_token: found.session_token.as_ref().map(text),
+    })
+}
+
+fn limits(wanted: &Wanted) -> Limits {
+    let options = &wanted.options;
+    let usual = Limits::default();
+    let timeout: Duration = options.request_timeout.duration();
+    let concurrency = usize::try_from(options.concurrency).unwrap_or(usize::MAX);
+    Limits {
+        request_timeout: timeout,
+        progress_timeout: timeout,
+        concurrency,
+        // A quarter of the requests is kept for readers, so that prefetch never makes one wait.
+        reserved_for_readers: concurrency / 4,
+        bandwidth: options.bandwidth.as_ref().map(forebay_crds::values::ByteSize::bytes),
+        retries: options.retries,
+        ..usual
+    }
+}
