@@ -10,7 +10,7 @@ use crate::error::IoContext;
 use crate::ino::INO_BITS;
 use crate::layout::{self, FORMAT, HEADER_LEN, Header, HeaderError, Meta, RECORD_LEN, Record, Section};
 use crate::walk::{Children, Walk};
-use crate::{CatalogError, MountSpec, Report};
+use crate::{CatalogError, MountSpec, MountTotals, Report};
 
 /// What a catalog says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Info {
     pub directories: u64,
     /// The mounts; [`Entry::mount`] is a position in this list.
     pub mounts: Vec<MountSpec>,
+    /// Files and bytes of each mount, in the order of `mounts`.
+    pub totals: Vec<MountTotals>,
 }
 
 /// One immutable generation of a dataset's tree, read from its file through a memory map.
@@ -83,8 +85,11 @@ impl Catalog {
             return Err(damaged("the checksum of its description is wrong".into()));
         }
         let meta: Meta = serde_json::from_slice(bytes).map_err(|e| damaged(format!("its description: {e}")))?;
-        let Meta { dataset, generation, listed_at_ns, mounts, files, directories, bytes, report } = meta;
-        let info = Info { dataset, generation, listed_at_ns, files, bytes, directories, mounts };
+        let Meta { dataset, generation, listed_at_ns, mounts, totals, files, directories, bytes, report } = meta;
+        if totals.len() != mounts.len() {
+            return Err(damaged("its description has totals for other mounts".into()));
+        }
+        let info = Info { dataset, generation, listed_at_ns, files, bytes, directories, mounts, totals };
         Ok(Self { inner: Arc::new(Inner { path: path.to_owned(), map, header, info, report }) })
     }
 
