@@ -83,6 +83,29 @@ fn f08_permissions_hold_for_ordinary_users() {
 }
 
 #[test]
+fn f08_others_stay_outside_when_so_chosen() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let shown = show_with(&tree(), FOREVER, |options| options.allow_other = false);
+    assert!(std::fs::metadata(shown.path("a/one")).is_ok());
+    let (entered, complaint) = as_nobody(&shown.root(), "ls a");
+    assert!(!entered && complaint.contains("Permission denied"), "{complaint}");
+}
+
+/// Runs `command` in `root` as a user without rights: success, and what was complained of.
+fn as_nobody(root: &std::path::Path, command: &str) -> (bool, String) {
+    // The directory above is private to this user.
+    run("chmod", &["a+x", "."], root.parent().unwrap());
+    let script = format!("cd '{}' && {command}", root.display());
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
 fn f09_extended_attributes_are_shown_when_wanted() {
     let read = |shown: &crate::harness::Shown<_>, name: &str| {
         let mut value = [0; 64];
