@@ -12,4 +12,5 @@ mod nothing_can_be_written;
 mod promises;
 mod readers_can_be_killed;
 mod reads_are_true;
+mod requests_are_few;
 mod stat_tells_the_truth;
