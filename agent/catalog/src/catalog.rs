@@ -7,7 +7,6 @@ use memmap2::Mmap;
 
 use crate::entry::Entry;
 use crate::error::IoContext;
-use crate::ino::INO_BITS;
 use crate::layout::{self, FORMAT, HEADER_LEN, Header, HeaderError, Meta, RECORD_LEN, Record, Section};
 use crate::walk::{Children, Walk};
 use crate::{CatalogError, MountSpec, MountTotals, Report};
@@ -150,9 +149,7 @@ impl Catalog {
 
     /// The entry with inode number `ino`.
     pub fn by_ino(&self, ino: u64) -> Option<Entry<'_>> {
-        if ino >> INO_BITS != 0 {
-            return None;
-        }
+        // A number of more than 63 bits has a bucket behind the last.
         let bucket = usize::try_from(layout::bucket(ino, self.len())).ok()?;
         let starts = self.section(Section::Buckets).as_chunks::<4>().0;
         let start = u32::from_le_bytes(*starts.get(bucket)?) as usize;
