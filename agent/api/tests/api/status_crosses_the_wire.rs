@@ -12,10 +12,10 @@ use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 use forebay_crds::values::TreePath;
 use forebay_crds::{DatasetStatus, Phase};
-use prost::Message;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use prost::Message;
 
 fn time() -> impl Strategy<Value = Time> {
     // The years that people live in, and the ends of what can be said.
@@ -46,8 +46,8 @@ fn condition() -> impl Strategy<Value = Condition> {
 }
 
 fn catalog() -> impl Strategy<Value = CatalogStatus> {
-    let rejected = (path(), any::<String>(), any::<String>())
-        .prop_map(|(mount, key, reason)| RejectedObject { mount, key, reason });
+    let rejected =
+        (path(), any::<String>(), any::<String>()).prop_map(|(mount, key, reason)| RejectedObject { mount, key, reason });
     let mount = (path(), any::<u64>(), any::<u64>(), any::<Option<String>>())
         .prop_map(|(path, files, bytes, error)| MountStatus { path, files, bytes, error });
     let numbers = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
@@ -65,11 +65,13 @@ fn catalog() -> impl Strategy<Value = CatalogStatus> {
 }
 
 fn cache() -> impl Strategy<Value = CacheStatus> {
-    let tier = (any::<String>(), any::<u64>(), any::<u64>())
-        .prop_map(|(name, bytes, pinned_bytes)| TierUsage { name, bytes, pinned_bytes });
-    (any::<u64>(), any::<u64>(), option::of(0.0..=1.0f64), vec(tier, 0..3)).prop_map(
-        |(bytes, pinned_bytes, hit_ratio, tiers)| CacheStatus { bytes, percent: 0, pinned_bytes, hit_ratio, tiers },
-    )
+    let tier = (any::<String>(), any::<u64>(), any::<u64>()).prop_map(|(name, bytes, pinned_bytes)| TierUsage {
+        name,
+        bytes,
+        pinned_bytes,
+    });
+    (any::<u64>(), any::<u64>(), option::of(0.0..=1.0f64), vec(tier, 0..3))
+        .prop_map(|(bytes, pinned_bytes, hit_ratio, tiers)| CacheStatus { bytes, percent: 0, pinned_bytes, hit_ratio, tiers })
 }
 
 fn prefetch() -> impl Strategy<Value = PrefetchStatus> {
