@@ -31,8 +31,24 @@ fn finish(crd: &CustomResourceDefinition, rule: Value) -> Value {
     let mut crd = serde_json::to_value(crd).unwrap_or_default();
     if let Some(root) = crd.pointer_mut("/spec/versions/0/schema/openAPIV3Schema").and_then(Value::as_object_mut) {
         root.insert("x-kubernetes-validations".to_owned(), json!([rule]));
+        root.values_mut().for_each(without_nullable);
     }
     crd
+}
+
+/// Takes `nullable` out of a schema. Without it the API server drops a null before it fills in defaults and evaluates
+/// rules, so that `maxAge: null` is the same as no `maxAge`, here as in a manifest file.
+fn without_nullable(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("nullable").is_some_and(Value::is_boolean) {
+                fields.remove("nullable");
+            }
+            fields.values_mut().for_each(without_nullable);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nullable),
+        _ => {}
+    }
 }
 
 /// The CustomResourceDefinition of `kind` (`Dataset` or `CacheRuntime`) as YAML, with a line that says where it

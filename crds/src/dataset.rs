@@ -1,5 +1,7 @@
 //! `Dataset`: one tree over any number of remote stores, cached where a CacheRuntime lends space.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat each other's types and priorities")]
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,12 +37,35 @@ pub use status::{
     doc = "A Dataset is one read-only tree of files over any number of remote stores, cached in the memory and on the disks that its CacheRuntime lends.",
     printcolumn(name = "Files", type_ = "integer", json_path = ".status.catalog.files", description = "Files in the tree"),
     printcolumn(name = "Size", type_ = "string", json_path = ".status.summary.size", description = "Bytes in the tree"),
-    printcolumn(name = "Cached", type_ = "string", json_path = ".status.summary.cached", description = "Share of the bytes that is cached"),
+    printcolumn(
+        name = "Cached",
+        type_ = "string",
+        json_path = ".status.summary.cached",
+        description = "Share of the bytes that is cached"
+    ),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase", description = "Where the Dataset stands"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Nodes", type_ = "string", json_path = ".status.summary.nodes", description = "Nodes ready of those desired", priority = 1),
-    printcolumn(name = "Hit Ratio", type_ = "string", json_path = ".status.summary.hitRatio", description = "Share of the bytes read that came from the cache", priority = 1),
-    printcolumn(name = "Claim", type_ = "string", json_path = ".status.claim", description = "PersistentVolumeClaim that pods mount", priority = 1)
+    printcolumn(
+        name = "Nodes",
+        type_ = "string",
+        json_path = ".status.summary.nodes",
+        description = "Nodes ready of those desired",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Hit Ratio",
+        type_ = "string",
+        json_path = ".status.summary.hitRatio",
+        description = "Share of the bytes read that came from the cache",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Claim",
+        type_ = "string",
+        json_path = ".status.claim",
+        description = "PersistentVolumeClaim that pods mount",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::attach::<DatasetSpec>)]

@@ -24,7 +24,7 @@ pub use codegen::{crd_yaml, generated_files};
 pub use dataset::{Dataset, DatasetSpec, DatasetStatus, Phase};
 pub use manifest::{ManifestError, Manifests};
 pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus};
-pub use validate::{FieldError, validate};
+pub use validate::{FieldError, validate, validate_runtime};
 
 /// Kubernetes' own types that stand in this API's fields.
 pub mod k8s {

@@ -1,5 +1,7 @@
 //! `CacheRuntime`: which nodes lend how much memory and disk.
 
+#![allow(clippy::duplicated_attributes, reason = "printer columns repeat each other's types and priorities")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Toleration;
@@ -28,11 +30,27 @@ use crate::values::{ByteSize, DnsLabel, HostPath, Reserve, human};
         status_replicas_path = ".status.replicas",
         label_selector_path = ".status.selector"
     ),
-    printcolumn(name = "Ready", type_ = "string", json_path = ".status.summary.ready", description = "Agents ready of those desired"),
-    printcolumn(name = "Capacity", type_ = "string", json_path = ".status.summary.capacity", description = "Space lent by all nodes"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.summary.ready",
+        description = "Agents ready of those desired"
+    ),
+    printcolumn(
+        name = "Capacity",
+        type_ = "string",
+        json_path = ".status.summary.capacity",
+        description = "Space lent by all nodes"
+    ),
     printcolumn(name = "Used", type_ = "string", json_path = ".status.summary.used", description = "Space in use"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Datasets", type_ = "integer", json_path = ".status.datasets", description = "Datasets served", priority = 1)
+    printcolumn(
+        name = "Datasets",
+        type_ = "integer",
+        json_path = ".status.datasets",
+        description = "Datasets served",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = rules::attach::<CacheRuntimeSpec>)]

@@ -18,14 +18,14 @@ pub(crate) fn check(schema: &Value, value: &Value, path: &FieldPath) -> Vec<Fiel
 }
 
 fn any(schema: &Value, value: &Value, path: &FieldPath, out: &mut Vec<FieldError>) {
-    if value.is_null() && schema["nullable"] == true {
-        return;
-    }
     if schema["x-kubernetes-int-or-string"] == true {
         match value {
-            Value::Number(number) if number.is_i64() || number.is_u64() => bounds(schema, value, path, out),
+            Value::Number(number) if number.is_i64() => bounds(schema, value, path, out),
+            Value::Number(number) if number.is_u64() => {
+                out.push(FieldError::new(path.clone(), format!("{number} is too large"), "write less than 2^63, which is 8Ei"));
+            }
             Value::String(text) => string(schema, text, path, out),
-            _ => out.push(mismatch("a whole number or a text", value, path)),
+            _ => out.push(mismatch("a whole number or a text", schema, value, path)),
         }
         return;
     }
@@ -36,7 +36,7 @@ fn any(schema: &Value, value: &Value, path: &FieldPath, out: &mut Vec<FieldError
         (Some("boolean"), Value::Bool(_)) => {}
         (Some("integer"), Value::Number(number)) if number.is_i64() || number.is_u64() => bounds(schema, value, path, out),
         (Some("number"), Value::Number(_)) => bounds(schema, value, path, out),
-        (Some(wanted), _) => out.push(mismatch(name_of(wanted), value, path)),
+        (Some(wanted), _) => out.push(mismatch(name_of(wanted), schema, value, path)),
         // A schema without a type takes anything.
         (None, _) => {}
     }
@@ -76,6 +76,11 @@ fn unknown(key: &str, known: &Map<String, Value>, path: &FieldPath) -> FieldErro
         format!("it belongs under {outer}: write {outer}: {{{key}: ...}}")
     } else if let Some(near) = nearest(key, names()) {
         format!("did you mean {near}?")
+    } else if let Some((outer, near)) = known.iter().find_map(|(outer, field)| {
+        let inner = field["properties"].as_object()?;
+        nearest(key, inner.keys().map(String::as_str)).map(|near| (outer, near))
+    }) {
+        format!("did you mean {near}, under {outer}?")
     } else {
         format!("remove it; the fields here are {}", names().collect::<Vec<_>>().join(", "))
     };
@@ -116,7 +121,11 @@ fn unique(items: &[Value], key: impl Fn(&Value) -> Option<Value>, field: &str, p
             out.push(FieldError::new(
                 at,
                 format!("{shown} stands in entry {first} already"),
-                if field.is_empty() { "remove one of the two".to_owned() } else { format!("give each entry a {field} of its own") },
+                if field.is_empty() {
+                    "remove one of the two".to_owned()
+                } else {
+                    format!("give each entry a {field} of its own")
+                },
             ));
         }
     }
@@ -171,7 +180,7 @@ fn bounds(schema: &Value, value: &Value, path: &FieldPath, out: &mut Vec<FieldEr
     }
 }
 
-fn mismatch(wanted: &str, value: &Value, path: &FieldPath) -> FieldError {
+fn mismatch(wanted: &str, schema: &Value, value: &Value, path: &FieldPath) -> FieldError {
     let found = match value {
         Value::Null => "nothing".to_owned(),
         Value::Bool(value) => format!("the truth value {value}"),
@@ -180,14 +189,29 @@ fn mismatch(wanted: &str, value: &Value, path: &FieldPath) -> FieldError {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     };
+    // Quotes help only if the text is then one that the field takes.
+    let as_text = schema["pattern"].as_str().and_then(|pattern| check_text(pattern, &value.to_string()));
     let remedy = match (wanted, value) {
-        ("a text", Value::Bool(_) | Value::Number(_)) => "put it in quotes".to_owned(),
+        ("a text", Value::Bool(_) | Value::Number(_)) => match as_text {
+            Some(Err(error)) => error.remedy().to_owned(),
+            _ => "put it in quotes".to_owned(),
+        },
+        ("a whole number or a text", Value::Number(_)) => "write a whole number, or a quantity such as 1.5Gi".to_owned(),
         ("a list", Value::Object(_)) => "begin each entry with '- '".to_owned(),
         ("a list", Value::String(text)) => format!("write [{}]", quoted(text)),
+        ("an object", Value::String(text)) if schema["required"].as_array().is_some_and(|required| required.len() == 1) => {
+            format!("write {{{}: {text}}}", schema["required"][0].as_str().unwrap_or_default(), text = shown(text))
+        }
         ("an object", _) => "write its fields below it, indented".to_owned(),
         _ => format!("write {wanted}"),
     };
     FieldError::new(path.clone(), format!("{wanted} is wanted, but {found} was found"), remedy)
+}
+
+/// `text` for a remedy: as it was if it is short and plain, else in quotes.
+fn shown(text: &str) -> String {
+    let plain = text.len() <= 40 && text.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    if plain { text.to_owned() } else { quoted(text) }
 }
 
 fn name_of(schema_type: &str) -> &'static str {

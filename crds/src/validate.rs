@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::dataset::DatasetSpec;
 use crate::rules::Ruled;
@@ -61,7 +61,8 @@ impl fmt::Display for FieldPath {
         for (i, segment) in self.0.iter().enumerate() {
             match segment {
                 Segment::Index(index) => write!(f, "[{index}]")?,
-                Segment::Key(key) if key.contains(['.', '/', '[']) || key.chars().any(char::is_control) => {
+                // A key of the file's own choice: unusual characters are shown escaped, and a long one is cut.
+                Segment::Key(key) if !key.chars().all(|c| c.is_alphanumeric() || "-_<".contains(c)) || key.len() > 80 => {
                     write!(f, "[{}]", crate::values::quoted(key))?;
                 }
                 Segment::Key(key) if i == 0 => f.write_str(key)?,
@@ -130,7 +131,8 @@ pub fn validate_runtime_update(old: &CacheRuntimeSpec, new: &CacheRuntimeSpec) -
     errors
 }
 
-/// The schema of `kind` as the API server has it, or `Null` for another kind.
+/// The schema of `kind` as the API server has it, or `Null` for another kind. Like the API server's own it knows that
+/// every object has `apiVersion`, `kind` and `metadata`; these are checked elsewhere.
 pub(crate) fn schema_of(kind: &str) -> &'static Value {
     static SCHEMAS: OnceLock<Vec<(String, Value)>> = OnceLock::new();
     static NONE: Value = Value::Null;
@@ -139,7 +141,11 @@ pub(crate) fn schema_of(kind: &str) -> &'static Value {
             .into_iter()
             .map(|mut crd| {
                 let kind = crd["spec"]["names"]["kind"].as_str().unwrap_or_default().to_owned();
-                (kind, crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take())
+                let mut schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take();
+                for field in ["apiVersion", "kind", "metadata"] {
+                    schema["properties"][field] = json!({});
+                }
+                (kind, schema)
             })
             .collect()
     });

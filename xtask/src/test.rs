@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -7,7 +7,7 @@ use clap::Args;
 use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
 use crate::sh::{self, say};
-use crate::{codegen, install, parts, workspace};
+use crate::{install, parts, workspace};
 
 /// What `cargo xtask test` may be told.
 #[derive(Args, Debug, Default)]
@@ -41,7 +41,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     // Nothing below works without these.
     let mut bin = PathBuf::new();
     let installed = stage("programs and servers", &mut || {
-        install::debian(&["fusermount3", "rclone", "s3fs", "cc"])?;
+        install::debian(&["fusermount3", "rclone", "s3fs", "curl", "cc"])?;
         bin = parts::ensure(&["versitygw", "minio"])?;
         Ok(())
     });
@@ -51,13 +51,13 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
         });
         stage("licences, bans, sources", &mut || deny(args.advisories));
-        stage("generated files", &mut || codegen::run(true));
+        stage("build", &mut || cargo(&["build", "--locked", "--workspace", "--all-targets"]));
         stage("unit and model tests", &mut || {
             let mut command = workspace::cargo()?;
             command.args(["test", "--locked", "--workspace", "--exclude", "forebay-e2e"]).env("FOREBAY_PARTS", &bin);
             sh::run(&mut command).map(drop)
         });
-        stage("tests of the whole", &mut || e2e(None));
+        stage("tests of the whole", &mut || whole(&workspace::program("forebay-agent", false)?, None));
         stage("demo", &mut || demo::run(&DemoArgs { small: true, keep: false }));
         stage("short benchmark", &mut || bench::run(&BenchArgs::short()));
     }
@@ -70,12 +70,14 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
 
 /// `cargo xtask e2e`: builds the program and runs the tests of the whole against it.
 pub(crate) fn e2e(filter: Option<&str>) -> Result<()> {
-    install::debian(&["fusermount3", "rclone"])?;
-    let bin = parts::ensure(&["versitygw", "minio"])?;
-    let agent = workspace::build_program("forebay-agent", false)?;
+    install::debian(&["fusermount3", "rclone", "curl"])?;
+    parts::ensure(&["versitygw", "minio"])?;
+    whole(&workspace::build_program("forebay-agent", false)?, filter)
+}
+
+fn whole(agent: &Path, filter: Option<&str>) -> Result<()> {
     let mut command = workspace::cargo()?;
-    command.args(["test", "--locked", "--package", "forebay-e2e"]).env("FOREBAY_PARTS", bin).env("FOREBAY_AGENT", agent);
-    command.args(filter);
+    command.args(["test", "--locked", "--package", "forebay-e2e"]).args(filter).env("FOREBAY_AGENT", agent);
     sh::run(&mut command).map(drop)
 }
 

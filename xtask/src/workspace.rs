@@ -42,8 +42,13 @@ pub(crate) fn build_program(package: &str, release: bool) -> Result<PathBuf> {
         command.arg("--release");
     }
     sh::run(&mut command)?;
+    program(package, release)
+}
+
+/// The path of a program that has been built.
+pub(crate) fn program(package: &str, release: bool) -> Result<PathBuf> {
     let path = target()?.join(if release { "release" } else { "debug" }).join(package);
-    anyhow::ensure!(path.is_file(), "{} was built and is not there", path.display());
+    anyhow::ensure!(path.is_file(), "{} is not there: it was not built", path.display());
     Ok(path)
 }
 

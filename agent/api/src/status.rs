@@ -13,8 +13,7 @@ use crate::{InvalidMessage, v1};
 
 impl From<DatasetStatus> for v1::DatasetStatus {
     fn from(status: DatasetStatus) -> Self {
-        let DatasetStatus { observed_generation, phase, conditions, catalog, cache, prefetch, nodes, claim, summary: _ } =
-            status;
+        let DatasetStatus { observed_generation, phase, conditions, catalog, cache, prefetch, nodes, claim, summary: _ } = status;
         Self {
             observed_generation,
             phase: v1::Phase::from(phase).into(),

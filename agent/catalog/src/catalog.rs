@@ -7,10 +7,9 @@ use memmap2::Mmap;
 
 use crate::entry::Entry;
 use crate::error::IoContext;
-use crate::ino::INO_BITS;
 use crate::layout::{self, FORMAT, HEADER_LEN, Header, HeaderError, Meta, RECORD_LEN, Record, Section};
 use crate::walk::{Children, Walk};
-use crate::{CatalogError, MountSpec, Report};
+use crate::{CatalogError, MountSpec, MountTotals, Report};
 
 /// What a catalog says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +28,8 @@ pub struct Info {
     pub directories: u64,
     /// The mounts; [`Entry::mount`] is a position in this list.
     pub mounts: Vec<MountSpec>,
+    /// Files and bytes of each mount, in the order of `mounts`.
+    pub totals: Vec<MountTotals>,
 }
 
 /// One immutable generation of a dataset's tree, read from its file through a memory map.
@@ -83,8 +84,11 @@ impl Catalog {
             return Err(damaged("the checksum of its description is wrong".into()));
         }
         let meta: Meta = serde_json::from_slice(bytes).map_err(|e| damaged(format!("its description: {e}")))?;
-        let Meta { dataset, generation, listed_at_ns, mounts, files, directories, bytes, report } = meta;
-        let info = Info { dataset, generation, listed_at_ns, files, bytes, directories, mounts };
+        let Meta { dataset, generation, listed_at_ns, mounts, totals, files, directories, bytes, report } = meta;
+        if totals.len() != mounts.len() {
+            return Err(damaged("its description has totals for other mounts".into()));
+        }
+        let info = Info { dataset, generation, listed_at_ns, files, bytes, directories, mounts, totals };
         Ok(Self { inner: Arc::new(Inner { path: path.to_owned(), map, header, info, report }) })
     }
 
@@ -145,9 +149,7 @@ impl Catalog {
 
     /// The entry with inode number `ino`.
     pub fn by_ino(&self, ino: u64) -> Option<Entry<'_>> {
-        if ino >> INO_BITS != 0 {
-            return None;
-        }
+        // A number of more than 63 bits has a bucket behind the last.
         let bucket = usize::try_from(layout::bucket(ino, self.len())).ok()?;
         let starts = self.section(Section::Buckets).as_chunks::<4>().0;
         let start = u32::from_le_bytes(*starts.get(bucket)?) as usize;

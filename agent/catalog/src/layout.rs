@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ino::INO_BITS;
 use crate::token::TokenKind;
-use crate::{MountSpec, Report};
+use crate::{MountSpec, MountTotals, Report};
 
 pub(crate) const MAGIC: [u8; 16] = *b"FOREBAY\x01CATALOG\n";
 pub(crate) const FORMAT: u32 = 1;
@@ -254,6 +254,8 @@ pub(crate) struct Meta {
     pub(crate) generation: u64,
     pub(crate) listed_at_ns: i64,
     pub(crate) mounts: Vec<MountSpec>,
+    /// In the order of `mounts`.
+    pub(crate) totals: Vec<MountTotals>,
     pub(crate) files: u64,
     pub(crate) directories: u64,
     pub(crate) bytes: u64,

@@ -47,7 +47,7 @@ pub use entry::{Entry, Kind};
 pub use error::CatalogError;
 pub use fate::{Fate, Report, Sample};
 pub use ino::inode_number;
-pub use mounts::MountSpec;
+pub use mounts::{MountSpec, MountTotals};
 pub use sweep::sweep;
 pub use walk::{Children, Walk};
 

@@ -28,6 +28,15 @@ impl MountSpec {
     }
 }
 
+/// What a mount brings to the tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountTotals {
+    /// Files shown.
+    pub files: u64,
+    /// Sum of their sizes in bytes.
+    pub bytes: u64,
+}
+
 /// The key of a file at `path` (relative to the dataset) as the mount rooted at `root` spells it.
 pub(crate) fn below<'a>(root: &str, path: &'a str) -> &'a str {
     let rest = path.strip_prefix(root).unwrap_or(path);

@@ -52,7 +52,7 @@ fn fill(source: Source<'_>, file: &File, path: &Path) -> Result<(), CatalogError
         tree.push(item, &mut tally)?;
     }
     drop(items);
-    let Built { mut heap, inos, levels, entries, files, directories, bytes } = tree.finish(&mut tally)?;
+    let Built { mut heap, inos, levels, entries, files, directories, bytes, totals } = tree.finish(&mut tally)?;
     seal::seal(file, path, &levels, config.listed_at_ns)?;
     let numbers = numbers::assign(inos, file, &heap, path, work, hash_bits)?;
 
@@ -66,7 +66,7 @@ fn fill(source: Source<'_>, file: &File, path: &Path) -> Result<(), CatalogError
     sections.close()?;
     let BuilderConfig { dataset, generation, listed_at_ns, mounts, memory: _ } = config;
     let report = tally.into_report();
-    let meta = Meta { dataset, generation, listed_at_ns, mounts, files, directories, bytes, report };
+    let meta = Meta { dataset, generation, listed_at_ns, mounts, totals, files, directories, bytes, report };
     let mut out = sections.append()?;
     serde_json::to_writer(&mut out, &meta).map_err(io::Error::from).during(WRITE, path)?;
     out.flush().during(WRITE, path)?;

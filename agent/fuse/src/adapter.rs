@@ -25,13 +25,12 @@ use crate::{buffer, waiting::Waiting};
 /// Requests of its own accord (read-ahead) that the kernel may have under way.
 const BACKGROUND: u16 = 64;
 
-/// What makes the kernel ask less or wait less; each is used if the kernel has it.
-const WISHES: [InitFlags; 7] = [
+/// What makes the kernel ask less or wait less; each is used if the kernel has it. Not FUSE_AUTO_INVAL_DATA: numbers that
+/// stand for versions make it needless, and it would ask for attributes at every read once they expired.
+const WISHES: [InitFlags; 6] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
-    // Pages of a file whose time or size changed are dropped by the kernel itself: a second line behind inode numbers.
-    InitFlags::FUSE_AUTO_INVAL_DATA,
     InitFlags::FUSE_ASYNC_DIO,
     // Node ids are permanent, so an NFS server may export the mount.
     InitFlags::FUSE_EXPORT_SUPPORT,

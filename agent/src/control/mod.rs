@@ -28,12 +28,9 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Serves `view` on the Unix socket `socket` until `stop`. The task ends when the socket is removed again.
 ///
 /// A socket file that a killed agent left is replaced. Fails when another agent listens there.
-pub(crate) async fn serve(
-    socket: PathBuf,
-    view: Arc<dyn View>,
-    stop: CancellationToken,
-) -> anyhow::Result<JoinHandle<()>> {
-    let (listener, file) = socket::bind(&socket).await.with_context(|| format!("open the control socket {}", socket.display()))?;
+pub(crate) async fn serve(socket: PathBuf, view: Arc<dyn View>, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+    let (listener, file) =
+        socket::bind(&socket).await.with_context(|| format!("open the control socket {}", socket.display()))?;
     let incoming = Bounded::new(listener, CONNECTIONS, None).into_stream();
     let service = ControlServer::new(service::Service::new(view, stop.clone()));
     let serving = Server::builder()

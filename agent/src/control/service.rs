@@ -35,10 +35,7 @@ impl Service {
 
 #[tonic::async_trait]
 impl v1::control_server::Control for Service {
-    async fn get_status(
-        &self,
-        request: Request<v1::GetStatusRequest>,
-    ) -> Result<Response<v1::GetStatusResponse>, Status> {
+    async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Result<Response<v1::GetStatusResponse>, Status> {
         let wanted = optional(request.into_inner().dataset)?;
         let datasets = reports(&self.view, wanted.as_ref()).await?;
         Ok(Response::new(v1::GetStatusResponse { datasets: messages(datasets) }))
@@ -46,21 +43,18 @@ impl v1::control_server::Control for Service {
 
     type WatchStatusStream = Pin<Box<dyn Stream<Item = Result<v1::WatchStatusResponse, Status>> + Send>>;
 
-    async fn watch_status(
-        &self,
-        request: Request<v1::WatchStatusRequest>,
-    ) -> Result<Response<Self::WatchStatusStream>, Status> {
+    async fn watch_status(&self, request: Request<v1::WatchStatusRequest>) -> Result<Response<Self::WatchStatusStream>, Status> {
         let v1::WatchStatusRequest { dataset, interval } = request.into_inner();
         let wanted = optional(dataset)?;
-        let permit = self.watchers.clone().try_acquire_owned().map_err(|_| {
-            Status::resource_exhausted(format!("{WATCHERS} watch this agent's status already: end one of them"))
-        })?;
+        let permit =
+            self.watchers.clone().try_acquire_owned().map_err(|_| {
+                Status::resource_exhausted(format!("{WATCHERS} watch this agent's status already: end one of them"))
+            })?;
         // A negative length of time is as good as none.
         let interval = interval.map_or(INTERVAL, |wish| Duration::try_from(wish).unwrap_or_default());
         let mut ticks = tokio::time::interval(interval.clamp(SHORTEST, LONGEST));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let watch =
-            Watch { view: self.view.clone(), stop: self.stop.clone(), wanted, ticks, last: None, _permit: permit };
+        let watch = Watch { view: self.view.clone(), stop: self.stop.clone(), wanted, ticks, last: None, _permit: permit };
         Ok(Response::new(Box::pin(futures::stream::try_unfold(watch, Watch::next))))
     }
 

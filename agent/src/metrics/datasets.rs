@@ -8,27 +8,22 @@ use super::names;
 use super::page::{Page, Value};
 use crate::view::DatasetView;
 
-const PHASES: [Phase; 6] =
-    [Phase::Pending, Phase::Listing, Phase::Prefetching, Phase::Ready, Phase::Degraded, Phase::Failed];
+const PHASES: [Phase; 6] = [Phase::Pending, Phase::Listing, Phase::Prefetching, Phase::Ready, Phase::Degraded, Phase::Failed];
 
 /// Writes what is known of each Dataset.
-pub(super) fn write(
-    page: &mut Page<'_>,
-    datasets: &[DatasetView],
-    usage: &BTreeMap<String, DatasetUsage>,
-) -> fmt::Result {
+pub(super) fn write(page: &mut Page<'_>, datasets: &[DatasetView], usage: &BTreeMap<String, DatasetUsage>) -> fmt::Result {
     let phases = PHASES.map(|phase| (phase, format!("{phase:?}")));
     page.write(
         &names::DATASET_PHASE,
-        datasets.iter().flat_map(|d| {
-            phases.iter().map(|(phase, word)| ([&*d.namespace, &*d.name, &**word], d.status.phase == *phase))
-        }),
+        datasets
+            .iter()
+            .flat_map(|d| phases.iter().map(|(phase, word)| ([&*d.namespace, &*d.name, &**word], d.status.phase == *phase))),
     )?;
     page.write(
         &names::DATASET_CONDITION,
-        datasets.iter().flat_map(|d| {
-            d.status.conditions.iter().map(|c| ([&*d.namespace, &*d.name, &*c.type_], truth(&c.status)))
-        }),
+        datasets
+            .iter()
+            .flat_map(|d| d.status.conditions.iter().map(|c| ([&*d.namespace, &*d.name, &*c.type_], truth(&c.status)))),
     )?;
 
     let mut each = |metric: &names::Metric, value: &dyn Fn(&DatasetView) -> Option<Value>| {
@@ -57,18 +52,9 @@ pub(super) fn write(
         datasets.iter().flat_map(|d| d.status.cache.tiers.iter().map(|t| ([&*d.namespace, &*d.name, &*t.name], t.bytes))),
     )?;
     let mounts = || datasets.iter().flat_map(|d| d.status.catalog.mounts.iter().map(move |mount| (d, mount)));
-    page.write(
-        &names::DATASET_MOUNT_OK,
-        mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.error.is_none())),
-    )?;
-    page.write(
-        &names::DATASET_MOUNT_FILES,
-        mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.files)),
-    )?;
-    page.write(
-        &names::DATASET_MOUNT_BYTES,
-        mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.bytes)),
-    )
+    page.write(&names::DATASET_MOUNT_OK, mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.error.is_none())))?;
+    page.write(&names::DATASET_MOUNT_FILES, mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.files)))?;
+    page.write(&names::DATASET_MOUNT_BYTES, mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.bytes)))
 }
 
 fn labels(dataset: &DatasetView) -> [&str; 2] {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
@@ -45,14 +45,12 @@ impl Page<'_> {
         let unit = metric.unit.map(Unit::from);
         let mut family = self.0.encode_descriptor(metric.name, metric.help, unit.as_ref(), metric.kind)?;
         for (values, value) in samples {
-            let labels: Vec<(&str, &str)> = metric.labels.iter().copied().zip(values).collect();
-            let mut sample = family.encode_family(&labels)?;
-            match (metric.kind, value.into()) {
-                (MetricType::Counter, Value::Whole(value)) => sample.encode_counter::<NoLabelSet, u64, u64>(&value, None)?,
-                (MetricType::Counter, Value::Real(value)) => sample.encode_counter::<NoLabelSet, f64, u64>(&value, None)?,
-                (_, Value::Whole(value)) => sample.encode_gauge(&value)?,
-                (_, Value::Real(value)) => sample.encode_gauge(&value)?,
+            if N == 0 {
+                put(&mut family, metric.kind, value.into())?;
+                continue;
             }
+            let labels: Vec<(&str, &str)> = metric.labels.iter().copied().zip(values).collect();
+            put(&mut family.encode_family(&labels)?, metric.kind, value.into())?;
         }
         Ok(())
     }
@@ -60,5 +58,14 @@ impl Page<'_> {
     /// Writes a metric without labels.
     pub(super) fn one(&mut self, metric: &Metric, value: impl Into<Value>) -> fmt::Result {
         self.write(metric, [([], value)])
+    }
+}
+
+fn put(sample: &mut MetricEncoder<'_>, kind: MetricType, value: Value) -> fmt::Result {
+    match (kind, value) {
+        (MetricType::Counter, Value::Whole(value)) => sample.encode_counter::<NoLabelSet, u64, u64>(&value, None),
+        (MetricType::Counter, Value::Real(value)) => sample.encode_counter::<NoLabelSet, f64, u64>(&value, None),
+        (_, Value::Whole(value)) => sample.encode_gauge(&value),
+        (_, Value::Real(value)) => sample.encode_gauge(&value),
     }
 }

@@ -75,12 +75,7 @@ impl Process {
         page.write(&names::PROCESS_MAX_FDS, self.max_fds.map(|value| ([], value)))?;
         page.write(&names::PROCESS_THREADS, self.threads.map(|value| ([], value)))?;
         let kinds = self.cgroup.map(|c| {
-            [
-                (["anonymous"], c.anonymous),
-                (["page_cache"], c.page_cache),
-                (["tmpfs"], c.tmpfs),
-                (["kernel"], c.kernel),
-            ]
+            [(["anonymous"], c.anonymous), (["page_cache"], c.page_cache), (["tmpfs"], c.tmpfs), (["kernel"], c.kernel)]
         });
         page.write(&names::CGROUP_MEMORY, kinds.into_iter().flatten())
     }

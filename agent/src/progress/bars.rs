@@ -74,6 +74,12 @@ impl Bars {
         });
     }
 
+    /// Bars on the terminal.
+    #[cfg(test)]
+    pub(super) fn moving(&self) -> usize {
+        self.shown.values().filter(|shown| shown.bar.is_some()).count()
+    }
+
     /// Takes the bars off the terminal.
     pub(super) fn clear(self) {
         for bar in self.shown.into_values().filter_map(|shown| shown.bar) {

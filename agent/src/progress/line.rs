@@ -19,7 +19,8 @@ pub(super) fn message(dataset: &DatasetView, rate: u64, now: Timestamp) -> Strin
     match Stage::of(dataset) {
         Stage::Waiting => format!("waiting{}", because(dataset)),
         Stage::Listing => {
-            let seen = count(dataset.listing.unwrap_or(0), "object");
+            let Some(seen) = dataset.listing else { return format!("listing{}", because(dataset)) };
+            let seen = count(seen, "object");
             let rate = if rate > 0 { format!(", {rate}/s") } else { String::new() };
             format!("listing: {seen} seen{rate}")
         }

@@ -27,7 +27,8 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Shows the Datasets' progress on `console` until `stop`: by bars when that is a terminal, else by lines of the log.
 pub(crate) async fn run(view: Arc<dyn View>, console: Console, stop: CancellationToken) {
     let started = Instant::now();
-    let mut shown = if console.is_terminal() { Shown::Bars(bars::Bars::new(console)) } else { Shown::Lines(teller::Teller::default()) };
+    let mut shown =
+        if console.is_terminal() { Shown::Bars(bars::Bars::new(console)) } else { Shown::Lines(teller::Teller::default()) };
     let mut ticks = tokio::time::interval(match shown {
         Shown::Bars(_) => DRAW,
         Shown::Lines(_) => LOOK,

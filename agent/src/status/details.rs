@@ -15,7 +15,10 @@ pub(crate) fn details(dataset: &DatasetReport, now: Timestamp) -> String {
     text.0.push('\n');
     for condition in status.conditions.iter().filter(|condition| condition.status != "True") {
         let message = if condition.message.is_empty() { String::new() } else { format!(": {}", clean(&condition.message)) };
-        text.line(1, &format!("{} is {} ({}){message}", clean(&condition.type_), clean(&condition.status), clean(&condition.reason)));
+        text.line(
+            1,
+            &format!("{} is {} ({}){message}", clean(&condition.type_), clean(&condition.status), clean(&condition.reason)),
+        );
     }
     if let Some(seen) = dataset.listing {
         text.line(1, &format!("listing    {} seen", count(seen, "object")));

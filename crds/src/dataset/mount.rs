@@ -2,7 +2,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules;
-use crate::values::{ByteSize, DnsName, Endpoint, Glob, HeaderName, HeaderValue, HostPath, ProfileName, Region, RelativePath, Source, TimeSpan, TreePath};
+use crate::values::{
+    ByteSize, DnsName, Endpoint, Glob, HeaderName, HeaderValue, HostPath, ProfileName, Region, RelativePath, Source, TimeSpan,
+    TreePath,
+};
 
 /// One store and the place in the tree where it appears.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use crate::rules;
 use crate::values::{TreePath, human};
 
 /// What a Dataset is. The operator writes it from the agents' reports; `forebay-agent status -o json` prints the same
-/// for one node. Numbers are numbers; [`Summary`] renders them for people.
+/// for one node. Numbers are numbers; `summary` renders them for people.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = rules::kubernetes_formats)]
@@ -45,13 +45,13 @@ pub struct DatasetStatus {
 
 /// Where a Dataset stands.
 ///
-/// Only Ready and Degraded serve every file; Listing and Prefetching already serve what is listed.
+/// The tree can be read in Prefetching, Ready and Degraded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     /// Accepted; nothing is done yet, or something that it needs does not exist yet.
     #[default]
     Pending,
-    /// The first listing of the stores is under way.
+    /// The first listing of the stores is under way; the tree appears when it is complete.
     Listing,
     /// Listed and served; data that was asked for ahead is still being fetched.
     Prefetching,

@@ -73,7 +73,9 @@ fn runtime(dataset: &Dataset, runtimes: &[&CacheRuntime], errors: &mut Vec<Field
     let Some(runtime) = runtimes.iter().find(|runtime| runtime.name_any() == wanted) else {
         let remedy = match nearest(wanted, names.iter().map(String::as_str)) {
             Some(near) => format!("did you mean {near}?"),
-            None if names.is_empty() => format!("add a document with kind: CacheRuntime and metadata: {{name: {wanted}}} to the file"),
+            None if names.is_empty() => {
+                format!("add a document with kind: CacheRuntime and metadata: {{name: {wanted}}} to the file")
+            }
             None => format!("name one of the file's CacheRuntimes: {}", names.join(", ")),
         };
         errors.push(FieldError::new(
@@ -105,10 +107,16 @@ fn secret(dataset: &Dataset, index: usize, mount: &Mount, secrets: &[&SecretData
     let Some(secret) = secrets.iter().find(|s| s.name == *wanted.name && s.namespace == namespace) else {
         let elsewhere = secrets.iter().find(|s| s.name == *wanted.name);
         let remedy = match elsewhere {
-            Some(other) => format!("the one in namespace {} is not read: give the Secret the Dataset's namespace", other.namespace),
+            Some(other) => {
+                format!("the one in namespace {} is not read: give the Secret the Dataset's namespace", other.namespace)
+            }
             None => format!("add a Secret {} in namespace {namespace} to the file", wanted.name),
         };
-        errors.push(FieldError::new(path, format!("the file has no Secret {} in namespace {namespace}", quoted(&wanted.name)), remedy));
+        errors.push(FieldError::new(
+            path,
+            format!("the file has no Secret {} in namespace {namespace}", quoted(&wanted.name)),
+            remedy,
+        ));
         return;
     };
     let usable = match mount.source.kind() {

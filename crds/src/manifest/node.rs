@@ -105,7 +105,10 @@ impl Node {
                     errors.push(FieldError::new(
                         path.clone(),
                         format!("{} without quotes is read as {what} by kubectl and as a text by others", quoted(text)),
-                        format!("put it in quotes if it is a text, else write {}", if what == "a truth value" { "true or false" } else { "a decimal number without leading zeros" }),
+                        format!(
+                            "put it in quotes if it is a text, else write {}",
+                            if what == "a truth value" { "true or false" } else { "a decimal number without leading zeros" }
+                        ),
                     ));
                     Value::String(text.clone())
                 }

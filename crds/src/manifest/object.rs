@@ -22,7 +22,11 @@ pub(super) enum Object {
     CacheRuntime(CacheRuntime),
     Secret(SecretData),
     /// Valid, but nothing that this program reads.
-    Other { api_version: String, kind: String, name: String },
+    Other {
+        api_version: String,
+        kind: String,
+        name: String,
+    },
 }
 
 /// An object and the document that it came from.
@@ -47,14 +51,13 @@ pub(super) fn read(node: Node) -> Result<Located, Vec<Problem>> {
     let name = node.get("metadata").and_then(|m| m.get("name")).and_then(Node::text).unwrap_or_default().to_owned();
     let mut errors = Vec::new();
     let object = match kind.as_str() {
-        "Dataset" => typed::<Dataset>(&node, "Dataset", &mut errors)
-            .map(|mut dataset| {
-                let namespace = dataset.metadata.namespace.take().filter(|n| !n.is_empty());
-                dataset.metadata.namespace = Some(namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()));
-                dataset.status = None;
-                below_spec(validate::dataset_rules(&dataset.spec), &mut errors);
-                Object::Dataset(dataset)
-            }),
+        "Dataset" => typed::<Dataset>(&node, "Dataset", &mut errors).map(|mut dataset| {
+            let namespace = dataset.metadata.namespace.take().filter(|n| !n.is_empty());
+            dataset.metadata.namespace = Some(namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()));
+            dataset.status = None;
+            below_spec(validate::dataset_rules(&dataset.spec), &mut errors);
+            Object::Dataset(dataset)
+        }),
         "CacheRuntime" => typed::<CacheRuntime>(&node, "CacheRuntime", &mut errors).map(|mut runtime| {
             runtime.status = None;
             below_spec(validate::runtime_rules(&runtime.spec), &mut errors);
@@ -103,7 +106,11 @@ fn wrong_kind(node: &Node, api_version: &str, kind: &str) -> Option<Problem> {
     }
     let ours = ["Dataset", "CacheRuntime"];
     if kind.is_empty() {
-        return problem("kind", "it is missing or empty".into(), "write kind: Dataset, kind: CacheRuntime or kind: Secret".into());
+        return problem(
+            "kind",
+            "it is missing or empty".into(),
+            "write kind: Dataset, kind: CacheRuntime or kind: Secret".into(),
+        );
     }
     let remedy = |kind: &str| match kind {
         "Secret" => "write apiVersion: v1".to_owned(),
@@ -139,7 +146,10 @@ fn typed<T: DeserializeOwned + Resource>(node: &Node, kind: &str, errors: &mut V
         // What a cluster wrote into a saved object says nothing about what it is to be.
         fields.remove("status");
     }
-    errors.extend(schema_check::check(validate::schema_of(kind), &value, &root));
+    // A scalar that can be read in two ways has been spoken of; that one of them has the wrong type says nothing more.
+    let known: Vec<FieldPath> = errors.iter().map(|error| error.path.clone()).take(MOST).collect();
+    let by_schema = schema_check::check(validate::schema_of(kind), &value, &root);
+    errors.extend(by_schema.into_iter().filter(|error| !known.contains(&error.path)));
     if !errors.is_empty() {
         return None;
     }
@@ -164,7 +174,11 @@ fn metadata(node: &Node, kind: &str, errors: &mut Vec<FieldError>) {
     let schema = SCHEMA.get_or_init(metadata_schema);
     let path = FieldPath::default().key("metadata");
     let Some(node) = node.get("metadata").filter(|node| !node.is_null()) else {
-        errors.push(FieldError::new(path.key("name"), "it is missing or empty", format!("write metadata: {{name: ...}} to name the {kind}")));
+        errors.push(FieldError::new(
+            path.key("name"),
+            "it is missing or empty",
+            format!("write metadata: {{name: ...}} to name the {kind}"),
+        ));
         return;
     };
     // Faults of scalars are found again when the whole document is read; a Secret's metadata is not read again.
@@ -206,8 +220,17 @@ fn metadata_schema() -> Value {
     });
     // What a cluster adds to a saved object.
     for key in [
-        "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "finalizers", "generateName", "generation",
-        "managedFields", "ownerReferences", "resourceVersion", "selfLink", "uid",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
     ] {
         schema["properties"][key] = json!({});
     }

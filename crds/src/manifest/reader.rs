@@ -147,7 +147,11 @@ impl Reader {
 
     fn open(&mut self, mark: Mark, anchor: usize, kind: OpenKind) -> Result<(), Problem> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(fault(mark, format!("the nesting is deeper than {MAX_DEPTH} levels"), "no manifest needs that: check the indentation and the brackets"));
+            return Err(fault(
+                mark,
+                format!("the nesting is deeper than {MAX_DEPTH} levels"),
+                "no manifest needs that: check the indentation and the brackets",
+            ));
         }
         // A list as a key would be open while no key is set.
         let before = self.values;
@@ -182,7 +186,11 @@ impl Reader {
                 None => {
                     let mark = node.mark;
                     let NodeKind::Scalar { text, .. } = node.kind else {
-                        return Err(fault(mark, "a list or an object stands where a field's name is wanted", "write name: value"));
+                        return Err(fault(
+                            mark,
+                            "a list or an object stands where a field's name is wanted",
+                            "write name: value",
+                        ));
                     };
                     if !keys.insert(text.clone()) {
                         let first = entries.iter().find(|entry| entry.key == text).map_or(mark, |entry| entry.mark);
@@ -218,6 +226,10 @@ fn refuse_tag(tag: Option<&Tag>, wanted: &str, mark: Mark) -> Result<(), Problem
     match tag {
         None => Ok(()),
         Some(tag) if is_core(tag) && tag.suffix == wanted => Ok(()),
-        Some(tag) => Err(fault(mark, format!("the tag {} means nothing in a manifest", quoted(&format!("{}{}", tag.handle, tag.suffix))), "remove the tag; put a text that begins with '!' in quotes")),
+        Some(tag) => Err(fault(
+            mark,
+            format!("the tag {} means nothing in a manifest", quoted(&format!("{}{}", tag.handle, tag.suffix))),
+            "remove the tag; put a text that begins with '!' in quotes",
+        )),
     }
 }

@@ -50,7 +50,8 @@ fn number(text: &str, unsigned: &str) -> Meaning {
     let radix = |prefix: &str, valid: fn(u8) -> bool| {
         unsigned.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| valid(b) || b == b'_'))
     };
-    if radix("0x", |b| b.is_ascii_hexdigit()) || radix("0o", |b| b.is_ascii_digit()) || radix("0b", |b| matches!(b, b'0' | b'1')) {
+    if radix("0x", |b| b.is_ascii_hexdigit()) || radix("0o", |b| b.is_ascii_digit()) || radix("0b", |b| matches!(b, b'0' | b'1'))
+    {
         return Meaning::Ambiguous("a number");
     }
     if unsigned.contains('_') && unsigned.bytes().all(|b| b.is_ascii_digit() || b == b'_' || b == b'.') {

@@ -181,7 +181,11 @@ fn read_map(node: &Node, path: &FieldPath, base64: bool, out: &mut BTreeMap<Stri
                 "a text is wanted, but a number, a truth value or nothing was found (it is not shown)",
                 "put the value in quotes",
             )),
-            None => errors.push(FieldError::new(path, "the value is not base64 (it is not shown)", "encode it, or put the plain text under stringData")),
+            None => errors.push(FieldError::new(
+                path,
+                "the value is not base64 (it is not shown)",
+                "encode it, or put the plain text under stringData",
+            )),
             // As in Kubernetes, stringData wins whatever the order.
             Some(bytes) if base64 => {
                 out.entry(entry.key.clone()).or_insert_with(|| Redacted::new(bytes));

@@ -1,7 +1,7 @@
 use super::{Rule, Ruled};
 use crate::dataset::{
-    Access, Consistency, ConsistencyPolicy, DatasetSpec, HttpHeader, Mount, MountOptions, Placement, PlacementPolicy,
-    Prefetch, PrefetchPolicy,
+    Access, Consistency, ConsistencyPolicy, DatasetSpec, HttpHeader, Mount, MountOptions, Placement, PlacementPolicy, Prefetch,
+    PrefetchPolicy,
 };
 use crate::values::SourceKind;
 
@@ -94,8 +94,7 @@ impl Ruled for MountOptions {
         },
         Rule {
             field: "bandwidth",
-            cel: "!has(self.bandwidth) || (type(self.bandwidth) == int ? self.bandwidth >= 65536 \
-                  : quantity(self.bandwidth).compareTo(quantity('64Ki')) >= 0)",
+            cel: "!has(self.bandwidth) || quantity(string(self.bandwidth)).compareTo(quantity('64Ki')) >= 0",
             problem: "bandwidth is below 64Ki a second, so that one block would take longer than a request may",
             remedy: "write bytes a second with a unit, such as 100Mi, or remove it for no limit",
             holds: |o| o.bandwidth.as_ref().is_none_or(|b| b.bytes() >= 64 << 10),

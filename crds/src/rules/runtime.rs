@@ -52,14 +52,14 @@ impl Ruled for Tier {
             remedy: "use a directory that is made for data, such as /var/lib/forebay or a disk of its own",
             holds: |tier| {
                 let within = |path: &HostPath, directory: &&str| crate::values::is_within(path.as_str(), directory);
-                tier.path.as_ref().is_none_or(|path| {
-                    EXEMPT.iter().any(|d| within(path, d)) || !SYSTEM.iter().any(|d| within(path, d))
-                })
+                tier.path
+                    .as_ref()
+                    .is_none_or(|path| EXEMPT.iter().any(|d| within(path, d)) || !SYSTEM.iter().any(|d| within(path, d)))
             },
         },
         Rule {
             field: "capacity",
-            cel: "type(self.capacity) == int ? self.capacity >= 16777216 : quantity(self.capacity).compareTo(quantity('16Mi')) >= 0",
+            cel: "quantity(string(self.capacity)).compareTo(quantity('16Mi')) >= 0",
             problem: "capacity is below 16Mi, less than a reader has in flight",
             remedy: "write how much space the tier may take, with a unit, such as 64Gi",
             holds: |tier| tier.capacity.bytes() >= 16 << 20,

@@ -71,16 +71,15 @@ pub(super) fn fault(url: &str) -> Option<Fault> {
         return Some(Other(fault));
     }
     if tail.chars().any(|c| c <= ' ' || c == '\u{7f}') {
-        return Some(Other("it contains a space or a control character; write it percent-encoded"));
+        return Some(Other("it contains a space or a control character, which URLs have percent-encoded"));
     }
     path_fault(tail).map(Other)
 }
 
 /// Whether the authority of `scheme://authority...` carries a user.
 pub(super) fn has_user(url: &str) -> bool {
-    url.split_once("://").is_some_and(|(_, rest)| {
-        rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
-    })
+    url.split_once("://")
+        .is_some_and(|(_, rest)| rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')))
 }
 
 fn host_fault(authority: &str) -> Option<&'static str> {

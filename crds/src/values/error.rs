@@ -39,7 +39,14 @@ const SHOWN: usize = 80;
 /// `text` in double quotes for a message: control characters escaped so that a manifest cannot write to the
 /// terminal, and cut so that a megabyte of garbage stays one line.
 pub(crate) fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+    let mut shown = String::new();
+    for c in text.chars().take(SHOWN) {
+        match c {
+            // Needs no escape between double quotes.
+            '\'' => shown.push(c),
+            _ => shown.extend(c.escape_debug()),
+        }
+    }
     if text.chars().nth(SHOWN).is_some() {
         shown.push_str("...");
     }

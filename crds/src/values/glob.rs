@@ -53,10 +53,12 @@ fn compile(text: &str) -> Result<globset::Glob, ValueError> {
 impl Text for Glob {
     const PATTERN: &'static str = r"^[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$";
     const LENGTH: (u64, u64) = (1, CHARS as u64);
-    const DESCRIPTION: &'static str = "A pattern over paths relative to the mount: * and ? within a name, ** across directories, [a-z], {a,b}.";
+    const DESCRIPTION: &'static str =
+        "A pattern over paths relative to the mount: * and ? within a name, ** across directories, [a-z], {a,b}.";
 
     fn parse(text: &str) -> Result<Self, ValueError> {
-        let wrong = |fault: &str, remedy: &str| Err(ValueError::new(format!("{} is not a pattern: {fault}", quoted(text)), remedy));
+        let wrong =
+            |fault: &str, remedy: &str| Err(ValueError::new(format!("{} is not a pattern: {fault}", quoted(text)), remedy));
         if text.is_empty() {
             return wrong("it is empty", "write a pattern such as **/*.jpg, or remove it");
         }

@@ -78,7 +78,8 @@ impl Text for DnsLabel {
 impl Text for DnsName {
     const PATTERN: &'static str = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$";
     const LENGTH: (u64, u64) = (1, 253);
-    const DESCRIPTION: &'static str = "The name of a Kubernetes object: lower-case letters, digits, '-' and '.', up to 253 characters.";
+    const DESCRIPTION: &'static str =
+        "The name of a Kubernetes object: lower-case letters, digits, '-' and '.', up to 253 characters.";
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         if text.len() <= 253 && text.split('.').all(is_label) {

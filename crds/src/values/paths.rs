@@ -99,7 +99,8 @@ pub(super) fn is_control(c: char) -> bool {
 }
 
 impl Text for TreePath {
-    const PATTERN: &'static str = r"^(/|(/([^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.\.[^/\x00-\x1f\x7f]+))+)$";
+    const PATTERN: &'static str =
+        r"^(/|(/([^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.\.[^/\x00-\x1f\x7f]+))+)$";
     const LENGTH: (u64, u64) = (1, PATH_CHARS as u64);
     const DESCRIPTION: &'static str = "An absolute, normalised path in the Dataset's tree, such as / or /labels.";
 
@@ -115,7 +116,8 @@ impl Text for TreePath {
 }
 
 impl Text for HostPath {
-    const PATTERN: &'static str = r"^(/([^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.\.[^/\x00-\x1f\x7f]+))+$";
+    const PATTERN: &'static str =
+        r"^(/([^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.[^./\x00-\x1f\x7f][^/\x00-\x1f\x7f]*|\.\.[^/\x00-\x1f\x7f]+))+$";
     const LENGTH: (u64, u64) = (2, PATH_CHARS as u64);
     const DESCRIPTION: &'static str = "An absolute, normalised path on the node, not / itself, such as /var/lib/forebay.";
 

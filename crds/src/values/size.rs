@@ -15,21 +15,33 @@ pub struct ByteSize {
     written: Option<Box<str>>,
 }
 
-/// Suffix, bytes it stands for, and the most digits before the point that stay below 2^63 with it.
-const UNITS: &[(&str, u64, usize)] = &[
-    ("", 1, 18),
-    ("k", 1_000, 15),
-    ("M", 1_000_000, 12),
-    ("G", 1_000_000_000, 9),
-    ("T", 1_000_000_000_000, 6),
-    ("P", 1_000_000_000_000_000, 3),
-    ("E", 1_000_000_000_000_000_000, 1),
-    ("Ki", 1 << 10, 15),
-    ("Mi", 1 << 20, 12),
-    ("Gi", 1 << 30, 9),
-    ("Ti", 1 << 40, 6),
-    ("Pi", 1 << 50, 3),
-    ("Ei", 1 << 60, 1),
+struct Unit {
+    suffix: &'static str,
+    bytes: u64,
+    /// Most digits before the point, and the most that they may say: what the pattern allows, so that no text
+    /// which passes the schema is beyond 2^63.
+    digits: usize,
+    most: u128,
+}
+
+const fn unit(suffix: &'static str, bytes: u64, digits: usize) -> Unit {
+    Unit { suffix, bytes, digits, most: u128::MAX }
+}
+
+const UNITS: [Unit; 13] = [
+    unit("", 1, 18),
+    unit("k", 1_000, 15),
+    unit("M", 1_000_000, 12),
+    unit("G", 1_000_000_000, 9),
+    unit("T", 1_000_000_000_000, 6),
+    unit("P", 1_000_000_000_000_000, 3),
+    Unit { suffix: "E", bytes: 1_000_000_000_000_000_000, digits: 1, most: 8 },
+    unit("Ki", 1 << 10, 15),
+    unit("Mi", 1 << 20, 12),
+    unit("Gi", 1 << 30, 9),
+    unit("Ti", 1 << 40, 6),
+    unit("Pi", 1 << 50, 3),
+    Unit { suffix: "Ei", bytes: 1 << 60, digits: 1, most: 7 },
 ];
 
 /// Most digits after the point. Ten and more would say nothing about bytes that a unit smaller does not.
@@ -70,7 +82,7 @@ pub fn human(bytes: u64) -> String {
 }
 
 impl Text for ByteSize {
-    const PATTERN: &'static str = r"^([0-9]{1,18}(\.[0-9]{1,9})?|[0-9]{1,15}(\.[0-9]{1,9})?(k|Ki)|[0-9]{1,12}(\.[0-9]{1,9})?(M|Mi)|[0-9]{1,9}(\.[0-9]{1,9})?(G|Gi)|[0-9]{1,6}(\.[0-9]{1,9})?(T|Ti)|[0-9]{1,3}(\.[0-9]{1,9})?(P|Pi)|[0-7](\.[0-9]{1,9})?(E|Ei))$";
+    const PATTERN: &'static str = r"^([0-9]{1,18}(\.[0-9]{1,9})?|[0-9]{1,15}(\.[0-9]{1,9})?(k|Ki)|[0-9]{1,12}(\.[0-9]{1,9})?(M|Mi)|[0-9]{1,9}(\.[0-9]{1,9})?(G|Gi)|[0-9]{1,6}(\.[0-9]{1,9})?(T|Ti)|[0-9]{1,3}(\.[0-9]{1,9})?(P|Pi)|[0-8](\.[0-9]{1,9})?E|[0-7](\.[0-9]{1,9})?Ei)$";
     const LENGTH: (u64, u64) = (1, 32);
     const DESCRIPTION: &'static str = "A number of bytes, or a quantity such as 64Gi (2^30) or 500G (10^9).";
 
@@ -78,7 +90,7 @@ impl Text for ByteSize {
         let wrong = |problem: String| ValueError::new(format!("{} is not a size: {problem}", quoted(text)), REMEDY);
         let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (whole, rest) = text.split_at(digits_end);
-        let (fraction, unit) = match rest.strip_prefix('.') {
+        let (fraction, suffix) = match rest.strip_prefix('.') {
             None => ("", rest),
             Some(rest) => {
                 let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
@@ -95,17 +107,18 @@ impl Text for ByteSize {
                 _ => "it does not begin with a digit".to_owned(),
             }));
         }
-        let Some((_, scale, most)) = UNITS.iter().find(|(suffix, ..)| *suffix == unit) else {
-            return Err(wrong(format!("the unit {} is not one of k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei", quoted(unit))));
+        let Some(unit) = UNITS.iter().find(|unit| unit.suffix == suffix) else {
+            return Err(wrong(format!("the unit {} is not one of k, M, G, T, P, E, Ki, Mi, Gi, Ti, Pi, Ei", quoted(suffix))));
         };
         let too_large = || ValueError::new(format!("{} is too large for a size", quoted(text)), "write less than 8Ei");
-        if whole.len() > *most {
+        let parse = |digits: &str| digits.parse::<u128>().map_err(|_| too_large());
+        let whole_value = if whole.len() > unit.digits { return Err(too_large()) } else { parse(whole)? };
+        if whole_value > unit.most {
             return Err(too_large());
         }
-        let parse = |digits: &str| digits.parse::<u128>().map_err(|_| too_large());
         let decimals = 10u128.pow(fraction.len() as u32);
         let fraction_value = if fraction.is_empty() { 0 } else { parse(fraction)? };
-        let bytes = ((parse(whole)? * decimals + fraction_value) * u128::from(*scale)).div_ceil(decimals);
+        let bytes = ((whole_value * decimals + fraction_value) * u128::from(unit.bytes)).div_ceil(decimals);
         match u64::try_from(bytes) {
             Ok(bytes) if bytes <= i64::MAX as u64 => Ok(Self { bytes, written: Some(text.into()) }),
             _ => Err(too_large()),

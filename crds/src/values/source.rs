@@ -161,8 +161,10 @@ fn parse_file(text: &str, path: &str) -> Result<SourceKind, ValueError> {
             "write three slashes and the absolute path, as in file:///data, or the path alone",
         ));
     }
+    // One slash at the end marks a directory; the root has no other.
     let path = match path.strip_suffix('/') {
         Some("") | None => path,
+        Some("/") => return Err(wrong(text, "it has an empty segment ('//')")),
         Some(path) => path,
     };
     match paths::fault(path) {

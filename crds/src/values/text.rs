@@ -1,6 +1,6 @@
 use super::{
-    ByteSize, DnsLabel, DnsName, Endpoint, FileMode, Glob, HeaderName, HeaderValue, HostPath, NamespaceName, ProfileName,
-    Region, RelativePath, Reserve, Source, TimeSpan, TreePath, ValueError,
+    ByteSize, DnsLabel, DnsName, Endpoint, FileMode, Glob, HeaderName, HeaderValue, HostPath, NamespaceName, ProfileName, Region,
+    RelativePath, Reserve, Source, TimeSpan, TreePath, ValueError,
 };
 
 /// A value that is written as a text: what its schema says beside `type: string`.

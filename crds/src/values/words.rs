@@ -82,6 +82,7 @@ impl Text for RelativePath {
 
     fn parse(text: &str) -> Result<Self, ValueError> {
         let ok = !text.is_empty() && paths::fault(&format!("/{text}")).is_none();
-        check(ok, text, "a path below the source", "write a relative path without '.', '..' and '//', such as index.txt").map(Self)
+        check(ok, text, "a path below the source", "write a relative path without '.', '..' and '//', such as index.txt")
+            .map(Self)
     }
 }

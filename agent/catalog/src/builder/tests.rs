@@ -68,6 +68,19 @@ fn colliding_numbers_are_told_apart_the_same_way_in_any_order() {
 }
 
 #[test]
+fn no_path_is_given_a_number_that_means_something() {
+    const BITS: u32 = 6;
+    let hashing_to = |ino| (0..).map(|i| format!("f{i}")).find(|key| ino::candidate(key.as_bytes(), 0, BITS) == ino).unwrap();
+    let keys = [0, 1, 2].map(hashing_to);
+    let (_dir, catalog) = build(&keys, BITS).unwrap();
+    let inos = numbers(&catalog);
+    assert_eq!((inos["/"], inos[&format!("/{}", keys[2])]), (1, 2));
+    for key in &keys[..2] {
+        assert!(inos[&format!("/{key}")] > 2, "{inos:?}");
+    }
+}
+
+#[test]
 fn a_path_keeps_its_number_when_others_come_and_go() {
     let keys: Vec<String> = (0..200).map(|i| format!("d{}/f{i}", i % 7)).collect();
     let (_a, all) = build(&keys, INO_BITS).unwrap();

@@ -151,6 +151,10 @@ fn a_deceitful_header_is_refused() {
     refuse(&|h| h.entries = 0);
     refuse(&|h| h.entries += 1);
     refuse(&|h| h.entries = u32::MAX);
+    refuse(&|h| {
+        h.entries = 0;
+        [(0, 0), (1, 8), (2, 0)].into_iter().for_each(|(section, len)| h.sections[section].len = len);
+    });
     refuse(&|h| h.file_len -= 1);
     for section in 0..SECTIONS {
         refuse(&|h| h.sections[section].offset = u64::MAX);

@@ -10,7 +10,7 @@ use crate::layout::{Record, RecordKind};
 use crate::mounts::{MountTable, below};
 use crate::sort::Sorter;
 use crate::tally::Tally;
-use crate::{BuilderConfig, CatalogError, Fate, NO_MOUNT};
+use crate::{BuilderConfig, CatalogError, Fate, MountTotals, NO_MOUNT};
 
 use super::WRITE;
 use super::numbers::{self, PAIR};
@@ -35,6 +35,7 @@ pub(super) struct TreeWriter<'a> {
     files: u64,
     directories: u64,
     bytes: u64,
+    totals: Vec<MountTotals>,
     group: Group,
     spelled: String,
 }
@@ -62,6 +63,8 @@ pub(super) struct Built {
     pub(super) files: u64,
     pub(super) directories: u64,
     pub(super) bytes: u64,
+    /// In the order of the mounts.
+    pub(super) totals: Vec<MountTotals>,
 }
 
 impl<'a> TreeWriter<'a> {
@@ -91,6 +94,7 @@ impl<'a> TreeWriter<'a> {
             files: 0,
             directories: 0,
             bytes: 0,
+            totals: vec![MountTotals::default(); config.mounts.len()],
             group: Group::default(),
             spelled: String::new(),
         })
@@ -135,6 +139,7 @@ impl<'a> TreeWriter<'a> {
             files: self.files,
             directories: self.directories,
             bytes: self.bytes,
+            totals: self.totals,
         })
     }
 
@@ -175,6 +180,10 @@ impl<'a> TreeWriter<'a> {
     fn write_file(&mut self, at: ItemPath<'_>, file: &FileTail<'_>) -> Result<(), CatalogError> {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(file.size);
+        if let Some(totals) = self.totals.get_mut(usize::from(file.mount)) {
+            totals.files += 1;
+            totals.bytes = totals.bytes.saturating_add(file.size);
+        }
         let key = file.key.unwrap_or_default();
         let kind = RecordKind::File {
             size: file.size,

@@ -54,6 +54,7 @@ fn the_first_format_is_read() {
     assert_eq!((info.dataset.as_str(), info.generation, info.listed_at_ns), ("ns/data", 4, 1_000_000));
     assert_eq!((info.files, info.directories, info.bytes), (44, 10, 40 * 1000 + 780 + 4 * 3));
     assert_eq!(info.mounts, mounts);
+    assert_eq!(info.totals.iter().map(|t| t.files).collect::<Vec<_>>(), [42, 2, 0]);
     for o in &objects[..40] {
         let entry = catalog.by_path(&o.key).unwrap();
         assert_eq!((entry.size(), entry.mtime_ns(), &*entry.version()), (o.size, o.mtime_ns, o.version.as_str()));

@@ -82,6 +82,11 @@ fn check_tree(catalog: &Catalog, mounts: &[Mount], expected: &Reference) {
     assert_eq!(info.files, expected.files.len() as u64);
     assert_eq!(info.directories, expected.directories.len() as u64);
     assert_eq!(info.bytes, expected.files.values().map(|f| f.object.size).sum::<u64>());
+    for (mount, totals) in (0u16..).zip(&info.totals) {
+        let files = || expected.files.values().filter(|f| f.object.mount == mount);
+        assert_eq!((totals.files, totals.bytes), (files().count() as u64, files().map(|f| f.object.size).sum()));
+    }
+    assert_eq!(info.totals.len(), mounts.len());
     assert_eq!(u64::from(catalog.len()), info.files + info.directories);
 
     let paths: BTreeSet<&Path> = expected.files.keys().chain(expected.directories.keys()).collect();

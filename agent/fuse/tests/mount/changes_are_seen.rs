@@ -32,7 +32,7 @@ fn names(at: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
+fn f18_a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
     let (tree, mounted, _dir) = show(FOREVER);
     let at = mounted.at().to_owned();
     let look = |path: &str| fs::metadata(at.join(path));
@@ -44,7 +44,10 @@ fn a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
     let held = File::open(at.join("d/changed")).unwrap();
     let mut start = vec![0; 200_000];
     held.read_exact_at(&mut start, 0).unwrap();
-    let same = look("d/same").unwrap().ino();
+    // SAFETY: nobody can change a version of the twin under the mapping.
+    let mapped = unsafe { memmap2::Mmap::map(&held) }.unwrap();
+    assert_eq!(mapped[0], pattern(1, 1)[0]);
+    let (same, changed) = (look("d/same").unwrap().ino(), look("d/changed").unwrap().ino());
 
     tree.replace(&after());
     mounted.notifier().invalidate_all([b"d".as_slice(), b"gone"], 100).unwrap();
@@ -57,6 +60,7 @@ fn a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
     assert!(look("new").unwrap().is_dir());
     assert_eq!(look("d/same").unwrap().ino(), same);
     assert_eq!(look("d/changed").unwrap().size(), 400_000);
+    assert_ne!(look("d/changed").unwrap().ino(), changed);
     // The old and the new version side by side, each whole.
     let mut new = Vec::new();
     File::open(at.join("d/changed")).unwrap().read_to_end(&mut new).unwrap();
@@ -64,11 +68,12 @@ fn a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
     let mut old = vec![0; 500_000];
     held.read_exact_at(&mut old, 0).unwrap();
     assert!(old == pattern(1, 500_000));
+    assert!(mapped[..] == old);
     assert_eq!(held.metadata().unwrap().size(), 500_000);
 }
 
 #[test]
-fn one_entry_or_inode_can_be_forgotten() {
+fn f18_one_entry_or_inode_can_be_forgotten() {
     let (tree, mounted, _dir) = show(FOREVER);
     let at = mounted.at().to_owned();
     let dir = fs::metadata(at.join("d")).unwrap().ino();
@@ -93,7 +98,7 @@ fn one_entry_or_inode_can_be_forgotten() {
 }
 
 #[test]
-fn answers_that_expire_are_asked_again() {
+fn f19_answers_that_expire_are_asked_again() {
     let (tree, mounted, _dir) = show(Duration::ZERO);
     let at = mounted.at().to_owned();
     assert_eq!(errno(fs::metadata(at.join("d/added"))), libc::ENOENT);
@@ -107,13 +112,14 @@ fn answers_that_expire_are_asked_again() {
 
 /// A process that works inside the tree goes on after a change of generation.
 #[test]
-fn a_working_directory_survives() {
+fn f20_a_working_directory_survives() {
     let (tree, mounted, _dir) = show(FOREVER);
     let at = mounted.at().to_owned();
     let mut shell = Command::new("sh").current_dir(at.join("d")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     tree.replace(&after());
     mounted.notifier().invalidate_all([b"d".as_slice()], 100).unwrap();
     assert_eq!(fs::read(at.join("d/added")).unwrap(), b"a");
+    mounted.notifier().invalidate_entry(forebay_fs::ROOT_INO, b"d").unwrap();
     let mut input = shell.stdin.take().unwrap();
     std::io::Write::write_all(&mut input, b"cat added same; /bin/pwd; cat ../d/added\n").unwrap();
     drop(input);

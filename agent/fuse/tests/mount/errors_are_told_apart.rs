@@ -13,7 +13,7 @@ fn io() -> FsError {
 }
 
 #[test]
-fn what_is_missing_is_missing_and_what_fails_fails() {
+fn f14_what_is_missing_is_missing_and_what_fails_fails() {
     // Nothing is remembered, so that each look-up meets the fault of its moment.
     let shown = show_with(&Contents::new().file("a", "x", 0).file("d/b", "y", 0), std::time::Duration::ZERO, |_| {});
     assert_eq!(errno(fs::metadata(shown.path("none"))), libc::ENOENT);
@@ -36,7 +36,7 @@ fn what_is_missing_is_missing_and_what_fails_fails() {
 }
 
 #[test]
-fn each_kind_of_failure_reaches_the_reader_and_ends() {
+fn f15_each_kind_of_failure_reaches_the_reader_and_ends() {
     let faults = [
         (io(), libc::EIO),
         (FsError::TimedOut { message: "Dataset t, mount /, object a: no answer within 30 s".to_owned() }, libc::ETIMEDOUT),

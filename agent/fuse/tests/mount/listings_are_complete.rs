@@ -13,7 +13,7 @@ fn crowd(count: usize) -> Contents {
 }
 
 #[test]
-fn a_hundred_thousand_entries_each_appear_once() {
+fn f10_a_hundred_thousand_entries_each_appear_once() {
     let shown = show(&crowd(MANY));
     let list = || -> Vec<String> {
         let entries = std::fs::read_dir(shown.path("crowd")).unwrap();
@@ -36,7 +36,7 @@ fn a_hundred_thousand_entries_each_appear_once() {
 }
 
 #[test]
-fn sizes_come_with_the_names() {
+fn f10_sizes_come_with_the_names() {
     let shown = show(&(0..3000).fold(Contents::new(), |all, at| all.file(format!("f{at:04}"), vec![1; at], 7_000_000_000)));
     let long = run("ls", &["-l", "--time-style=+%s"], &shown.root());
     for (at, line) in long.lines().skip(1).enumerate() {
@@ -48,7 +48,7 @@ fn sizes_come_with_the_names() {
 
 /// `telldir` and `seekdir` at every entry: the listing goes on right behind it, also long after.
 #[test]
-fn a_listing_is_resumed_at_any_entry() {
+fn f11_a_listing_is_resumed_at_any_entry() {
     let shown = show(&crowd(700));
     let path = std::ffi::CString::new(shown.path("crowd").to_str().unwrap()).unwrap();
     // SAFETY: `path` ends with a NUL byte.
@@ -87,7 +87,7 @@ fn a_listing_is_resumed_at_any_entry() {
 }
 
 #[test]
-fn an_empty_directory_is_empty() {
+fn f10_an_empty_directory_is_empty() {
     let shown = show(&crowd(1));
     assert_eq!(std::fs::read_dir(shown.path("empty")).unwrap().count(), 0);
     assert_eq!(run("ls", &["-a", "empty"], &shown.root()), ".\n..\n");

@@ -47,7 +47,7 @@ fn kill(mut child: Child) {
 }
 
 #[test]
-fn an_unmount_leaves_nothing() {
+fn f21_an_unmount_leaves_nothing() {
     let dir = directory();
     let at = dir.path().join("a/b");
     let mounted = mount_at(&at, 1).unwrap();
@@ -62,7 +62,7 @@ fn an_unmount_leaves_nothing() {
 }
 
 #[test]
-fn two_mounts_show_each_its_own() {
+fn f26_two_mounts_show_each_its_own() {
     let dir = directory();
     let one = mount_at(&dir.path().join("one"), 1).unwrap();
     let two = mount_at(&dir.path().join("two"), 2).unwrap();
@@ -74,7 +74,7 @@ fn two_mounts_show_each_its_own() {
 }
 
 #[test]
-fn a_busy_mount_is_waited_for_then_detached() {
+fn f21_a_busy_mount_is_waited_for_then_detached() {
     let dir = directory();
     let mounted = mount_at(&dir.path().join("m"), 1).unwrap();
     let at = mounted.at().to_owned();
@@ -96,7 +96,7 @@ fn a_busy_mount_is_waited_for_then_detached() {
 }
 
 #[test]
-fn a_mount_taken_down_from_outside_is_noticed() {
+fn f22_a_mount_taken_down_from_outside_is_noticed() {
     let dir = directory();
     let mounted = mount_at(&dir.path().join("m"), 1).unwrap();
     let by = if rustix::process::geteuid().is_root() { vec!["umount"] } else { vec!["fusermount3", "-u"] };
@@ -106,7 +106,7 @@ fn a_mount_taken_down_from_outside_is_noticed() {
 }
 
 #[test]
-fn a_place_in_use_is_refused() {
+fn f23_a_place_in_use_is_refused() {
     let dir = directory();
     let full = dir.path().join("full");
     fs::create_dir(&full).unwrap();
@@ -122,7 +122,7 @@ fn a_place_in_use_is_refused() {
 }
 
 #[test]
-fn a_killed_server_is_cleaned_up_and_mounted_again() {
+fn f24_a_killed_server_is_cleaned_up_and_mounted_again() {
     let dir = directory();
     let at = dir.path().join("m");
     let child = serve_in_child(&at);
@@ -141,7 +141,7 @@ fn a_killed_server_is_cleaned_up_and_mounted_again() {
 }
 
 #[test]
-fn all_dead_mounts_below_a_directory_are_found() {
+fn f24_all_dead_mounts_below_a_directory_are_found() {
     let dir = directory();
     let (one, two, alive) = (dir.path().join("one"), dir.path().join("x/two"), dir.path().join("alive"));
     let children = [serve_in_child(&one), serve_in_child(&two)];
@@ -156,7 +156,7 @@ fn all_dead_mounts_below_a_directory_are_found() {
 }
 
 #[test]
-fn nothing_of_others_is_cleaned_up() {
+fn f25_nothing_of_others_is_cleaned_up() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -196,7 +196,7 @@ impl Drop for Detach {
 }
 
 #[test]
-fn the_helper_mounts_and_unmounts_without_privilege() {
+fn f27_the_helper_mounts_and_unmounts_without_privilege() {
     if Command::new("fusermount3").arg("-V").output().is_err() {
         return;
     }

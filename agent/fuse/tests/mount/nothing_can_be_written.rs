@@ -56,7 +56,7 @@ fn contents() -> Contents {
 }
 
 #[test]
-fn every_change_is_refused_as_on_any_read_only_file_system() {
+fn f12_every_change_is_refused_as_on_any_read_only_file_system() {
     let shown = show(&contents());
     for (what, attempt) in ATTEMPTS {
         assert_eq!(errno(attempt(&shown.root())), libc::EROFS, "{what}");
@@ -66,7 +66,7 @@ fn every_change_is_refused_as_on_any_read_only_file_system() {
 
 /// The mount flag is the kernel's; without it the file system refuses just the same.
 #[test]
-fn a_remount_for_writing_changes_nothing() {
+fn f12_a_remount_for_writing_changes_nothing() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -91,7 +91,7 @@ fn unchanged(root: &Path) {
 }
 
 #[test]
-fn an_open_file_cannot_be_written() {
+fn f13_an_open_file_cannot_be_written() {
     let shown = show(&contents());
     let mut file = File::open(shown.path("file")).unwrap();
     assert_eq!(errno(file.write_all(b"x")), libc::EBADF);

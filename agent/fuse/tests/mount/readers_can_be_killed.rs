@@ -17,7 +17,7 @@ fn read_by(program: &str, path: &Path) -> Child {
 
 /// A reader that waits for a store can be killed: through the page cache, past it, and while it opens. Nothing goes on for it.
 #[test]
-fn a_killed_reader_dies_and_leaves_no_work() {
+fn f16_a_killed_reader_dies_and_leaves_no_work() {
     for (program, operation) in [("cat", Operation::Read), ("dd", Operation::Read), ("cat", Operation::Open)] {
         let shown = show(&Contents::new().file("slow", pattern(1, 3 << 20), 0).file("fast", "here", 0));
         shown.tree.set_cold(true);
@@ -40,7 +40,7 @@ fn a_killed_reader_dies_and_leaves_no_work() {
 
 /// Stalled readers in any number take no thread away from the others.
 #[test]
-fn stalled_readers_do_not_stall_the_mount() {
+fn f17_stalled_readers_do_not_stall_the_mount() {
     let contents = (0..40).fold(Contents::new().file("fast", "here", 0), |all, at| all.file(format!("slow{at}"), "slow", at));
     let shown = show_with(&contents, crate::harness::FOREVER, |options| {
         options.threads = 1;
@@ -65,7 +65,7 @@ fn stalled_readers_do_not_stall_the_mount() {
 
 /// A reader that is killed does not take the page away from one that waits for the same.
 #[test]
-fn another_reader_of_the_same_page_gets_it() {
+fn f16_another_reader_of_the_same_page_gets_it() {
     let shown = show(&Contents::new().file("slow", pattern(1, 100_000), 0));
     shown.tree.set_cold(true);
     shown.tree.inject(Operation::Read, None, Fault::Stall);

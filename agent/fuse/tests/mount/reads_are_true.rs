@@ -22,7 +22,7 @@ fn open(shown: &Shown<Failing>, at: usize) -> File {
 }
 
 #[test]
-fn whole_files_are_their_bytes_warm_and_cold() {
+fn f01_whole_files_are_their_bytes_warm_and_cold() {
     for cold in [false, true] {
         let shown = show(&files());
         shown.tree.set_cold(cold);
@@ -39,7 +39,7 @@ fn whole_files_are_their_bytes_warm_and_cold() {
 }
 
 #[test]
-fn programs_read_the_tree() {
+fn f01_programs_read_the_tree() {
     let shown = show(&files());
     let found = run("find", &[".", "-type", "f"], &shown.root());
     let mut names: Vec<_> = found.lines().collect();
@@ -56,7 +56,7 @@ fn programs_read_the_tree() {
 }
 
 #[test]
-fn sixteen_readers_at_random_offsets_agree_with_the_source() {
+fn f01_sixteen_readers_at_random_offsets_agree_with_the_source() {
     let shown = show(&files());
     let expect = pattern(8, SIZES[8]);
     for cold in [true, false] {
@@ -84,14 +84,14 @@ fn sixteen_readers_at_random_offsets_agree_with_the_source() {
 }
 
 #[test]
-fn direct_io_reads_past_the_page_cache() {
+fn f02_direct_io_reads_past_the_page_cache() {
     let shown = show(&files());
     let expect = pattern(8, SIZES[8]);
     for cold in [false, true] {
         shown.tree.set_cold(cold);
         let file = OpenOptions::new().read(true).custom_flags(libc::O_DIRECT).open(shown.path("d2/f8")).unwrap();
         let mut buf = vec![0; 3 << 20];
-        for (offset, length) in [(0, 4096), (4096, 3 << 20), (9_437_184, 4096), (9_437_261, 4096), (1 << 30, 10)] {
+        for (offset, length) in [(0, 4096), (1, 4999), (4096, 3 << 20), (9_437_184, 4096), (9_437_261, 4096), (1 << 30, 10)] {
             let count = file.read_at(&mut buf[..length], offset as u64).unwrap();
             let start = expect.len().min(offset);
             assert!(buf[..count] == expect[start..expect.len().min(start + length)], "{offset}+{length}: {count}");
@@ -100,7 +100,7 @@ fn direct_io_reads_past_the_page_cache() {
 }
 
 #[test]
-fn mapped_files_are_their_bytes() {
+fn f02_mapped_files_are_their_bytes() {
     let shown = show(&files());
     let expect = pattern(8, SIZES[8]);
     for cold in [true, false] {
@@ -121,7 +121,7 @@ fn mapped_files_are_their_bytes() {
 }
 
 #[test]
-fn data_leaves_by_sendfile_and_copy_file_range() {
+fn f02_data_leaves_by_sendfile_and_copy_file_range() {
     let shown = show(&files());
     let expect = pattern(8, SIZES[8]);
     for cold in [true, false] {
@@ -156,7 +156,7 @@ fn data_leaves_by_sendfile_and_copy_file_range() {
 }
 
 #[test]
-fn seeking_knows_data_and_the_hole_at_the_end() {
+fn f03_seeking_knows_data_and_the_hole_at_the_end() {
     use rustix::fs::SeekFrom;
     let shown = show(&files());
     let file = open(&shown, 8);

@@ -14,7 +14,7 @@ fn tree() -> Contents {
 }
 
 #[test]
-fn attributes_are_the_objects() {
+fn f04_attributes_are_the_objects() {
     let owner = Owner { uid: 1234, gid: 5678, file_mode: 0o640, dir_mode: 0o750 };
     let shown = show_with(&tree(), FOREVER, |options| options.owner = owner);
     for (path, mode, links, size, blocks) in [
@@ -36,7 +36,7 @@ fn attributes_are_the_objects() {
 }
 
 #[test]
-fn inode_numbers_survive_a_restart() {
+fn f05_inode_numbers_survive_a_restart() {
     let numbers = || {
         let shown = show(&tree());
         ["", "a", "a/one", "a/b/two"].map(|path| std::fs::metadata(shown.path(path)).unwrap().ino())
@@ -48,7 +48,7 @@ fn inode_numbers_survive_a_restart() {
 
 /// `find` skips looking for directories once it has seen as many as the link count tells; a wrong count would hide some.
 #[test]
-fn link_counts_lead_find_everywhere() {
+fn f06_link_counts_lead_find_everywhere() {
     let contents = (0..50).fold(Contents::new(), |all, at| all.file(format!("p{}/q{at}/leaf", at % 5), "", 0));
     let shown = show(&contents);
     assert_eq!(run("find", &[".", "-name", "leaf"], &shown.root()).lines().count(), 50);
@@ -56,7 +56,7 @@ fn link_counts_lead_find_everywhere() {
 }
 
 #[test]
-fn df_shows_the_dataset() {
+fn f07_df_shows_the_dataset() {
     let shown = show(&tree());
     let found = rustix::fs::statvfs(shown.root()).unwrap();
     assert_eq!((found.f_blocks, found.f_bfree, found.f_bavail, found.f_files), (3, 0, 0, 3));
@@ -69,22 +69,13 @@ fn df_shows_the_dataset() {
 }
 
 #[test]
-fn permissions_hold_for_ordinary_users() {
+fn f08_permissions_hold_for_ordinary_users() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let owner = Owner { uid: 0, gid: 0, file_mode: 0o640, dir_mode: 0o755 };
     let shown = show_with(&tree(), FOREVER, |options| options.owner = owner);
-    // The directories above are private to this user.
-    run("chmod", &["a+x", "."], shown.root().parent().unwrap());
-    let as_nobody = |command: &str| {
-        let output = std::process::Command::new("setpriv")
-            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", command])
-            .current_dir(shown.root())
-            .output()
-            .unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
-    };
+    let as_nobody = |command: &str| as_nobody(&shown.root(), command);
     assert!(as_nobody("ls a/b && stat a/one").0);
     let (read, complaint) = as_nobody("cat a/one");
     assert!(!read && complaint.contains("Permission denied"), "{complaint}");
@@ -92,7 +83,29 @@ fn permissions_hold_for_ordinary_users() {
 }
 
 #[test]
-fn extended_attributes_are_shown_when_wanted() {
+fn f08_others_stay_outside_when_so_chosen() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let shown = show_with(&tree(), FOREVER, |options| options.allow_other = false);
+    assert!(std::fs::metadata(shown.path("a/one")).is_ok());
+    assert!(!as_nobody(&shown.root(), "true").0);
+}
+
+/// Runs `command` in `root` as a user without rights: success, and what was complained of.
+fn as_nobody(root: &std::path::Path, command: &str) -> (bool, String) {
+    // The directory above is private to this user.
+    run("chmod", &["a+x", "."], root.parent().unwrap());
+    let script = format!("cd '{}' && {command}", root.display());
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", &script])
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn f09_extended_attributes_are_shown_when_wanted() {
     let read = |shown: &crate::harness::Shown<_>, name: &str| {
         let mut value = [0; 64];
         let length = rustix::fs::getxattr(shown.path("a/one"), name, &mut value[..])?;
