@@ -28,7 +28,7 @@ fn mount(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<Mount> 
     let globs = |globs: &[forebay_crds::values::Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
     Ok(Mount {
         path: wanted.path.as_str().to_owned(),
-        background: Arc::new(resilient.with_priority(Priority::Background)),
+        background: Arc::new(resilient.with_priority(Priority::Prefetch)),
         reader: Arc::new(resilient),
         include: globs(&wanted.include),
         exclude: globs(&wanted.exclude),
@@ -53,7 +53,7 @@ fn s3_config(bucket: &str, prefix: &str, wanted: &Wanted, secret: Option<&Secret
     let mut config = S3Config::new(bucket);
     prefix.clone_into(&mut config.prefix);
     config.endpoint = options.endpoint.as_ref().map(|endpoint| endpoint.as_str().to_owned());
-    config.region.clone_from(&options.region);
+    config.region = options.region.as_ref().map(|region| region.as_str().to_owned());
     config.addressing = match options.addressing {
         None => s3::Addressing::Auto,
         Some(Addressing::Path) => s3::Addressing::Path,
@@ -63,7 +63,7 @@ fn s3_config(bucket: &str, prefix: &str, wanted: &Wanted, secret: Option<&Secret
         _ if options.anonymous => S3Credentials::Anonymous,
         Some(secret) => from_secret(secret)?,
         None => match &options.credentials_file {
-            Some(path) => S3Credentials::File { path: path.as_path().to_owned(), profile: options.profile.clone() },
+            Some(path) => S3Credentials::File { path: path.as_path().to_owned(), profile: options.profile.as_ref().map(|profile| profile.as_str().to_owned()) },
             None => S3Credentials::Default,
         },
     };

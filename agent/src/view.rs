@@ -32,8 +32,5 @@ pub(crate) async fn ask<T: Send + 'static>(
     tokio::task::spawn_blocking(move || question(&*view)).await.ok()
 }
 
-mod agent;
 #[cfg(test)]
 pub(crate) mod twin;
-
-pub(crate) use agent::{AgentView, Mounted};

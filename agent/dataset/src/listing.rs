@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use crate::Mount;
 use crate::dataset::ListingFailure;
 
+/// Mounts listed at a time.
+const MOUNTS: usize = 4;
 /// Prefixes listed at a time in one mount.
 const PARALLEL: usize = 16;
 /// A mount's tree is split by levels until it has so many prefixes, or is three levels deep.
@@ -71,19 +73,15 @@ pub(crate) async fn list(mounts: &[Mount], builder: Builder, path: &Path, seen: 
     let (pages, inbox) = mpsc::channel(PAGES);
     let path = path.to_owned();
     let build = tokio::task::spawn_blocking(move || build(builder, inbox, &path));
-    let indexed = mounts.iter().enumerate();
-    let listed = futures::stream::iter(indexed)
-        .map(|(index, mount)| {
-            let pages = pages.clone();
+    let listed = futures::stream::iter((0..).zip(mounts.to_vec()))
+        .map(|(mount, wanted)| {
+            let out = Out { mount, pages: pages.clone(), seen };
             async move {
-                let out = Out { mount: u16::try_from(index).unwrap_or(u16::MAX), pages, seen };
-                let store = &*mount.background;
-                list_mount(store, &out)
-                    .await
-                    .map_err(|source| ListingError::Store { mount: mount.path.clone(), source })
+                let listed = list_mount(&*wanted.background, &out).await;
+                listed.map_err(|source| ListingError::Store { mount: wanted.path, source })
             }
         })
-        .buffer_unordered(4)
+        .buffer_unordered(MOUNTS)
         .try_collect::<()>()
         .await;
     let complete = listed.is_ok();
@@ -110,7 +108,7 @@ fn build(mut builder: Builder, mut inbox: mpsc::Receiver<Message>, path: &Path) 
             Message::End => return builder.finish(path).map(Some),
         };
         for name in &page.unrepresentable {
-            builder.reject(mount, &name.lossy, &name.reason);
+            builder.reject(mount, &name.lossy, &name.reason)?;
         }
         for object in &page.objects {
             let version = object.version.to_token();

@@ -26,18 +26,6 @@ pub(crate) struct Override {
     pub(crate) version: String,
 }
 
-/// The inode number of a file's newer version: another than the listed one's, because the kernel keeps pages by
-/// number and two versions must not meet in it.
-pub(crate) fn inode_number(path: &str, version: &str, size: u64) -> u64 {
-    let mut hash = blake3::Hasher::new();
-    for part in [path.as_bytes(), version.as_bytes(), &size.to_le_bytes()] {
-        hash.update(&(part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let number = hash.finalize().as_bytes().first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    (number >> 1).max(2)
-}
-
 /// All overrides of one generation, in order of discovery; the latest of an entry counts.
 #[derive(Debug)]
 pub(crate) struct Overrides {

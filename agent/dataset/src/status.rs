@@ -83,7 +83,7 @@ impl Inner {
         };
         let info = generation.catalog.info();
         let report = generation.catalog.report();
-        let sample = report.samples.iter().filter_map(|rejected| {
+        let sample = report.sample.iter().filter_map(|rejected| {
             Some(RejectedObject {
                 mount: self.mounts.get(usize::from(rejected.mount))?.path.parse().ok()?,
                 key: rejected.key.clone(),
@@ -91,12 +91,12 @@ impl Inner {
             })
         });
         let failure = self.state().listing_failure.clone();
-        let mounts = self.mounts.iter().filter_map(|mount| {
+        let mounts = self.mounts.iter().zip(&info.totals).filter_map(|(mount, totals)| {
             let error = failure.as_ref().filter(|failure| failure.mount.as_deref() == Some(&mount.path));
             Some(MountStatus {
                 path: mount.path.parse().ok()?,
-                files: 0,
-                bytes: 0,
+                files: totals.files,
+                bytes: totals.bytes,
                 error: error.map(|failure| failure.message.clone()),
             })
         });
@@ -105,7 +105,7 @@ impl Inner {
             bytes: info.bytes,
             generation: u64::from(generation.number),
             listed_at: Timestamp::from_nanosecond(i128::from(info.listed_at_ns)).ok().map(Time),
-            rejected: report.problems(),
+            rejected: report.rejected(),
             rejected_sample: sample.take(CatalogStatus::SAMPLE).collect(),
             mounts: mounts.collect(),
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_catalog::Entry;
+use forebay_catalog::{Entry, inode_number};
 use forebay_fetch::{FetchError, FetchErrorKind};
 use forebay_fs::{DirEntry, FsError, Handle, Node, NodeKind, Opened as OpenAnswer, PageCache, Totals, Tree};
 use forebay_store::StoreErrorKind;
@@ -15,7 +15,7 @@ use crate::dataset::Inner;
 use crate::generation::Generation;
 use crate::handle::{Opened, Version};
 use crate::opens::OpenFile;
-use crate::overrides::{Override, WORN_OUT, inode_number};
+use crate::overrides::{Override, WORN_OUT};
 use crate::{Consistency, Dataset, schedule};
 
 /// An immutable generation may be believed until the kernel is told otherwise; this bounds a message that got lost.
