@@ -132,7 +132,7 @@ impl Cache {
                 tier.index_failed(&e);
             }
         }
-        report.trimmed = inner.trim();
+        report.trimmed = inner.trim() + inner.enforce_quotas();
         report.took = begun.elapsed();
         Ok(report)
     }
@@ -145,8 +145,7 @@ impl Cache {
         for tier in &inner.tiers {
             tier.rule(&mut tier.state(), set);
         }
-        let dataset = inner.shared.datasets.get(set);
-        while dataset.policy.quota.is_some_and(|quota| dataset.bytes() > quota) && inner.evict_from(set, 0) {}
+        inner.enforce_quota(set);
         DatasetId(set)
     }
 
@@ -251,13 +250,6 @@ impl Cache {
 
     fn inner(&self) -> &Arc<Inner> {
         &self.handle.inner
-    }
-}
-
-#[cfg(test)]
-impl Cache {
-    pub(crate) fn tiers(&self) -> &[crate::tier::Tier] {
-        &self.inner().tiers
     }
 }
 

@@ -66,6 +66,20 @@ impl Inner {
         Err(Reason::Quota)
     }
 
+    /// Evicts what a Dataset has beyond its quota, unless it is pinned; the bytes evicted.
+    pub(crate) fn enforce_quota(&self, set: u16) -> u64 {
+        let dataset = self.shared.datasets.get(set);
+        let before = dataset.bytes();
+        while dataset.policy.quota.is_some_and(|quota| dataset.bytes() > quota) && self.evict_from(set, 0) {}
+        before.saturating_sub(dataset.bytes())
+    }
+
+    /// [`Inner::enforce_quota`] for all Datasets.
+    pub(crate) fn enforce_quotas(&self) -> u64 {
+        let sets = self.shared.datasets.all().len();
+        (0..=u16::MAX).take(sets).map(|set| self.enforce_quota(set)).sum()
+    }
+
     /// Evicts one block of a Dataset; whether there was one.
     pub(crate) fn evict_from(&self, set: u16, incoming: u64) -> bool {
         for tier in self.tiers.iter().rev() {

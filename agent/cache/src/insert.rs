@@ -94,6 +94,9 @@ impl Inner {
         if self.tiers.iter().any(|other| other.number != tier && other.is_pinned(block.name, Some(&stripe))) {
             return Err(Reason::Pin);
         }
+        if !place.agrees(block.name) {
+            return Err(Reason::WrongLength);
+        }
         place.store(block, set, place.landing(Place::Window), reservation, &stripe)?;
         Ok(true)
     }

@@ -1,8 +1,11 @@
+use crate::ObjectId;
+
 /// What the index knows of one object in one tier.
 ///
 /// ```text
-/// version u8 | flags u8 | size u64 | dataset u64 | last access u32 (s) | presence, a bit per block (larger objects only)
+/// version u8 | flags u8 | size u64 | dataset u64 | last access u32 (s) | presence, a bit per block | crc u32
 /// ```
+/// The checksum covers the object's id too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) size: u64,
@@ -15,24 +18,30 @@ pub(crate) struct Entry {
     pub(crate) present: Vec<u8>,
 }
 
+fn check(id: &ObjectId, raw: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&id.0), raw)
+}
+
 const VERSION: u8 = 1;
 const FIXED: usize = 22;
 
 impl Entry {
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(FIXED + self.present.len());
+    pub(crate) fn encode(&self, id: &ObjectId) -> Vec<u8> {
+        let mut out = Vec::with_capacity(FIXED + self.present.len() + 4);
         out.extend([VERSION, u8::from(self.pinned)]);
         out.extend(self.size.to_le_bytes());
         out.extend(self.dataset.to_le_bytes());
         out.extend(self.accessed.to_le_bytes());
         out.extend(&self.present);
+        out.extend(check(id, &out).to_le_bytes());
         out
     }
 
     /// `None` for what this version did not write.
-    pub(crate) fn decode(raw: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(id: &ObjectId, raw: &[u8]) -> Option<Self> {
+        let (raw, crc) = raw.split_last_chunk::<4>()?;
         let (fixed, present) = raw.split_at_checked(FIXED)?;
-        if fixed[0] != VERSION || fixed[1] > 1 {
+        if fixed[0] != VERSION || check(id, raw).to_le_bytes() != *crc {
             return None;
         }
         Some(Self {

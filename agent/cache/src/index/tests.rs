@@ -99,12 +99,13 @@ fn entries_round_trip_and_strangers_are_rejected() {
         entry.set(block);
     }
     assert_eq!(entry.blocks().collect::<Vec<_>>(), [0, 3, 9]);
-    let raw = entry.encode();
-    assert_eq!(Entry::decode(&raw), Some(entry));
-    for cut in 0..22 {
-        assert_eq!(Entry::decode(&raw[..cut]), None);
+    let raw = entry.encode(&id(1));
+    assert_eq!(Entry::decode(&id(1), &raw), Some(entry));
+    assert_eq!(Entry::decode(&id(2), &raw), None);
+    for cut in 0..raw.len() {
+        assert_eq!(Entry::decode(&id(1), &raw[..cut]), None);
+        let mut other = raw.clone();
+        other[cut] ^= 4;
+        assert_eq!(Entry::decode(&id(1), &other), None);
     }
-    let mut other = raw;
-    other[0] = 99;
-    assert_eq!(Entry::decode(&other), None);
 }

@@ -128,8 +128,6 @@ fn pins_hold_against_everything_and_outlive_a_restart() {
         if killed {
             bench.kill();
             bench.open();
-            let refused = insert(&object(bench.cache(), bench.dataset("a"), 99, BLOCK), 99, 0);
-            assert_eq!(refused, Inserted::Refused(Reason::Recovering), "the ledger alone says how much there may be");
             bench.recover();
         } else {
             bench.restart();
@@ -315,6 +313,38 @@ fn the_reserve_of_the_file_system_is_kept() {
     bench.cache().step();
     let free = crate::io::TierIo::free(&bench.disks[0]).unwrap();
     assert!(free >= bench.config.tiers[0].reserve, "{free}");
+}
+
+#[test]
+fn without_a_ledger_nothing_is_taken_before_a_scan_but_everything_is_found() {
+    let mut bench = Bench::new(&[16]);
+    let ds = bench.dataset("a");
+    insert(&object(bench.cache(), ds, 1, SMALL), 1, 0);
+    bench.kill();
+    crate::io::TierIo::unlink(&bench.disks[0], "ledger").unwrap();
+    bench.open();
+    let ds = bench.dataset("a");
+    assert_eq!(insert(&object(bench.cache(), ds, 2, SMALL), 2, 0), Inserted::Refused(Reason::Recovering));
+    assert!(check(&object(bench.cache(), ds, 1, SMALL), 1, 0));
+    assert!(matches!(object(bench.cache(), ds, 1, SMALL).pin(), Err(PinError::Unavailable { .. })));
+    bench.recover();
+    assert!(is_stored(&insert(&object(bench.cache(), ds, 2, SMALL), 2, 0)));
+    object(bench.cache(), ds, 1, SMALL).pin().unwrap();
+}
+
+#[test]
+fn an_emptied_tier_voids_its_index() {
+    let mut bench = Bench::new(&[16]);
+    let ds = bench.dataset("a");
+    insert(&object(bench.cache(), ds, 1, SMALL), 1, 0);
+    bench.cache().flush();
+    bench.kill();
+    bench.disks[0] = crate::io::MemoryIo::new(1 << 30, true);
+    bench.open();
+    let ds = bench.dataset("a");
+    assert!(!object(bench.cache(), ds, 1, SMALL).has(0));
+    assert_eq!(bench.cache().usage().tiers[0].objects, 0);
+    assert!(is_stored(&insert(&object(bench.cache(), ds, 1, SMALL), 1, 0)));
 }
 
 #[test]

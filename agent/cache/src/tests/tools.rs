@@ -69,21 +69,16 @@ impl Bench {
     }
 }
 
-/// The right bytes of a block of the object named `key`: no two blocks are alike.
+/// The right bytes of a block of the object named `key`: no two blocks are alike, nor two pages of one.
 pub(super) fn bytes(key: u64, size: u64, block: u32) -> Vec<u8> {
-    let mut seed = policy_mix(key.wrapping_mul(1_000_003) + u64::from(block));
-    let mut data = vec![0; block_len(size, block) as usize];
-    for chunk in data.chunks_mut(8) {
-        seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let word = policy_mix(seed).to_le_bytes();
-        let n = chunk.len();
-        chunk.copy_from_slice(&word[..n]);
+    let seed = crate::policy::mix(key.wrapping_mul(1_000_003) + u64::from(block));
+    let page: Vec<u8> = (0..512).flat_map(|n| crate::policy::mix(seed + n).to_le_bytes()).collect();
+    let mut data = page.repeat(256);
+    for (n, page) in data.chunks_mut(4096).enumerate() {
+        page[..8].copy_from_slice(&(seed ^ n as u64).to_le_bytes());
     }
+    data.truncate(block_len(size, block) as usize);
     data
-}
-
-fn policy_mix(x: u64) -> u64 {
-    crate::policy::mix(x)
 }
 
 pub(super) fn id(key: u64, size: u64) -> ObjectId {

@@ -59,7 +59,7 @@ impl Tier {
         let mut foreign = 0u64;
         let mut void = Batch::new();
         let result = self.shared.index.load(&self.name, &mut |id, raw| {
-            match Entry::decode(raw) {
+            match Entry::decode(&id, raw) {
                 _ if start == Start::Empty => void.push((id, None)),
                 Some(entry) => self.enter_entry(id, &entry),
                 None => foreign += 1,
@@ -203,6 +203,6 @@ impl State {
         for (block, _) in blocks {
             entry.set(block);
         }
-        Some(entry.encode())
+        Some(entry.encode(id))
     }
 }

@@ -23,6 +23,8 @@ mod write;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+#[cfg(test)]
+pub(crate) use charge::BASE;
 pub(crate) use objects::{Key, LEASED, PINNED};
 pub(crate) use room::{Claim, Reservation};
 pub(crate) use scan::Halt;

@@ -49,6 +49,12 @@ impl Tier {
         self.io.release();
     }
 
+    /// Whether no object of this id and another size is here: an id that was not derived from the size would mix two files.
+    pub(crate) fn agrees(&self, name: Name) -> bool {
+        let state = self.state();
+        state.objects.find(&name.id).is_none_or(|key| state.objects.size_of(key) == name.size)
+    }
+
     /// The Dataset that owns an object.
     pub(crate) fn owner(&self, id: &ObjectId) -> Option<u16> {
         let state = self.state();
