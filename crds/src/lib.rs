@@ -21,9 +21,13 @@ pub mod values;
 mod schema_check;
 
 pub use codegen::{crd_yaml, generated_files};
-pub use dataset::{Dataset, DatasetSpec, DatasetStatus, Phase};
+pub use dataset::{
+    Access, Addressing, CacheStatus, CatalogStatus, Consistency, ConsistencyPolicy, Dataset, DatasetSpec, DatasetStatus,
+    FailedFile, HttpHeader, Mount, MountOptions, MountStatus, NodesStatus, Owner, Phase, Pin, Placement, PlacementPolicy, Prefetch,
+    PrefetchOrder, PrefetchPolicy, PrefetchStatus, RejectedObject, SecretRef, Summary, TierUsage,
+};
 pub use manifest::{ManifestError, Manifests};
-pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus};
+pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus, Medium, Tier, TierStatus};
 pub use validate::{FieldError, validate, validate_runtime};
 
 /// Kubernetes' own types that stand in this API's fields.

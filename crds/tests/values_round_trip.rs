@@ -219,6 +219,7 @@ fn globs_match_paths() {
         ("*.jpg", "d/a.jpg", false),
         ("**/*.jpg", "a.jpg", true),
         ("**/*.jpg", "d/e/a.jpg", true),
+        ("/train/*", "train/x", true),
         ("train/**", "train/x/y", true),
         ("train/**", "trainer/x", false),
         ("{a,b}/?.txt", "b/1.txt", true),

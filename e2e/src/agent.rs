@@ -55,7 +55,7 @@ impl AgentFiles {
     pub fn mount_command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("mount").arg("--manifest").arg(&self.manifest);
-        command.arg("--at").arg(&self.at).arg("--state").arg(&self.state);
+        command.arg("--at").arg(&self.at).arg("--state").arg(&self.state).args(["--metrics-addr", "127.0.0.1:0"]);
         command
     }
 }
@@ -129,6 +129,14 @@ impl Agent {
         .with_context(|| format!("last status: {last:#}\n{}", self.process.tail()))
     }
 
+    /// `IP:PORT` where metrics and health are served, as the agent's log tells it.
+    pub fn metrics_address(&self) -> Result<String> {
+        let output = self.process.output();
+        let line = output.lines().rev().find(|l| l.contains("serving metrics")).context("no word of metrics in the log")?;
+        let address = line.split_once("address=").context("no address in the log's line")?.1;
+        Ok(address.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect())
+    }
+
     /// SIGTERM and wait: true when it ended by itself with code 0.
     pub fn stop(&mut self) -> Result<bool> {
         self.process.stop(Duration::from_secs(60))
@@ -142,9 +150,11 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // Best effort: a test that failed must not leave a mount behind for the next one.
+        // Best effort: a test that failed must not leave a mount behind for the next one. Memory tiers outlive an agent by design,
+        // and are below its state directory.
         let _ = self.process.stop(Duration::from_secs(10));
         let _ = unmount_below(&self.files.at);
+        let _ = unmount_below(&self.files.state);
     }
 }
 

@@ -6,6 +6,7 @@ mod cache;
 mod consistency;
 mod faults;
 mod harness;
+mod metrics;
 mod mounts;
 mod posix;
 mod restart;

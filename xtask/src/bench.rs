@@ -157,11 +157,17 @@ impl Lab {
         let dir = self.work.join(format!("{name}-{tag}"));
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let contender = match name {
-            "forebay" => Contender::forebay(&self.program, &self.client, BUCKET, &dir, spec),
+            "forebay" => Contender::forebay(&self.program, &self.client, BUCKET, &dir, &self.capacity(), spec),
             "rclone" => Contender::rclone(&self.client, BUCKET, &dir),
             _ => Contender::s3fs(&self.client, BUCKET, &dir),
         };
         Ok((contender.with_context(|| format!("start {name}"))?, dir))
+    }
+
+    /// A cache in which all of the data and its overhead has room.
+    fn capacity(&self) -> String {
+        let data = 4 * self.args.big_mib + ((self.data.small.len() as u64 * self.args.small_kib) >> 10);
+        format!("{}Mi", data * 5 / 4 + 256)
     }
 
     /// The same file of the data in a contender's tree.

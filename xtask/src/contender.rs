@@ -31,11 +31,18 @@ impl Contender {
         Self { name, root, runs: Runs::Native }
     }
 
-    /// This build, with an empty cache below `work`. `spec` holds further lines of the Dataset's spec.
-    pub(crate) fn forebay(program: &Path, store: &S3Client, bucket: &str, work: &Path, spec: &[&str]) -> Result<Self> {
+    /// This build, with an empty cache of `capacity` below `work`. `spec` holds further lines of the Dataset's spec.
+    pub(crate) fn forebay(
+        program: &Path,
+        store: &S3Client,
+        bucket: &str,
+        work: &Path,
+        capacity: &str,
+        spec: &[&str],
+    ) -> Result<Self> {
         let files = AgentFiles::with_program(work, program.to_path_buf())?;
         let mount = MountSpec::s3("/", bucket, store.endpoint(), store.keys());
-        let mut manifest = Manifest::new("tree", vec![mount], &files.tier, "64Gi");
+        let mut manifest = Manifest::new("tree", vec![mount], &files.tier, capacity);
         manifest.spec.extend(spec.iter().map(|s| s.to_string()));
         let agent = Agent::start(&files, &manifest)?;
         Ok(Self { name: "forebay", root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })

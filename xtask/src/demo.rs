@@ -146,6 +146,7 @@ fn manifest(client: &S3Client, files: &AgentFiles) -> Result<String> {
         ("EXAMPLE-ACCESS-KEY", access),
         ("EXAMPLE-SECRET-KEY", secret),
         ("/var/lib/forebay", tier.as_str()),
+        ("20Gi", "2Gi"),
     ] {
         ensure!(text.contains(example), "{} does not hold {example} any more", path.display());
         text = text.replace(example, here);

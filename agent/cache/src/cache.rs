@@ -1,252 +1,288 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::*;
-
-/// Names a Dataset in this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DatasetId(pub(crate) u16);
+use crate::index::{Index, MemoryIndex, SledIndex};
+use crate::inner::Inner;
+use crate::io::{DiskIo, TierIo};
+use crate::keeper::Bell;
+use crate::shared::lock;
+use crate::tier::{Halt, Name};
+use crate::{
+    CacheConfig, CacheError, DatasetId, DatasetPolicy, DatasetUsage, Object, ObjectId, RecoverReport, Stats, TierHealth, Usage,
+};
 
 /// The cache of one node; cheap to clone.
+///
+/// The last clone to go closes it, as [`Cache::close`] does at once. Handles to objects may outlive it: they find nothing then.
 #[derive(Clone)]
-pub struct Cache(Arc<Inner>);
-
-struct Inner {
-    config: CacheConfig,
-    tier: Arc<str>,
-    state: Mutex<State>,
+pub struct Cache {
+    handle: Arc<Handle>,
 }
 
-#[derive(Default)]
-struct State {
-    datasets: Vec<String>,
-    objects: HashMap<ObjectId, Entry>,
-    used: u64,
-    stats: Stats,
+struct Handle {
+    inner: Arc<Inner>,
+    bell: Arc<Bell>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
-struct Entry {
-    dataset: u16,
-    pinned: bool,
-    blocks: BTreeSet<u32>,
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    fn path(&self, id: ObjectId) -> std::path::PathBuf {
-        self.config.tiers[0].dir.join(id.hex())
-    }
+/// What a cache is made of, for tests that replace parts.
+pub struct Parts {
+    /// One for each tier.
+    pub ios: Vec<Arc<dyn TierIo>>,
+    /// The index.
+    pub index: Arc<dyn Index>,
+    /// Whether the cache's own threads run. Without them the index is read by `open`, and all else they would do is done by [`Cache::step`].
+    pub threads: bool,
 }
 
 impl Cache {
-    /// Opens the cache without scanning it.
+    /// Opens the cache. Does not scan the tiers, and reads the index on a thread of its own: what it does not know yet it looks up in
+    /// the tiers. A tier whose directory cannot be used is left out, shows in [`Cache::health`], and is tried again.
+    ///
+    /// # Errors
+    /// A configuration that cannot work, or a directory that another process has.
     pub fn open(config: CacheConfig) -> Result<Cache, CacheError> {
         config.validate()?;
-        let _ = std::fs::create_dir_all(&config.tiers[0].dir);
-        let tier = config.tiers[0].name.as_str().into();
-        Ok(Cache(Arc::new(Inner { config, tier, state: Mutex::default() })))
-    }
-
-    /// Scans the tiers and makes index, accounts and files agree. Blocks; run it on a thread of its own.
-    pub fn recover(&self, _stop: &AtomicBool) -> Result<RecoverReport, CacheError> {
-        Ok(RecoverReport::default())
-    }
-
-    /// Declares a Dataset, or changes its policy.
-    pub fn set_dataset(&self, name: &str, _policy: DatasetPolicy) -> DatasetId {
-        let mut state = self.0.lock();
-        let at = state.datasets.iter().position(|n| n == name).unwrap_or_else(|| {
-            state.datasets.push(name.to_owned());
-            state.datasets.len() - 1
-        });
-        DatasetId(u16::try_from(at).unwrap_or(u16::MAX))
-    }
-
-    /// Frees everything that a Dataset has cached, pinned or not; the bytes freed.
-    pub fn remove_dataset(&self, name: &str) -> u64 {
-        let mut state = self.0.lock();
-        let Some(at) = state.datasets.iter().position(|n| n == name) else { return 0 };
-        let ids: Vec<_> = state.objects.iter().filter(|(_, e)| usize::from(e.dataset) == at).map(|(id, _)| *id).collect();
-        let before = state.used;
-        for id in ids {
-            state.objects.remove(&id);
-            if let Ok(meta) = std::fs::metadata(self.0.path(id)) {
-                state.used = state.used.saturating_sub(meta.len());
+        let ios = config.tiers.iter().map(|tier| Arc::new(DiskIo::new(&tier.dir)) as Arc<dyn TierIo>).collect();
+        let index: Arc<dyn Index> = match SledIndex::open(&config.index_dir) {
+            Ok(index) => Arc::new(index),
+            Err(error) => {
+                tracing::warn!(dir = %config.index_dir.display(), %error, "the cache runs without an index; the next start scans the tiers");
+                Arc::new(MemoryIndex::default())
             }
-            let _ = std::fs::remove_file(self.0.path(id));
-        }
-        before - state.used
+        };
+        Self::open_with(&config, Parts { ios, index, threads: true })
     }
 
-    /// A handle to an object of `size` bytes, cached or not. Cheap.
+    /// Opens a cache that is made of given parts.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_with(config: &CacheConfig, parts: Parts) -> Result<Cache, CacheError> {
+        config.validate()?;
+        let inner = Arc::new(Inner::new(config, parts.ios, parts.index));
+        let mut starts = Vec::new();
+        for (tier, config) in inner.tiers.iter().zip(&config.tiers) {
+            match tier.activate() {
+                Ok(start) => starts.push((tier.number, start)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    inner.let_go();
+                    return Err(CacheError::InUse { tier: config.name.clone(), dir: config.dir.clone() });
+                }
+                Err(e) => tier.fault("use", &config.dir.display().to_string(), &e),
+            }
+        }
+        let bell = Arc::new(Bell::default());
+        let handle = Arc::new(Handle { inner: inner.clone(), bell: bell.clone(), threads: Mutex::default() });
+        if !parts.threads {
+            starts.into_iter().for_each(|(tier, start)| inner.tiers[tier].load(start));
+            return Ok(Cache { handle });
+        }
+        let movers = inner.clone();
+        let spawned = [
+            spawn("cache-keeper", move || {
+                starts.into_iter().for_each(|(tier, start)| inner.tiers[tier].load(start));
+                while bell.wait() {
+                    inner.keep(&bell);
+                }
+            }),
+            spawn("cache-mover", move || {
+                while movers.mover.wait() {
+                    movers.move_waiting();
+                }
+            }),
+        ];
+        for thread in spawned {
+            lock(&handle.threads).push(thread?);
+        }
+        Ok(Cache { handle })
+    }
+
+    /// Scans the tiers and makes index, accounts and files agree: adopts what the index does not know, drops what has no file, removes
+    /// temporary and useless files, and evicts what is over the capacity. Reads and inserts go on meanwhile. It blocks for as long as
+    /// the disks take (about 10 s for a million files); run it on a thread of its own after every start.
+    ///
+    /// # Errors
+    /// [`CacheError::Stopped`] when `stop` was set or the cache closed. A tier whose disk fails is named in the report instead.
+    pub fn recover(&self, stop: &AtomicBool) -> Result<RecoverReport, CacheError> {
+        let inner = self.inner();
+        let begun = std::time::Instant::now();
+        let mut report = RecoverReport::default();
+        for tier in &inner.tiers {
+            while tier.is_loading() {
+                if stop.load(Ordering::SeqCst) || inner.shared.is_closed() {
+                    return Err(CacheError::Stopped);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            match tier.scan(stop, &mut report) {
+                Ok(()) => {}
+                Err(Halt::Stopped) => return Err(CacheError::Stopped),
+                Err(Halt::Disk(e)) => {
+                    report.failed_tiers.push(format!("{}: {e}", tier.name));
+                    continue;
+                }
+            }
+            if tier.state().index_behind
+                && let Err(e) = tier.rebuild_index()
+            {
+                tier.index_failed(&e);
+            }
+        }
+        report.trimmed = inner.trim() + inner.enforce_quotas();
+        report.took = begun.elapsed();
+        Ok(report)
+    }
+
+    /// Declares a Dataset, or changes its policy; a lower quota is enforced before this returns. After a start, what an undeclared
+    /// Dataset has cached is served, and evicted first.
+    pub fn set_dataset(&self, name: &str, policy: DatasetPolicy) -> DatasetId {
+        let inner = self.inner();
+        let set = inner.shared.datasets.declare(name, policy);
+        for tier in &inner.tiers {
+            tier.rule(&mut tier.state(), set);
+        }
+        inner.enforce_quota(set);
+        DatasetId(set)
+    }
+
+    /// Frees everything that a Dataset has cached, pinned or not; the bytes freed. Its id is refused from then on, until
+    /// the name is declared again.
+    pub fn remove_dataset(&self, name: &str) -> u64 {
+        let Some(set) = self.inner().shared.datasets.find(name) else { return 0 };
+        self.inner().shared.datasets.retire(set);
+        self.remove_owned(|owner| owner == set)
+    }
+
+    /// Frees everything that belongs to Datasets which are not declared: what was removed while no agent ran. Call it when all
+    /// Datasets have been declared; the bytes freed.
+    pub fn remove_undeclared(&self) -> u64 {
+        let shared = &self.inner().shared;
+        self.remove_owned(|owner| shared.datasets.get(owner).retired)
+    }
+
+    fn remove_owned(&self, of: impl Fn(u16) -> bool) -> u64 {
+        let inner = self.inner();
+        for tier in &inner.tiers {
+            for set in (0..=u16::MAX).take(inner.shared.datasets.all().len()).filter(|set| of(*set)) {
+                tier.rule(&mut tier.state(), set);
+            }
+        }
+        let mut freed = 0;
+        for tier in &inner.tiers {
+            for id in tier.owned(&of) {
+                let stripe = inner.shared.stripe(&id);
+                if tier.owner(&id).is_some_and(&of) {
+                    freed += tier.remove_object(id, &stripe);
+                }
+            }
+        }
+        freed
+    }
+
+    /// A handle to an object of `size` bytes, cached or not. Cheap: nothing is looked up.
     pub fn object(&self, dataset: DatasetId, id: ObjectId, size: u64) -> Object {
-        Object { cache: self.0.clone(), dataset, id, size }
+        Object::new(self.inner().clone(), dataset.0, Name { id, size })
     }
 
     /// What is used.
     pub fn usage(&self) -> Usage {
-        let state = self.0.lock();
-        let tier = &self.0.config.tiers[0];
-        Usage {
-            tiers: vec![TierUsage {
-                name: tier.name.clone(),
-                medium: tier.medium,
-                capacity: tier.capacity,
-                charged: state.used,
-                bytes: state.used,
-                pinned: 0,
-                objects: state.objects.len() as u64,
-                blocks: state.objects.values().map(|e| e.blocks.len() as u64).sum(),
-            }],
-            datasets: BTreeMap::new(),
+        let inner = self.inner();
+        let datasets = inner.shared.datasets.all();
+        let mut usage = Usage::default();
+        for (tier, sets) in inner.tiers.iter().map(|tier| tier.usage()) {
+            for (set, bytes) in sets {
+                let Some(dataset) = datasets.get(usize::from(set)).filter(|dataset| bytes > 0 || !dataset.retired) else { continue };
+                let name = dataset.name.as_deref().unwrap_or_default();
+                let entry = usage.datasets.entry(name.to_owned()).or_insert_with(DatasetUsage::default);
+                entry.tiers.resize(inner.tiers.len(), 0);
+                entry.tiers[usage.tiers.len()] += bytes;
+            }
+            usage.tiers.push(tier);
         }
+        for dataset in datasets.iter().filter(|dataset| !dataset.retired || dataset.bytes() > 0) {
+            let name = dataset.name.as_deref().unwrap_or_default();
+            let entry = usage.datasets.entry(name.to_owned()).or_default();
+            entry.tiers.resize(inner.tiers.len(), 0);
+            entry.bytes += dataset.bytes();
+            entry.pinned += dataset.pinned();
+            entry.quota = dataset.policy.quota;
+        }
+        usage
     }
 
-    /// How the tiers do.
+    /// How the tiers do, fastest first.
     pub fn health(&self) -> Vec<TierHealth> {
-        Vec::new()
+        self.inner().tiers.iter().map(|tier| tier.report()).collect()
     }
 
     /// Counters since the start.
     pub fn stats(&self) -> Stats {
-        self.0.lock().stats.clone()
+        self.inner().shared.counters.stats()
     }
 
-    /// Writes what the index lacks.
-    pub fn flush(&self) {}
+    /// Does at once what the cache's threads do in time: moves between tiers, expiry, the reserve, the index.
+    pub fn step(&self) {
+        let inner = self.inner();
+        inner.move_waiting();
+        inner.keep(&self.handle.bell);
+        inner.expire();
+    }
 
-    /// Flushes and ends the cache.
-    pub fn close(self) {}
+    /// Writes what the index lacks, and waits for it to be on the disk.
+    pub fn flush(&self) {
+        self.inner().flush_index();
+    }
+
+    /// Flushes and ends the cache for all its clones: reads find nothing, inserts are refused, the directories are free for another process.
+    pub fn close(self) {
+        self.handle.close(true);
+    }
+
+    /// Ends the cache as a kill would: nothing is flushed. For tests of restarts.
+    #[doc(hidden)]
+    pub fn abandon(self) {
+        self.handle.close(false);
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.handle.inner
+    }
 }
 
-/// A handle to one version of one object.
-#[derive(Clone)]
-pub struct Object {
-    cache: Arc<Inner>,
-    dataset: DatasetId,
-    id: ObjectId,
-    size: u64,
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, CacheError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|e| CacheError::Config(format!("no thread can be started: {e}; raise the process's limit of tasks")))
 }
 
-impl Object {
-    /// Its id.
-    pub fn id(&self) -> ObjectId {
-        self.id
-    }
-    /// Its size in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-    /// Its number of blocks.
-    pub fn blocks(&self) -> u32 {
-        block_count(self.size)
-    }
-
-    /// Reads from `offset` into `buf` what is cached there.
-    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Read {
-        let mut done = 0usize;
-        let mut state = self.cache.lock();
-        let file = std::fs::File::open(self.cache.path(self.id));
-        while done < buf.len() && offset + (done as u64) < self.size {
-            let at = offset + done as u64;
-            let block = u32::try_from(at / BLOCK).unwrap_or(u32::MAX);
-            let there = state.objects.get(&self.id).is_some_and(|e| e.blocks.contains(&block));
-            let n = (block_len(self.size, block) - at % BLOCK).min((buf.len() - done) as u64) as usize;
-            let read = match &file {
-                Ok(file) if there => file.read_exact_at(&mut buf[done..done + n], at).is_ok(),
-                _ => false,
-            };
-            if !read {
-                if done == 0 {
-                    state.stats.misses += 1;
-                    return Read::Miss { block };
-                }
-                break;
-            }
-            done += n;
+impl Handle {
+    fn close(&self, flush: bool) {
+        self.bell.stop();
+        self.inner.mover.stop();
+        // The index's reader looks at this.
+        let closed = self.inner.shared.closed.swap(true, Ordering::SeqCst);
+        for thread in lock(&self.threads).drain(..) {
+            let _ = thread.join();
         }
-        Read::Hit(done)
-    }
-
-    /// Whether a block is cached.
-    pub fn has(&self, block: u32) -> bool {
-        self.cache.lock().objects.get(&self.id).is_some_and(|e| e.blocks.contains(&block))
-    }
-
-    /// The runs of blocks within `blocks` that are not cached.
-    pub fn missing(&self, blocks: Range<u32>) -> Vec<Range<u32>> {
-        let mut runs: Vec<Range<u32>> = Vec::new();
-        for block in blocks.start..blocks.end.min(self.blocks()) {
-            if self.has(block) {
-                continue;
-            }
-            match runs.last_mut() {
-                Some(run) if run.end == block => run.end += 1,
-                _ => runs.push(block..block + 1),
-            }
+        if closed {
+            return;
         }
-        runs
-    }
-
-    /// Bytes of it that are cached.
-    pub fn present_bytes(&self) -> u64 {
-        self.cache.lock().objects.get(&self.id).map_or(0, |e| e.blocks.iter().map(|b| block_len(self.size, *b)).sum())
-    }
-
-    /// Whether every block is cached.
-    pub fn is_complete(&self) -> bool {
-        self.present_bytes() == self.size
-    }
-
-    /// Offers a block to the cache.
-    pub fn insert(&self, block: u32, data: &[u8], landing: Landing) -> Inserted {
-        let len = block_len(self.size, block);
-        if len == 0 || data.len() as u64 != len {
-            return Inserted::Refused(Reason::WrongLength);
+        if flush {
+            self.inner.finish();
+        } else {
+            self.inner.drain();
+            self.inner.let_go();
         }
-        let mut state = self.cache.lock();
-        if state.objects.get(&self.id).is_some_and(|e| e.blocks.contains(&block)) {
-            return Inserted::Stored { tier: self.cache.tier.clone() };
-        }
-        if state.used + len > self.cache.config.tiers[0].capacity {
-            return Inserted::Refused(Reason::Full);
-        }
-        let file = std::fs::OpenOptions::new().create(true).write(true).truncate(false).open(self.cache.path(self.id));
-        if file.and_then(|f| f.write_all_at(data, u64::from(block) * BLOCK)).is_err() {
-            return Inserted::Refused(Reason::Faulted);
-        }
-        state.used += len;
-        let entry = state.objects.entry(self.id).or_default();
-        entry.dataset = self.dataset.0;
-        entry.pinned |= landing.pin;
-        entry.blocks.insert(block);
-        Inserted::Stored { tier: self.cache.tier.clone() }
     }
+}
 
-    /// Promises that nothing of it is evicted, now or when it lands.
-    pub fn pin(&self) -> Result<(), PinError> {
-        self.cache.lock().objects.entry(self.id).or_default().pinned = true;
-        Ok(())
-    }
-
-    /// Takes the promise back.
-    pub fn unpin(&self) {
-        self.cache.lock().objects.entry(self.id).or_default().pinned = false;
-    }
-
-    /// Drops what is cached of it, pinned or not; the bytes freed.
-    pub fn evict(&self) -> u64 {
-        let freed = self.present_bytes();
-        let mut state = self.cache.lock();
-        state.objects.remove(&self.id);
-        state.used = state.used.saturating_sub(freed);
-        let _ = std::fs::remove_file(self.cache.path(self.id));
-        freed
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close(true);
     }
 }

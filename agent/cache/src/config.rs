@@ -22,7 +22,7 @@ pub struct TierConfig {
     pub medium: Medium,
     /// The directory; made when absent. The cache owns everything in it.
     pub dir: PathBuf,
-    /// Bytes that the cache may occupy on the file system, its own overhead included; at least 4 blocks.
+    /// Bytes that the cache may occupy on the file system, its own overhead included; at least 8 blocks.
     pub capacity: u64,
     /// Bytes that the file system must keep free whatever the capacity says, for everybody else on it.
     pub reserve: u64,
@@ -56,8 +56,8 @@ impl CacheConfig {
             if tier.name.is_empty() {
                 return bad(format!("tier {i} has no name"));
             }
-            if tier.capacity < 4 * BLOCK {
-                return bad(format!("tier {:?} has a capacity of {} bytes; give at least {}", tier.name, tier.capacity, 4 * BLOCK));
+            if tier.capacity < 8 * BLOCK {
+                return bad(format!("tier {:?} has a capacity of {} bytes; give at least {}", tier.name, tier.capacity, 8 * BLOCK));
             }
             for other in &self.tiers[..i] {
                 if other.name == tier.name {

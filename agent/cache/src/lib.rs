@@ -7,13 +7,33 @@
 mod cache;
 mod clock;
 mod config;
+mod counters;
+mod datasets;
+mod fds;
 mod id;
+pub mod index;
+mod inner;
+mod insert;
+pub mod io;
+mod keeper;
+mod meta;
+mod mover;
+mod object;
 mod outcome;
+mod pins;
+mod policy;
 mod report;
+mod shared;
+mod tier;
 
-pub use cache::{Cache, DatasetId, Object};
+pub use cache::{Cache, Parts};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{CacheConfig, CacheError, DatasetPolicy, Medium, TierConfig};
+pub use datasets::DatasetId;
 pub use id::{BLOCK, ObjectId, block_count, block_len};
+pub use object::{Native, Object};
 pub use outcome::{Inserted, Landing, PinError, Read, Reason};
 pub use report::{DatasetUsage, RecoverReport, Stats, TierHealth, TierState, TierUsage, Usage};
+
+#[cfg(test)]
+mod tests;

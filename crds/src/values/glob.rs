@@ -5,7 +5,8 @@ use super::text::{Text, text_type};
 use super::{ValueError, quoted};
 
 /// A pattern over paths relative to a mount: `*` and `?` stay within a segment, `**` crosses segments,
-/// `[a-z]` and `{a,b}` as in shells. `*.jpg` therefore matches at the top only; `**/*.jpg` everywhere.
+/// `[a-z]` and `{a,b}` as in shells. `*.jpg` therefore matches at the top only; `**/*.jpg` everywhere. One `/` at the
+/// start changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Glob(Box<str>);
 
@@ -42,7 +43,8 @@ impl Glob {
 }
 
 fn compile(text: &str) -> Result<globset::Glob, ValueError> {
-    GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build().map_err(|error| {
+    let relative = text.strip_prefix('/').unwrap_or(text);
+    GlobBuilder::new(relative).literal_separator(true).backslash_escape(true).build().map_err(|error| {
         ValueError::new(
             format!("{} is not a pattern: {}", quoted(text), error.kind()),
             "use * and ? within a name, ** across directories, [a-z] and {a,b}; put \\ before a special character to take it literally",
@@ -51,7 +53,7 @@ fn compile(text: &str) -> Result<globset::Glob, ValueError> {
 }
 
 impl Text for Glob {
-    const PATTERN: &'static str = r"^[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$";
+    const PATTERN: &'static str = r"^/?[^/\x00-\x1f\x7f][^\x00-\x1f\x7f]*$";
     const LENGTH: (u64, u64) = (1, CHARS as u64);
     const DESCRIPTION: &'static str =
         "A pattern over paths relative to the mount: * and ? within a name, ** across directories, [a-z], {a,b}.";
@@ -62,8 +64,8 @@ impl Text for Glob {
         if text.is_empty() {
             return wrong("it is empty", "write a pattern such as **/*.jpg, or remove it");
         }
-        if text.starts_with('/') {
-            return wrong("it begins with '/'", "write it relative to the mount, such as train/** or **/*.jpg");
+        if matches!(text.strip_prefix('/'), Some(rest) if rest.is_empty() || rest.starts_with('/')) {
+            return wrong("no name follows the '/'", "write it relative to the mount, such as train/** or **/*.jpg");
         }
         if text.chars().count() > CHARS {
             return wrong("it is longer than 256 characters", "use several shorter patterns");

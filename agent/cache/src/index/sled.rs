@@ -1,0 +1,114 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use super::{Batch, Index, IndexError};
+use crate::ObjectId;
+
+/// sled's own cache of pages. The cache reads its index once, at the start; a small one does.
+const PAGES: u64 = 8 << 20;
+/// The only key that is not an object's id; they are told apart by their length.
+const TOKEN: &[u8] = b"token";
+
+/// The index in sled 0.34.
+pub struct SledIndex(RwLock<Option<sled::Db>>);
+
+impl SledIndex {
+    /// Opens the index in a directory. What is there and cannot be opened is deleted, and a new one begun: the tiers
+    /// know all that it knew. Fails when that fails too.
+    pub fn open(dir: &Path) -> Result<Self, IndexError> {
+        if let Ok(db) = Self::try_open(dir) {
+            return Ok(Self(RwLock::new(Some(db))));
+        }
+        tracing::warn!(dir = %dir.display(), "the cache's index cannot be opened; it is deleted and rebuilt from the tiers");
+        if let Err(e) = std::fs::remove_dir_all(dir)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(IndexError(format!("{} cannot be removed: {e}", dir.display())));
+        }
+        Self::try_open(dir).map(|db| Self(RwLock::new(Some(db))))
+    }
+
+    fn try_open(dir: &Path) -> Result<sled::Db, IndexError> {
+        // sled 0.34 panics on some damage where it should return an error.
+        catch_unwind(AssertUnwindSafe(|| {
+            sled::Config::new().path(dir).cache_capacity(PAGES).flush_every_ms(None).mode(sled::Mode::LowSpace).open()
+        }))
+        .map_err(|_| IndexError(format!("{}: sled panicked", dir.display())))?
+        .map_err(error)
+    }
+
+    fn tree(&self, tier: &str) -> Result<sled::Tree, IndexError> {
+        let db = self.db()?;
+        guarded(|| db.open_tree(tier))
+    }
+
+    fn db(&self) -> Result<sled::Db, IndexError> {
+        let db = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        db.ok_or_else(|| IndexError("closed".into()))
+    }
+}
+
+fn error(e: sled::Error) -> IndexError {
+    IndexError(e.to_string())
+}
+
+fn guarded<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, IndexError> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|_| IndexError("sled panicked".into()))?.map_err(error)
+}
+
+impl Index for SledIndex {
+    fn load(&self, tier: &str, each: &mut dyn FnMut(ObjectId, &[u8]) -> bool) -> Result<(), IndexError> {
+        let tree = self.tree(tier)?;
+        guarded(|| {
+            for entry in &tree {
+                let (key, value) = entry?;
+                if let Ok(id) = <[u8; 32]>::try_from(key.as_ref())
+                    && !each(ObjectId(id), &value)
+                {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn apply(&self, tier: &str, batch: Batch) -> Result<(), IndexError> {
+        let tree = self.tree(tier)?;
+        guarded(|| {
+            for (id, value) in batch {
+                match value {
+                    Some(value) => tree.insert(id.0, value)?,
+                    None => tree.remove(id.0)?,
+                };
+            }
+            Ok(())
+        })
+    }
+
+    fn flush(&self) -> Result<(), IndexError> {
+        let db = self.db()?;
+        guarded(|| db.flush().map(drop))
+    }
+
+    fn close(&self) {
+        // Dropping the last handle flushes; sled may panic there as elsewhere.
+        let db = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(db)));
+    }
+
+    fn token(&self, tier: &str) -> Result<Option<u64>, IndexError> {
+        let tree = self.tree(tier)?;
+        let value = guarded(|| tree.get(TOKEN))?;
+        Ok(value.and_then(|value| Some(u64::from_le_bytes(value.as_ref().try_into().ok()?))))
+    }
+
+    fn set_token(&self, tier: &str, token: Option<u64>) -> Result<(), IndexError> {
+        let tree = self.tree(tier)?;
+        guarded(|| match token {
+            Some(token) => tree.insert(TOKEN, &token.to_le_bytes()),
+            None => tree.remove(TOKEN),
+        })?;
+        self.flush()
+    }
+}

@@ -1,0 +1,201 @@
+use std::ops::Range;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use crate::counters::count;
+use crate::id::{BLOCK, block_count, block_len};
+use crate::inner::Inner;
+use crate::io::FileIo;
+use crate::tier::Name;
+use crate::{Inserted, Landing, ObjectId, PinError, Read};
+
+/// A handle to one version of one object, cached or not. Cheap to make and to clone; safe to use from many threads.
+#[derive(Clone)]
+pub struct Object {
+    inner: Arc<Inner>,
+    set: u16,
+    name: Name,
+}
+
+impl Object {
+    pub(crate) fn new(inner: Arc<Inner>, set: u16, name: Name) -> Self {
+        Self { inner, set, name }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> ObjectId {
+        self.name.id
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> u64 {
+        self.name.size
+    }
+
+    /// Its number of blocks; none when it is empty.
+    pub fn blocks(&self) -> u32 {
+        block_count(self.name.size)
+    }
+
+    /// Reads from `offset` into `buf` what is cached there. Never fails: what cannot be read is not cached.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Read {
+        let wanted = self.name.size.saturating_sub(offset).min(buf.len() as u64) as usize;
+        let counters = &self.inner.shared.counters;
+        let mut done = 0;
+        while done < wanted {
+            let at = offset + done as u64;
+            let block = (at / BLOCK) as u32;
+            let within = at % BLOCK;
+            let part = ((block_len(self.name.size, block) - within) as usize).min(wanted - done);
+            let Some(tier) = self.read_block(block, within, &mut buf[done..done + part]) else {
+                if done == 0 {
+                    count(&counters.misses, 1);
+                    return Read::Miss { block };
+                }
+                break;
+            };
+            if done == 0 {
+                count(&counters.hits[tier], 1);
+            }
+            done += part;
+        }
+        count(&counters.hit_bytes, done as u64);
+        Read::Hit(done)
+    }
+
+    fn read_block(&self, block: u32, within: u64, buf: &mut [u8]) -> Option<usize> {
+        if self.inner.shared.is_closed() {
+            return None;
+        }
+        for tier in &self.inner.tiers {
+            let Some(hit) = tier.read(self.name, self.set, block, within, buf) else { continue };
+            if hit.promote && !self.inner.mover.promote(tier.number, self.name, block) {
+                tier.unqueue(self.name, block);
+            }
+            return Some(tier.number);
+        }
+        None
+    }
+
+    /// Whether a block is cached. It may be gone, or be found damaged, by the time it is read.
+    pub fn has(&self, block: u32) -> bool {
+        !self.inner.shared.is_closed() && self.inner.holder(self.name, block, None).is_some()
+    }
+
+    /// The runs of blocks within `blocks` that are not cached, in order.
+    pub fn missing(&self, blocks: Range<u32>) -> Vec<Range<u32>> {
+        let end = blocks.end.min(self.blocks());
+        let present = self.present(blocks.start..end);
+        let mut runs: Vec<Range<u32>> = Vec::new();
+        for block in (blocks.start..end).filter(|block| !present[(*block - blocks.start) as usize]) {
+            match runs.last_mut() {
+                Some(run) if run.end == block => run.end += 1,
+                _ => runs.push(block..block + 1),
+            }
+        }
+        runs
+    }
+
+    fn present(&self, blocks: Range<u32>) -> Vec<bool> {
+        let mut present = vec![false; blocks.len()];
+        if self.inner.shared.is_closed() {
+            return present;
+        }
+        for tier in &self.inner.tiers {
+            tier.with(self.name, None, |state, key| {
+                for (block, _) in state.objects.blocks(key) {
+                    if blocks.contains(&block) {
+                        present[(block - blocks.start) as usize] = true;
+                    }
+                }
+            });
+        }
+        present
+    }
+
+    /// Bytes of it that are cached, each once.
+    pub fn present_bytes(&self) -> u64 {
+        let present = self.present(0..self.blocks());
+        (0..self.blocks()).zip(present).filter(|(_, present)| *present).map(|(block, _)| block_len(self.name.size, block)).sum()
+    }
+
+    /// Whether every block is cached; an empty object always is.
+    pub fn is_complete(&self) -> bool {
+        self.present_bytes() == self.name.size
+    }
+
+    /// Offers a block to the cache: exactly the bytes of block `block`. Whatever comes of it, the caller goes on with the bytes it has.
+    pub fn insert(&self, block: u32, data: &[u8], landing: Landing) -> Inserted {
+        self.inner.insert(self.set, self.name, block, data, &landing)
+    }
+
+    /// Promises that nothing of it is evicted, now or when it lands; the promise outlives a restart.
+    ///
+    /// # Errors
+    /// When the space of the whole object cannot be promised; the error says what to do.
+    pub fn pin(&self) -> Result<(), PinError> {
+        self.inner.pin(self.set, self.name, None)
+    }
+
+    /// Takes the promise back.
+    pub fn unpin(&self) {
+        self.inner.unpin(self.name);
+    }
+
+    /// Whether it is pinned.
+    pub fn is_pinned(&self) -> bool {
+        self.inner.tiers.iter().any(|tier| tier.is_pinned(self.name, None))
+    }
+
+    /// Drops what is cached of it, and its pin; the bytes freed.
+    pub fn evict(&self) -> u64 {
+        let stripe = self.inner.shared.stripe(&self.name.id);
+        self.inner
+            .tiers
+            .iter()
+            .map(|tier| match tier.with(self.name, Some(&stripe), |_, _| ()) {
+                Some(()) => tier.remove_object(self.name.id, &stripe),
+                None => 0,
+            })
+            .sum()
+    }
+
+    /// The cached file itself, for reading without this process (FUSE passthrough): when one tier has all of it and every block
+    /// was verified. While the [`Native`] lives nothing of it is evicted, and its bytes do not change. Up to 16 blocks are verified by
+    /// this call; an object with more unverified ones gets there as its blocks are read.
+    pub fn native(&self) -> Option<Native> {
+        if self.name.size == 0 || self.inner.shared.is_closed() {
+            return None;
+        }
+        self.inner.tiers.iter().find_map(|tier| {
+            let file = tier.lease(self.name, self.set)?;
+            Some(Native { inner: self.inner.clone(), tier: tier.number, id: self.name.id, file })
+        })
+    }
+}
+
+/// A complete cached file, held.
+pub struct Native {
+    inner: Arc<Inner>,
+    tier: usize,
+    id: ObjectId,
+    file: Arc<dyn FileIo>,
+}
+
+impl Native {
+    /// The file's descriptor; exactly the object's bytes. `None` for tiers that are not directories (tests). Only to be read.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.file.fd()
+    }
+
+    /// Name of the tier that it lies in.
+    pub fn tier(&self) -> &str {
+        &self.inner.tiers[self.tier].name
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        self.inner.tiers[self.tier].give_back(&self.id);
+    }
+}

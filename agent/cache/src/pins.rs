@@ -1,0 +1,90 @@
+use crate::PinError;
+use crate::inner::Inner;
+use crate::tier::{Name, Tier};
+
+impl Inner {
+    /// Pins an object in one tier, its home: `wish`, else the Dataset's landing tier, else where most of it is, else the largest.
+    /// What other tiers have of it is moved there.
+    pub(crate) fn pin(&self, set: u16, name: Name, wish: Option<&str>) -> Result<(), PinError> {
+        if name.size == 0 || self.tiers.iter().any(|tier| tier.is_pinned(name, None)) {
+            return Ok(());
+        }
+        let dataset = self.shared.datasets.get(set);
+        if dataset.retired {
+            return Err(PinError::Retired);
+        }
+        if let Some(quota) = dataset.policy.quota
+            && dataset.pinned().saturating_add(name.size) > quota
+        {
+            return Err(PinError::Quota { needed: name.size, pinned: dataset.pinned(), quota });
+        }
+        let mut first = None;
+        for home in self.homes(name, [wish, dataset.policy.landing_tier.as_deref()]) {
+            match self.pin_in(home, set, name) {
+                Ok(()) => return Ok(()),
+                Err(e) => {
+                    first.get_or_insert(e);
+                }
+            }
+        }
+        Err(first.unwrap_or(PinError::Retired))
+    }
+
+    fn homes(&self, name: Name, wishes: [Option<&str>; 2]) -> Vec<usize> {
+        let mut rest: Vec<usize> = (0..self.tiers.len()).collect();
+        rest.sort_by_key(|tier| {
+            let tier = &self.tiers[*tier];
+            let present = tier.with(name, None, |state, key| state.objects.present_bytes(key)).unwrap_or(0);
+            std::cmp::Reverse((present, tier.capacity))
+        });
+        let mut order: Vec<usize> = wishes.into_iter().flatten().filter_map(|wish| self.tier_named(wish)).collect();
+        for tier in rest {
+            if !order.contains(&tier) {
+                order.push(tier);
+            }
+        }
+        order.dedup();
+        order
+    }
+
+    fn pin_in(&self, home: usize, set: u16, name: Name) -> Result<(), PinError> {
+        let tier = &self.tiers[home];
+        tier.pin_room(name)?;
+        let reservation = match tier.with(name, None, |_, _| ()) {
+            Some(()) => None,
+            None => Some(self.reserve(home, Tier::placeholder_charge(name), None).map_err(|_| tier.unavailable())?),
+        };
+        {
+            let stripe = self.shared.stripe(&name.id);
+            if self.tiers.iter().any(|tier| tier.is_pinned(name, Some(&stripe))) {
+                return Ok(());
+            }
+            tier.pin(name, set, reservation, &stripe)?;
+        }
+        for other in self.tiers.iter().filter(|other| other.number != home) {
+            let blocks: Vec<u32> = other
+                .with(name, None, |state, key| state.objects.blocks(key).into_iter().map(|(block, _)| block).collect())
+                .unwrap_or_default();
+            for block in blocks {
+                let room = self.reserve(home, Tier::charge_of(name.size, block), None);
+                let moved = room.is_ok_and(|room| self.relocate(other.number, home, name, block, room, true));
+                // A block that was evicted meanwhile is merely absent; one that stays behind could be evicted later.
+                if !moved && other.has(name, block, None) {
+                    self.unpin(name);
+                    return Err(tier.unavailable());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a pin off.
+    pub(crate) fn unpin(&self, name: Name) {
+        for tier in &self.tiers {
+            let stripe = self.shared.stripe(&name.id);
+            if tier.is_pinned(name, Some(&stripe)) {
+                tier.unpin(name, &stripe);
+            }
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the whole cache.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod basics;
+mod model;
+mod tools;

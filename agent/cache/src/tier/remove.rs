@@ -1,0 +1,142 @@
+use std::io;
+
+use super::objects::Key;
+use super::state::{Gone, extent};
+use super::{LEASED, Name, PINNED, State, Stripe, Tier, metafile};
+use crate::ObjectId;
+use crate::policy::{Arena as _, EVICTING, VERIFIED};
+
+/// A block taken out, with what its next place needs.
+pub(crate) struct Evicted {
+    pub(crate) name: Name,
+    pub(crate) set: u16,
+    /// Its bytes, when they were asked for and right.
+    pub(crate) data: Option<Vec<u8>>,
+}
+
+impl Tier {
+    /// Evicts a chosen victim, unless it was pinned, leased or removed since. `wanted` says, with the block's length and use count, whether
+    /// its bytes are wanted elsewhere.
+    pub(crate) fn evict(&self, id: ObjectId, block: u32, stripe: &Stripe<'_>, wanted: impl FnOnce(u64, u32, u8) -> bool) -> Option<Evicted> {
+        let (name, set, verified, count) = {
+            let state = self.state();
+            let key = state.objects.find(&id)?;
+            let at = state.objects.block(key, block)?;
+            if !state.objects.link(at).is(EVICTING) || state.objects.is(key, PINNED | LEASED) {
+                return None;
+            }
+            let name = Name { id, size: state.objects.size_of(key) };
+            (name, state.objects.set_of(key), state.objects.link(at).is(VERIFIED), self.count_of(&state, at))
+        };
+        let data = if wanted(name.size, block, count) { self.take_data(name, block, verified) } else { None };
+        self.remove(name, &[block], stripe, |state, key, at| {
+            state.objects.link(at).is(EVICTING) && !state.objects.is(key, PINNED | LEASED)
+        })?;
+        Some(Evicted { name, set, data })
+    }
+
+    /// The bytes of a block that is here, known to be right.
+    pub(crate) fn take_data(&self, name: Name, block: u32, verified: bool) -> Option<Vec<u8>> {
+        let (birth, sidecar) = {
+            let state = self.state();
+            let key = state.objects.find(&name.id)?;
+            let birth = match key {
+                Key::Small(_) => None,
+                Key::Large(at) => Some(state.objects.large(at).birth),
+            };
+            (birth, state.objects.is(key, super::objects::SIDECAR))
+        };
+        let path = metafile::path(&name.id);
+        let file = self.file(&path, birth).ok()?;
+        if !verified {
+            return self.read_verified(name, block, &*file, sidecar, &path).ok();
+        }
+        let mut data = vec![0; crate::id::block_len(name.size, block) as usize];
+        (file.read_at(extent(block).0, &mut data).ok()? == data.len()).then_some(data)
+    }
+
+    /// Removes blocks of an object for which `may` holds, here and on the disk; the bytes of the object that went. `None` when there were none.
+    /// The caller holds the object's stripe.
+    pub(crate) fn remove(
+        &self,
+        name: Name,
+        blocks: &[u32],
+        _stripe: &Stripe<'_>,
+        mut may: impl FnMut(&State, Key, u32) -> bool,
+    ) -> Option<u64> {
+        let mut state = self.state();
+        let key = state.objects.find(&name.id)?;
+        let blocks: Vec<u32> =
+            blocks.iter().copied().filter(|block| state.objects.block(key, *block).is_some_and(|at| may(&state, key, at))).collect();
+        if blocks.is_empty() && (state.objects.present(key) > 0 || state.objects.is(key, PINNED)) {
+            return None;
+        }
+        let gone = state.take_out(key, &blocks);
+        drop(state);
+        Some(self.dispose(name.id, gone))
+    }
+
+    /// Gives the space of what was taken out back. The caller holds the object's stripe.
+    pub(super) fn dispose(&self, id: ObjectId, gone: Gone) -> u64 {
+        let path = metafile::path(&id);
+        let given_back = match self.free_space(&id, &path, &gone) {
+            Ok(()) => !(gone.leased && gone.whole),
+            Err(e) => {
+                // The bytes stay charged until a scan finds out what became of them.
+                self.fault("free", &path, &e);
+                if let Some(lease) = self.state().leases.get_mut(&id) {
+                    lease.limbo = 0;
+                }
+                false
+            }
+        };
+        self.state().freed(gone.charge, given_back);
+        self.shared.datasets.get(gone.set).release(gone.bytes);
+        gone.bytes
+    }
+
+    fn free_space(&self, id: &ObjectId, path: &str, gone: &Gone) -> io::Result<()> {
+        if gone.whole {
+            let result = self.io.unlink(path).and_then(|()| if gone.sidecar { self.io.unlink(&metafile::sidecar(path)) } else { Ok(()) });
+            if let Some(birth) = gone.birth {
+                self.shared.files.remove(self.number, birth);
+            }
+            return result;
+        }
+        let file = match self.file(path, gone.birth) {
+            // Somebody else removed it: nothing to free.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        for block in &gone.holes {
+            // First the record: a crash between the two leaves space to reclaim, the other order would leave a record of zeros.
+            match metafile::set_record(&*self.io, &*file, id, path, gone.sidecar, *block, None) {
+                Err(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => return Err(e),
+                _ => {}
+            }
+            let (start, len) = extent(*block);
+            file.punch(start, len)?;
+        }
+        Ok(())
+    }
+
+    /// Drops a block that could not be read. `epoch` is what a reader saw of a larger object: after a change there is nothing to heal.
+    pub(super) fn heal(&self, name: Name, block: u32, epoch: Option<u64>) {
+        let stripe = self.shared.stripe(&name.id);
+        self.remove(name, &[block], &stripe, |state, key, _| match key {
+            Key::Small(_) => true,
+            Key::Large(at) => Some(state.objects.large(at).epoch) == epoch,
+        });
+    }
+
+    /// Removes all of an object, pinned or not; the bytes of it that went.
+    pub(crate) fn remove_object(&self, id: ObjectId, _stripe: &Stripe<'_>) -> u64 {
+        let mut state = self.state();
+        let Some(key) = state.objects.find(&id) else { return 0 };
+        self.unpin_in(&mut state, key);
+        let blocks: Vec<u32> = state.objects.blocks(key).into_iter().map(|(block, _)| block).collect();
+        let gone = state.take_out(key, &blocks);
+        drop(state);
+        self.dispose(id, gone)
+    }
+}

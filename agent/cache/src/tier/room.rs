@@ -1,0 +1,169 @@
+use std::io;
+
+use super::ledger::{Ledger, step};
+use super::{Phase, State, Tier};
+use crate::Reason;
+use crate::policy::{Arena as _, Scope, Victim};
+use crate::shared::lock;
+
+/// Ticks for which the file system's word about its free space is believed.
+const FREE_TICKS: u32 = 10;
+/// Bytes reserved since, after which it is asked again: others write there too.
+const FREE_BYTES: u64 = 64 << 20;
+
+/// What the file system said about its free space, less what was reserved since.
+#[derive(Default)]
+pub(super) struct Free {
+    bytes: u64,
+    asked: Option<u32>,
+    spent: u64,
+}
+
+/// Bytes of a tier's capacity taken for a write that is about to happen. Dropped, it gives them back.
+pub(crate) struct Reservation<'a> {
+    tier: &'a Tier,
+    bytes: u64,
+}
+
+/// What came of asking for room.
+pub(crate) enum Claim<'a> {
+    /// Granted.
+    Granted(Reservation<'a>),
+    /// This block is to go first; then ask again.
+    Evict { id: crate::ObjectId, block: u32, victim: Victim },
+    /// No.
+    Refused(Reason),
+}
+
+impl Reservation<'_> {
+    /// Turns the reservation into what was really added to the account (by the caller, under the same lock).
+    pub(crate) fn settle(mut self, state: &mut State) {
+        state.account.in_flight -= self.bytes;
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            self.tier.state().account.in_flight -= self.bytes;
+        }
+    }
+}
+
+impl Tier {
+    /// Asks for `charge` bytes. When the tier is full this names a victim: of any Dataset for a landing, and for a block that was used
+    /// `count` times and is to go straight to main, one that it beats.
+    pub(crate) fn claim(&self, charge: u64, count: Option<u8>) -> Claim<'_> {
+        if self.is_paused() {
+            return Claim::Refused(Reason::Faulted);
+        }
+        let now = self.shared.tick();
+        let mut state = self.state();
+        if state.phase == Phase::Shut {
+            return Claim::Refused(Reason::Faulted);
+        }
+        let fits = state.total().saturating_add(charge) <= self.capacity;
+        if fits && self.spend(&state, charge, now) {
+            if let Err(e) = self.raise(&mut state, charge) {
+                drop(state);
+                self.fault("write", "ledger", &e);
+                return Claim::Refused(Reason::Faulted);
+            }
+            state.account.in_flight += charge;
+            return Claim::Granted(Reservation { tier: self, bytes: charge });
+        }
+        match self.choose(&mut state, Scope::Any, charge, count) {
+            Some((id, block, victim)) => Claim::Evict { id, block, victim },
+            None if count.is_some() => Claim::Refused(Reason::Full),
+            None if !fits && state.account.unknown > 0 => Claim::Refused(Reason::Recovering),
+            None if !fits => Claim::Refused(Reason::Full),
+            None => Claim::Refused(Reason::Reserve),
+        }
+    }
+
+    /// Names a block of one Dataset to go, because that is at its quota.
+    pub(crate) fn claim_from(&self, set: u16, charge: u64) -> Option<(crate::ObjectId, u32, Victim)> {
+        self.choose(&mut self.state(), Scope::Only(set), charge, None)
+    }
+
+    /// Names a block to go when the tier holds more than it may: its capacity was lowered, or others filled the file system.
+    pub(crate) fn excess(&self) -> Option<(crate::ObjectId, u32, Victim)> {
+        let free = self.io.free().ok()?;
+        let mut state = self.state();
+        let over = state.total() - state.account.in_flight - state.account.unknown > self.capacity;
+        if state.phase == Phase::Shut || !(over || free < self.reserve) {
+            return None;
+        }
+        self.choose(&mut state, Scope::Any, 0, None)
+    }
+
+    fn choose(&self, state: &mut State, scope: Scope, charge: u64, count: Option<u8>) -> Option<(crate::ObjectId, u32, Victim)> {
+        let want = state.want(scope, charge, self.shared.tick());
+        let sketch = self.shared.sketch();
+        let State { policy, objects, .. } = &mut *state;
+        let victim = match count {
+            Some(count) => policy.victim_for(objects, &sketch, want, count),
+            None => policy.victim(objects, &sketch, want),
+        }?;
+        let (key, block) = objects.owner(victim.block);
+        Some((*objects.id_of(key), block, victim))
+    }
+
+    /// Whether a block used `count` times that another tier evicts would be taken here.
+    pub(crate) fn would_take(&self, charge: u64, count: u8) -> bool {
+        if self.is_paused() {
+            return false;
+        }
+        let state = self.state();
+        let room = state.total().saturating_add(charge) <= self.capacity;
+        let want = state.want(Scope::Any, charge, self.shared.tick());
+        state.phase != Phase::Shut && (room || state.policy.would_take(&state.objects, &self.shared.sketch(), want, count))
+    }
+
+    /// How often a block was used lately.
+    pub(crate) fn count_of(&self, state: &State, block: crate::policy::Ref) -> u8 {
+        self.shared.sketch().count(state.objects.hash(block))
+    }
+
+    /// Takes bytes from what the file system has free beyond the reserve; it is asked anew when the last answer is old or would not do.
+    fn spend(&self, state: &State, charge: u64, now: u32) -> bool {
+        let mut free = lock(&self.free);
+        let believed = free.asked.is_some_and(|asked| now.saturating_sub(asked) < FREE_TICKS) && free.spent < FREE_BYTES;
+        if !believed || free.bytes < self.reserve.saturating_add(charge) {
+            let Ok(bytes) = self.io.free() else { return false };
+            // What is in flight may be on the disk already or not; not, to be safe.
+            *free = Free { bytes: bytes.saturating_sub(state.account.in_flight), asked: Some(now), spent: 0 };
+        }
+        if free.bytes < self.reserve.saturating_add(charge) {
+            return false;
+        }
+        free.bytes -= charge;
+        free.spent += charge;
+        true
+    }
+
+    /// Raises the ledger's bound before it would be passed.
+    fn raise(&self, state: &mut State, charge: u64) -> io::Result<()> {
+        let total = state.total() + charge;
+        if total > state.account.bound {
+            let bound = (total + step(self.capacity)).min(self.capacity.max(total));
+            Ledger { bound, token: 0 }.write(&*self.io)?;
+            state.account.bound = bound;
+        }
+        Ok(())
+    }
+
+    /// Lowers the ledger's bound when it is far above; with a token when the cache is being closed.
+    pub(crate) fn settle_ledger(&self, token: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let total = state.total();
+        if state.phase == Phase::Shut || (token == 0 && total + 3 * step(self.capacity) > state.account.bound) {
+            return Ok(());
+        }
+        let bound = if token == 0 { total + step(self.capacity) } else { total };
+        Ledger { bound, token }.write(&*self.io)?;
+        state.account.bound = bound;
+        Ok(())
+    }
+}

@@ -1,0 +1,334 @@
+use std::collections::{HashMap, HashSet};
+
+use super::charge;
+use super::objects::{Key, LEASED, Objects, PINNED, SIDECAR, STALE};
+use crate::id::{block_count, block_len};
+use crate::policy::{Arena as _, EVICTING, Place, Policy, Scope, Sketch, VERIFIED, Want, window_budget};
+use crate::{BLOCK, ObjectId};
+
+/// How much of what a tier holds is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// The directory could not be used so far.
+    Shut,
+    /// The index is being read. What is not in memory may be on the disk.
+    Loading,
+    /// The index was read and cannot be trusted to be whole. What is not in memory may be on the disk.
+    Partial,
+    /// Memory knows all.
+    Whole,
+}
+
+/// Changes of the index that wait at most; beyond, they are dropped, and the next start scans.
+const DIRTY_MAX: usize = 1 << 16;
+
+/// What a tier holds, and the account of it. All changes happen here, under one lock, and none does I/O.
+pub(crate) struct State {
+    pub(crate) capacity: u64,
+    pub(crate) phase: Phase,
+    pub(crate) objects: Objects,
+    pub(crate) policy: Policy,
+    pub(crate) account: Account,
+    /// By number of Dataset.
+    pub(crate) uses: Vec<SetUse>,
+    /// Objects whose entry of the index is out of date.
+    pub(crate) dirty: HashSet<ObjectId>,
+    /// Some changes were dropped.
+    pub(crate) index_behind: bool,
+    /// Objects handed out for native reading.
+    pub(crate) leases: HashMap<ObjectId, Lease>,
+}
+
+/// Bytes charged, by what for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Account {
+    /// Objects in the table.
+    pub(crate) known: u64,
+    /// Reserved by writers.
+    pub(crate) in_flight: u64,
+    /// May be on the disk and is not in the table (after a start).
+    pub(crate) unknown: u64,
+    /// Could not be freed because of the disk, or is unlinked and still read natively.
+    pub(crate) leaked: u64,
+    /// What the ledger on the disk says.
+    pub(crate) bound: u64,
+    /// Promised to pinned objects, wholly cached or not.
+    pub(crate) pinned: u64,
+    /// Bytes of objects.
+    pub(crate) bytes: u64,
+    /// Blocks.
+    pub(crate) blocks: u64,
+}
+
+/// What one Dataset has in one tier.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SetUse {
+    pub(crate) bytes: u64,
+}
+
+/// An object handed out for native reading.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lease {
+    pub(crate) holders: u32,
+    /// Charged for the file, which was unlinked meanwhile.
+    pub(crate) limbo: u64,
+}
+
+/// What was taken out of the table and is still on the disk.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    /// Charged for it; released when the disk has given it back.
+    pub(crate) charge: u64,
+    /// Bytes of the object.
+    pub(crate) bytes: u64,
+    pub(crate) set: u16,
+    /// Nothing is left of the object: its file goes.
+    pub(crate) whole: bool,
+    pub(crate) sidecar: bool,
+    /// Birth of a larger object's file.
+    pub(crate) birth: Option<u64>,
+    /// Blocks whose holes are to be punched when the file stays.
+    pub(crate) holes: Vec<u32>,
+    /// Still read natively: its space stays in use.
+    pub(crate) leased: bool,
+}
+
+impl State {
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self {
+            capacity,
+            phase: Phase::Shut,
+            objects: Objects::new(),
+            policy: Policy::default(),
+            account: Account::default(),
+            uses: Vec::new(),
+            dirty: HashSet::new(),
+            index_behind: false,
+            leases: HashMap::new(),
+        }
+    }
+
+    /// Bytes charged.
+    pub(crate) fn total(&self) -> u64 {
+        let a = &self.account;
+        charge::BASE + a.known + a.in_flight + a.unknown + a.leaked
+    }
+
+    /// Bytes that may be promised to pins.
+    pub(crate) fn pin_limit(&self) -> u64 {
+        self.capacity.saturating_sub(charge::BASE + window_budget(self.capacity))
+    }
+
+    /// What the order of eviction must know to choose a victim for `incoming` bytes.
+    pub(crate) fn want(&self, scope: Scope, incoming: u64, now: u32) -> Want {
+        let fixed = self.total() - self.account.in_flight - self.policy.evictable().min(self.account.known);
+        let room = self.capacity.saturating_sub(fixed);
+        let budget = window_budget(self.capacity).min(room / 4);
+        Want { scope, incoming: self.account.in_flight + incoming, room, budget, now }
+    }
+
+    pub(crate) fn usage_of(&mut self, set: u16) -> &mut SetUse {
+        let at = usize::from(set);
+        if at >= self.uses.len() {
+            self.uses.resize(at + 1, SetUse::default());
+        }
+        &mut self.uses[at]
+    }
+
+    /// Notes that an object's entry of the index is out of date.
+    pub(crate) fn touch_index(&mut self, id: ObjectId) {
+        if self.dirty.len() < DIRTY_MAX {
+            self.dirty.insert(id);
+        } else {
+            self.index_behind = true;
+        }
+    }
+
+    /// Charged for an object besides its blocks.
+    fn base_charge(objects: &Objects, key: Key) -> u64 {
+        match key {
+            Key::Small(_) => charge::small(objects.size_of(key)),
+            Key::Large(_) => charge::file(block_count(objects.size_of(key))),
+        }
+    }
+
+    /// Adds an object without blocks and charges for its file.
+    pub(crate) fn add_object(&mut self, id: ObjectId, size: u64, set: u16, flags: u8, stamp: u32) -> Option<Key> {
+        let key = self.objects.add(id, size, set, flags & !PINNED, stamp)?;
+        self.account.known += Self::base_charge(&self.objects, key);
+        if flags & PINNED != 0 {
+            self.set_pinned(key, true);
+        }
+        Some(key)
+    }
+
+    /// Adds a block that is on the disk: charges for it and puts it where it belongs.
+    pub(crate) fn add_block(&mut self, sketch: &mut Sketch, key: Key, block: u32, landing: Landed) -> bool {
+        let Some(at) = self.objects.add_block(key, block, landing.stamp, if landing.verified { VERIFIED } else { 0 }) else {
+            return false;
+        };
+        let len = block_len(self.objects.size_of(key), block);
+        if let Key::Large(_) = key {
+            self.account.known += self.objects.charge(at);
+        }
+        self.account.bytes += len;
+        self.account.blocks += 1;
+        let set = self.objects.set_of(key);
+        self.usage_of(set).bytes += len;
+        if self.objects.is(key, PINNED | LEASED) {
+            return true;
+        }
+        sketch.ensure(self.objects.blocks_total());
+        match landing.place {
+            Place::Window => {
+                let want = self.want(Scope::Any, 0, landing.stamp);
+                self.policy.landed(&mut self.objects, sketch, at, landing.stamp, want.room, want.budget);
+            }
+            place => {
+                self.policy.active(set, landing.stamp);
+                self.policy.push(&mut self.objects, at, place);
+            }
+        }
+        true
+    }
+
+    /// Takes out blocks of an object, and the object when nothing is left of it and no pin holds it. What was
+    /// charged stays in the account until [`State::freed`].
+    pub(crate) fn take_out(&mut self, key: Key, blocks: &[u32]) -> Gone {
+        let id = *self.objects.id_of(key);
+        let set = self.objects.set_of(key);
+        let size = self.objects.size_of(key);
+        let (birth, large) = match key {
+            Key::Small(_) => (None, false),
+            Key::Large(at) => (Some(self.objects.large(at).birth), true),
+        };
+        let mut gone = Gone {
+            charge: 0,
+            bytes: 0,
+            set,
+            whole: false,
+            sidecar: self.objects.is(key, SIDECAR),
+            birth,
+            holes: Vec::new(),
+            leased: self.objects.is(key, LEASED),
+        };
+        for block in blocks {
+            let Some(at) = self.objects.block(key, *block) else { continue };
+            if large {
+                gone.charge += self.objects.charge(at);
+            }
+            self.policy.take(&mut self.objects, at);
+            self.objects.remove_block(key, *block);
+            gone.bytes += block_len(size, *block);
+            gone.holes.push(*block);
+            self.account.blocks -= 1;
+        }
+        self.account.bytes -= gone.bytes;
+        let used = self.usage_of(set);
+        used.bytes = used.bytes.saturating_sub(gone.bytes);
+        if self.objects.present(key) == 0 && !self.objects.is(key, PINNED) {
+            gone.whole = true;
+            gone.charge += Self::base_charge(&self.objects, key);
+            self.objects.remove(key);
+            if gone.leased {
+                if let Some(lease) = self.leases.get_mut(&id) {
+                    lease.limbo += gone.charge;
+                }
+            }
+        }
+        self.touch_index(id);
+        gone
+    }
+
+    /// The disk has given `charge` bytes back (or, `false`, has not).
+    pub(crate) fn freed(&mut self, charge: u64, given_back: bool) {
+        self.account.known -= charge;
+        if !given_back {
+            self.account.leaked += charge;
+        }
+    }
+
+    /// Takes a block that was found on the disk out of what is unknown.
+    pub(crate) fn found(&mut self, charge: u64) {
+        self.account.unknown = self.account.unknown.saturating_sub(charge);
+    }
+
+    /// Pins or unpins an object that is in the table: its blocks leave or join the order of eviction.
+    pub(crate) fn set_pinned(&mut self, key: Key, on: bool) {
+        if self.objects.is(key, PINNED) == on {
+            return;
+        }
+        let whole = charge::whole(self.objects.size_of(key));
+        self.objects.flag(key, PINNED, on);
+        if on {
+            self.account.pinned += whole;
+        } else {
+            self.account.pinned -= whole;
+        }
+        self.relist(key);
+        self.touch_index(*self.objects.id_of(key));
+    }
+
+    /// Puts an object's blocks into or out of the order of eviction, as pins and leases want it.
+    pub(crate) fn relist(&mut self, key: Key) {
+        let held = self.objects.is(key, PINNED | LEASED);
+        for (_, at) in self.objects.blocks(key) {
+            if held {
+                self.policy.take(&mut self.objects, at);
+                // Whoever chose it as a victim finds it spared.
+                self.objects.link_mut(at).set_flag(EVICTING, false);
+            } else if self.objects.link(at).place() == Place::Out && !self.objects.link(at).is(EVICTING) {
+                self.policy.push(&mut self.objects, at, Place::Main);
+            }
+        }
+    }
+
+    /// Gives an object to another Dataset; its bytes, for the quotas.
+    pub(crate) fn reassign(&mut self, key: Key, set: u16) -> u64 {
+        let old = self.objects.set_of(key);
+        let bytes = self.objects.present_bytes(key);
+        for (_, at) in self.objects.blocks(key) {
+            self.policy.reassign(&mut self.objects, at, set);
+        }
+        match key {
+            Key::Small(at) => self.objects.link_mut(at).set = set,
+            Key::Large(at) => self.objects.large_mut(at).set = set,
+        }
+        let used = self.usage_of(old);
+        used.bytes = used.bytes.saturating_sub(bytes);
+        self.usage_of(set).bytes += bytes;
+        self.touch_index(*self.objects.id_of(key));
+        bytes
+    }
+
+    /// Whether every block of an object is present.
+    pub(crate) fn is_complete(&self, key: Key) -> bool {
+        self.objects.present(key) == block_count(self.objects.size_of(key))
+    }
+
+    /// Whether every present block was checked by this process.
+    pub(crate) fn is_verified(&self, key: Key) -> bool {
+        self.objects.blocks(key).iter().all(|(_, at)| self.objects.link(*at).is(VERIFIED))
+    }
+
+    /// Whether what is in memory has to be compared with the file before it is used.
+    pub(crate) fn is_stale(&self, key: Key) -> bool {
+        self.objects.is(key, STALE)
+    }
+}
+
+/// How a block enters the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Landed {
+    /// Last access.
+    pub(crate) stamp: u32,
+    /// Its bytes are known to be right.
+    pub(crate) verified: bool,
+    /// Which list takes it.
+    pub(crate) place: Place,
+}
+
+/// Where a block lies in its file: its hole is whole pages, so that the file system frees all of it.
+pub(crate) fn extent(block: u32) -> (u64, u64) {
+    (u64::from(block) * BLOCK, BLOCK)
+}
