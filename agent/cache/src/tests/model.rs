@@ -369,12 +369,12 @@ fn hurt(disk: &MemoryIo, kind: Damage, pick: u64) {
     let len = disk.stat(&path).unwrap().unwrap().len;
     match kind {
         Damage::Flip => {
-            let at = pick % len;
+            let at = pick % len.max(1);
             let mut byte = [0];
             file.read_at(at, &mut byte).unwrap();
             file.write_at(at, &[byte[0] ^ 0x10]).unwrap();
         }
-        Damage::Truncate => file.set_len(pick % len).unwrap(),
+        Damage::Truncate => file.set_len(pick % len.max(1)).unwrap(),
         Damage::Extend => file.set_len(len + 1).unwrap(),
         Damage::Delete => disk.unlink(&path).unwrap(),
         Damage::Meta => {

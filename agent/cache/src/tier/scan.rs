@@ -32,9 +32,13 @@ impl Tier {
     /// Reads and writes go on meanwhile.
     pub(crate) fn scan(&self, stop: &AtomicBool, report: &mut RecoverReport) -> Result<(), Halt> {
         let halted = || if stop.load(Ordering::SeqCst) || self.shared.is_closed() { Err(Halt::Stopped) } else { Ok(()) };
+        let leaked = {
+            let state = self.state();
+            state.account.leaked.saturating_sub(state.leases.values().map(|lease| lease.limbo).sum())
+        };
         self.unsee();
         for name in self.io.list("tmp")? {
-            if !name.starts_with(&self.shared.temporary_prefix()) {
+            if !self.shared.is_temporary(&name) {
                 self.io.unlink(&format!("tmp/{name}"))?;
                 report.garbage += 1;
             }
@@ -50,7 +54,8 @@ impl Tier {
         report.lost += self.drop_unseen(&halted)?;
         let mut state = self.state();
         state.account.unknown = 0;
-        state.account.leaked = state.leases.values().map(|lease| lease.limbo).sum();
+        // What the disk did not give back was found or is gone; what was lost meanwhile is not known yet.
+        state.account.leaked = state.account.leaked.saturating_sub(leaked);
         state.phase = Phase::Whole;
         Ok(())
     }
