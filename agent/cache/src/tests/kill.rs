@@ -42,7 +42,7 @@ fn child() {
                 }
             });
         }
-        if std::process::id() % 2 == 0 {
+        if std::process::id().is_multiple_of(2) {
             let _ = cache.recover(&stop);
         }
     });

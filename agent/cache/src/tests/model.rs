@@ -380,7 +380,7 @@ fn hurt(disk: &MemoryIo, kind: Damage, pick: u64) {
         Damage::Meta => {
             if let Some(mut raw) = file.attribute().unwrap() {
                 let at = pick as usize % raw.len();
-                if pick % 3 == 0 { raw.truncate(at) } else { raw[at] ^= 1 << (pick % 8) }
+                if pick.is_multiple_of(3) { raw.truncate(at) } else { raw[at] ^= 1 << (pick % 8) }
                 file.set_attribute(&raw).unwrap();
             }
         }

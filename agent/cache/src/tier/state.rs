@@ -230,10 +230,10 @@ impl State {
             gone.whole = true;
             gone.charge += Self::base_charge(&self.objects, key);
             self.objects.remove(key);
-            if gone.leased {
-                if let Some(lease) = self.leases.get_mut(&id) {
-                    lease.limbo += gone.charge;
-                }
+            if gone.leased
+                && let Some(lease) = self.leases.get_mut(&id)
+            {
+                lease.limbo += gone.charge;
             }
         }
         self.touch_index(id);
