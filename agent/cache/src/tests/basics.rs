@@ -57,6 +57,38 @@ fn reads_span_blocks_and_stop_where_the_next_is_missing() {
 }
 
 #[test]
+fn a_block_evicted_under_a_reader_is_a_miss_and_never_a_hole() {
+    let size = 3 * BLOCK;
+    for verified in [true, false] {
+        for again in [false, true] {
+            for block in 0..3 {
+                let mut bench = Bench::new(&[16]);
+                let mut object = object(bench.cache(), bench.dataset("a"), 1, size);
+                (0..3).for_each(|block| drop(insert(&object, 1, block)));
+                if !verified {
+                    bench.restart();
+                    object = super::tools::object(bench.cache(), bench.dataset("a"), 1, size);
+                }
+                let (cache, other) = (bench.cache().clone(), object.clone());
+                bench.faults[0].before_read(move || {
+                    let policy = |blocks: u64| DatasetPolicy { quota: Some(blocks * BLOCK), ..DatasetPolicy::default() };
+                    // One block stays, so that the others are punched out of a file that lives on.
+                    cache.set_dataset("a", policy(1));
+                    cache.set_dataset("a", policy(100));
+                    if again {
+                        (0..3).for_each(|block| drop(insert(&other, 1, block)));
+                    }
+                });
+                let mut buf = vec![1; BLOCK as usize];
+                if let Read::Hit(n) = object.read_at(u64::from(block) * BLOCK, &mut buf) {
+                    assert!(buf[..n] == bytes(1, size, block)[..n], "a hole was served: {verified} {again} {block}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn an_empty_object_is_complete_without_a_file() {
     let bench = Bench::new(&[16]);
     let object = object(bench.cache(), bench.dataset("a"), 1, 0);

@@ -114,7 +114,7 @@ struct Model {
 
 impl Model {
     fn new(attributes: bool) -> Self {
-        let bench = Bench::with_attributes(&[10, 12], attributes);
+        let bench = Bench::with_attributes(&[6, 7], attributes);
         let policies = vec![DatasetPolicy::default(); NAMES.len()];
         let mut model = Self {
             old_index: bench.index.snapshot(),

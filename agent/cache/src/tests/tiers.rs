@@ -53,6 +53,18 @@ fn what_the_upper_tier_evicts_is_found_in_the_lower_one() {
 }
 
 #[test]
+fn a_demoted_block_that_landed_anew_meanwhile_is_not_kept_twice() {
+    let (bench, ds) = full_above(0);
+    let wish = || Landing { tier: Some("t0".into()), pin: false };
+    object(bench.cache(), ds, 100, BLOCK).insert(0, &bytes(100, BLOCK, 0), wish());
+    let gone = (0..8).find(|key| !object(bench.cache(), ds, *key, BLOCK).has(0)).unwrap();
+    object(bench.cache(), ds, gone, BLOCK).insert(0, &bytes(gone, BLOCK, 0), wish());
+    bench.cache().step();
+    assert_eq!(bench.cache().usage().datasets["a"].bytes, (in_tier(&bench, 0) + in_tier(&bench, 1)) * BLOCK);
+    assert_eq!(in_tier(&bench, 0) + in_tier(&bench, 1), 9);
+}
+
+#[test]
 fn a_block_read_often_moves_up_and_leaves_the_lower_tier() {
     let (bench, ds) = full_above(0);
     let hot = object(bench.cache(), ds, 100, BLOCK);

@@ -48,7 +48,7 @@ impl Tier {
             let names = self.io.list(&format!("objects/{prefix}"))?;
             for name in &names {
                 halted()?;
-                self.scan_name(&prefix, name, &names, report)?;
+                self.scan_name(&prefix, &name, report)?;
             }
         }
         report.lost += self.drop_unseen(&halted)?;
@@ -60,7 +60,7 @@ impl Tier {
         Ok(())
     }
 
-    fn scan_name(&self, prefix: &str, name: &str, names: &[String], report: &mut RecoverReport) -> Result<(), Halt> {
+    fn scan_name(&self, prefix: &str, name: &str, report: &mut RecoverReport) -> Result<(), Halt> {
         let path = format!("objects/{prefix}/{name}");
         let (stem, is_sidecar) = match name.strip_suffix(".meta") {
             Some(stem) => (stem, true),
@@ -74,7 +74,7 @@ impl Tier {
         let stripe = self.shared.stripe(&id);
         if is_sidecar {
             // The data file comes in its own turn; here only sidecars that belong to none go.
-            let alone = !names.iter().any(|other| other == stem) && self.io.stat(&metafile::path(&id))?.is_none();
+            let alone = self.io.stat(&metafile::path(&id))?.is_none();
             let unused = {
                 let state = self.state();
                 state.objects.find(&id).is_some_and(|key| !state.is_stale(key) && !state.objects.is(key, SIDECAR))

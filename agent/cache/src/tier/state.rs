@@ -207,7 +207,8 @@ impl State {
             bytes: 0,
             set,
             whole: false,
-            sidecar: self.objects.is(key, SIDECAR),
+            // Of an object that only the index knows it is not known whether it has one.
+            sidecar: self.objects.is(key, SIDECAR | STALE),
             birth,
             holes: Vec::new(),
             leased: self.objects.is(key, LEASED),
