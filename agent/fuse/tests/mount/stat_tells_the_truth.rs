@@ -15,12 +15,12 @@ fn tree() -> Contents {
 
 #[test]
 fn f04_attributes_are_the_objects() {
-    let owner = Owner { uid: 1234, gid: 5678, file_mode: 0o640, dir_mode: 0o750 };
+    let owner = Owner { uid: 1234, gid: 5678, file_mode: 0o640, dir_mode: 0o751 };
     let shown = show_with(&tree(), FOREVER, |options| options.owner = owner);
     for (path, mode, links, size, blocks) in [
-        ("", 0o40750, 3, 0, 0),
-        ("a", 0o40750, 4, 0, 0),
-        ("a/c", 0o40750, 2, 0, 0),
+        ("", 0o40751, 3, 0, 0),
+        ("a", 0o40751, 4, 0, 0),
+        ("a/c", 0o40751, 2, 0, 0),
         ("a/one", 0o100_640, 1, 5, 1),
         ("a/b/two", 0o100_640, 1, 10_000, 20),
     ] {
