@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{CacheRuntime, Dataset};
 
+mod reference;
+
 /// Longest name of an object: it becomes the value of labels, and a directory.
 pub(crate) const NAME_LENGTH: usize = 63;
 
@@ -61,8 +63,8 @@ pub fn crd_yaml(kind: &str) -> Option<String> {
 
 /// The files that `cargo xtask codegen` writes: path in the repository and content.
 pub fn generated_files() -> Vec<(&'static str, String)> {
-    [("crds/dataset.yaml", "Dataset"), ("crds/cacheruntime.yaml", "CacheRuntime")]
-        .into_iter()
-        .filter_map(|(path, kind)| crd_yaml(kind).map(|yaml| (path, yaml)))
-        .collect()
+    let definitions = [("crds/dataset.yaml", "Dataset"), ("crds/cacheruntime.yaml", "CacheRuntime")];
+    let pages = ["docs/reference/dataset.md", "docs/reference/cacheruntime.md"];
+    let definitions = definitions.into_iter().filter_map(|(path, kind)| crd_yaml(kind).map(|yaml| (path, yaml)));
+    definitions.chain(pages.into_iter().zip(crds().iter().map(reference::page))).collect()
 }

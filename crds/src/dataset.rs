@@ -80,7 +80,7 @@ pub struct DatasetSpec {
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["path"]))]
     pub mounts: Vec<Mount>,
 
-    /// What pods may do with the tree.
+    /// What pods may do with the tree. ReadWrite is refused by this version.
     #[serde(default)]
     pub access: Access,
 
@@ -100,7 +100,7 @@ pub struct DatasetSpec {
     #[serde(default)]
     pub pin: Pin,
 
-    /// Cached data that was not read for so long is given up. Absent: only for want of space. Pinned data stays.
+    /// Cached data that was not read for so long, such as 30d, is given up. Absent: only for want of space. Pinned data stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<TimeSpan>,
 
@@ -108,7 +108,7 @@ pub struct DatasetSpec {
     #[serde(default)]
     pub placement: Placement,
 
-    /// Most space that the Dataset takes in the cache of one node. Absent: as much as the tiers have.
+    /// Most space that the Dataset takes in the cache of one node, such as 500Gi. Absent: as much as the tiers have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<ByteSize>,
 

@@ -23,8 +23,8 @@ mod schema_check;
 pub use codegen::{crd_yaml, generated_files};
 pub use dataset::{
     Access, Addressing, CacheStatus, CatalogStatus, Consistency, ConsistencyPolicy, Dataset, DatasetSpec, DatasetStatus,
-    FailedFile, HttpHeader, Mount, MountOptions, MountStatus, NodesStatus, Owner, Phase, Pin, Placement, PlacementPolicy, Prefetch,
-    PrefetchOrder, PrefetchPolicy, PrefetchStatus, RejectedObject, SecretRef, Summary, TierUsage,
+    FailedFile, HttpHeader, Mount, MountOptions, MountStatus, NodesStatus, Owner, Phase, Pin, Placement, PlacementPolicy,
+    Prefetch, PrefetchOrder, PrefetchPolicy, PrefetchStatus, RejectedObject, SecretRef, Summary, TierUsage,
 };
 pub use manifest::{ManifestError, Manifests};
 pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus, Medium, Tier, TierStatus};

@@ -89,17 +89,17 @@ pub struct Tier {
     /// The tier's name, which prefetch refers to.
     pub name: DnsLabel,
 
-    /// What the tier is made of. It does not change.
+    /// Memory: a tmpfs. Disk: the directory `path`. It does not change.
     pub medium: Medium,
 
     /// Disk: directory on the node. It does not change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<HostPath>,
 
-    /// Most space that the tier takes on one node.
+    /// Most space that the tier takes on one node, such as 64Gi.
     pub capacity: ByteSize,
 
-    /// Disk: space of the file system that the tier leaves free, whatever takes it.
+    /// Disk: space of the file system that the tier leaves free, whatever takes it: a size, or a share such as 10%.
     #[serde(default = "default_reserve")]
     pub reserve: Reserve,
 }

@@ -10,7 +10,10 @@ mod nearest;
 
 pub(crate) use nearest::nearest;
 
-/// Everything in `value` that `schema` refuses. Fields are named below `path`.
+/// Most faults of one value that are looked for. A hostile value has as many as it has parts.
+pub(crate) const MOST: usize = 200;
+
+/// What in `value` `schema` refuses, at most about [`MOST`] faults. Fields are named below `path`.
 pub(crate) fn check(schema: &Value, value: &Value, path: &FieldPath) -> Vec<FieldError> {
     let mut errors = Vec::new();
     any(schema, value, path, &mut errors);
@@ -18,6 +21,9 @@ pub(crate) fn check(schema: &Value, value: &Value, path: &FieldPath) -> Vec<Fiel
 }
 
 fn any(schema: &Value, value: &Value, path: &FieldPath, out: &mut Vec<FieldError>) {
+    if out.len() >= MOST {
+        return;
+    }
     if schema["x-kubernetes-int-or-string"] == true {
         match value {
             Value::Number(number) if number.is_i64() => bounds(schema, value, path, out),
@@ -55,6 +61,7 @@ fn object(schema: &Value, map: &Map<String, Value>, path: &FieldPath, out: &mut 
         match known.get(key) {
             Some(field) => any(field, value, &path.key(key), out),
             None if schema["x-kubernetes-preserve-unknown-fields"] == true || known.is_empty() => {}
+            None if out.len() >= MOST => return,
             None => out.push(unknown(key, known, path)),
         }
     }

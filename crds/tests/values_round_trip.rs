@@ -55,7 +55,7 @@ fn texts() -> impl Strategy<Value = String> {
 macro_rules! parser_is_the_pattern {
     ($($name:ident: $type:ty),* $(,)?) => {
         proptest! {
-            #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+            #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
             $(
                 #[test]
                 fn $name(text in texts()) {

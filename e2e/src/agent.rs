@@ -56,6 +56,8 @@ impl AgentFiles {
         let mut command = Command::new(&self.program);
         command.arg("mount").arg("--manifest").arg(&self.manifest);
         command.arg("--at").arg(&self.at).arg("--state").arg(&self.state).args(["--metrics-addr", "127.0.0.1:0"]);
+        // A panic's backtrace is wanted, one behind every error message is not.
+        command.env("RUST_LIB_BACKTRACE", "0");
         command
     }
 }

@@ -286,3 +286,12 @@ impl Drop for Handle {
         self.close(true);
     }
 }
+
+#[cfg(test)]
+impl Cache {
+    /// Number of the tier that holds a block.
+    pub(crate) fn tier_of(&self, object: &Object, block: u32) -> Option<usize> {
+        let name = Name { id: object.id(), size: object.size() };
+        self.inner().holder(name, block, None).map(|tier| tier.number)
+    }
+}

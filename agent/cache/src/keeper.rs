@@ -127,7 +127,7 @@ impl Inner {
                 continue;
             }
             let written = tier.write_entries(true);
-            let known = tier.flush_index() && written.is_ok() && tier.is_whole();
+            let known = tier.flush_index() && written.is_ok() && tier.is_accounted();
             let token = self.shared.token();
             let mut sealed = known && self.shared.index.flush().is_ok();
             sealed = sealed && self.shared.index.set_token(&tier.name, Some(token)).is_ok();

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,12 +29,31 @@ pub(crate) struct Shared {
     stripes: Vec<Mutex<()>>,
     origin: Duration,
     nonce: u64,
-    temporaries: AtomicU64,
+    numbers: AtomicU64,
+    temporaries: Mutex<HashSet<String>>,
 }
 
 /// Goes on after a panic in another thread: every change under a lock of this crate leaves its data usable at each step.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A temporary file while it is being written.
+pub(crate) struct Temporary<'a> {
+    shared: &'a Shared,
+    name: String,
+}
+
+impl Temporary<'_> {
+    pub(crate) fn path(&self) -> String {
+        format!("tmp/{}", self.name)
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        lock(&self.shared.temporaries).remove(&self.name);
+    }
 }
 
 impl Shared {
@@ -53,7 +73,8 @@ impl Shared {
             stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(),
             origin: now.saturating_sub(HISTORY),
             nonce: crate::policy::mix(nonce).max(1),
-            temporaries: AtomicU64::new(0),
+            numbers: AtomicU64::new(0),
+            temporaries: Mutex::default(),
         }
     }
 
@@ -77,18 +98,20 @@ impl Shared {
     }
 
     /// A name for a temporary file that no other process, earlier or later, uses.
-    pub(crate) fn temporary(&self) -> String {
-        format!("{}{:x}", self.temporary_prefix(), self.temporaries.fetch_add(1, Ordering::Relaxed))
+    pub(crate) fn temporary(&self) -> Temporary<'_> {
+        let name = format!("{:016x}-{:x}", self.nonce, self.numbers.fetch_add(1, Ordering::Relaxed));
+        lock(&self.temporaries).insert(name.clone());
+        Temporary { shared: self, name }
     }
 
-    /// What the names of this process's temporary files begin with.
-    pub(crate) fn temporary_prefix(&self) -> String {
-        format!("{:016x}-", self.nonce)
+    /// Whether a temporary file is being written now.
+    pub(crate) fn is_temporary(&self, name: &str) -> bool {
+        lock(&self.temporaries).contains(name)
     }
 
     /// A number that no other close of any cache has used.
     pub(crate) fn token(&self) -> u64 {
-        crate::policy::mix(self.nonce ^ self.temporaries.fetch_add(1, Ordering::Relaxed)).max(1)
+        crate::policy::mix(self.nonce ^ self.numbers.fetch_add(1, Ordering::Relaxed)).max(1)
     }
 
     /// Now, in the policy's ticks.

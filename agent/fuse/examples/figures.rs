@@ -1,6 +1,6 @@
 //! Measures a mount over the in-memory twin beside tmpfs, in one run: `cargo run --release -p forebay-fuse --example figures`.
 //! Each workload is run by a process of its own, so that the server's processor time is told apart from the reader's. Between
-//! runs the mount's page cache is dropped.
+//! runs the mount's page cache is dropped. `THREADS` and `ONLY` (a workload) may be set in the environment.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for people to run and read")]
 
@@ -64,7 +64,8 @@ fn measure() {
     let mounted = mount(tree, &options, runtime.handle().clone()).unwrap();
     println!("{} threads serve; medians of {ROUNDS}", options.threads);
     println!("{:<12} jobs {:>12} {:>12} ratio unit      server CPU   reader CPU  (s a run)", "workload", "tmpfs", "mount");
-    for (workload, threads, unit) in WORKLOADS {
+    let only = std::env::var("ONLY").ok();
+    for (workload, threads, unit) in WORKLOADS.into_iter().filter(|(name, ..)| only.as_deref().is_none_or(|only| only == *name)) {
         let (mut on_tmpfs, mut on_mount, mut server, mut reader) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             on_tmpfs.push(run(workload, native.path(), threads).0);

@@ -27,13 +27,16 @@ const BACKGROUND: u16 = 64;
 
 /// What makes the kernel ask less or wait less; each is used if the kernel has it. Not FUSE_AUTO_INVAL_DATA: numbers that
 /// stand for versions make it needless, and it would ask for attributes at every read once they expired.
-const WISHES: [InitFlags; 6] = [
+const WISHES: [InitFlags; 7] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
     InitFlags::FUSE_ASYNC_DIO,
     // Node ids are permanent, so an NFS server may export the mount.
     InitFlags::FUSE_EXPORT_SUPPORT,
+    // The mount may be shown with shifted owners, as pods with a user namespace need it. Only right with
+    // `default_permissions`, which every mount of ours has.
+    InitFlags::FUSE_ALLOW_IDMAP,
     // Requests of a dead server can be sent again to the next one.
     InitFlags::FUSE_HAS_RESEND,
 ];

@@ -15,14 +15,16 @@ pub struct Mount {
     /// Where the store appears in the tree. No two mounts of a Dataset have the same path.
     pub path: TreePath,
 
-    /// Where the data lives.
+    /// Where the data lives: s3://bucket/prefix, https://host/base/, file:///directory or /directory. S3-compatible stores of
+    /// every vendor are written with s3:// and options.endpoint.
     pub source: Source,
 
     /// How the store is reached.
     #[serde(default)]
     pub options: MountOptions,
 
-    /// Secret in the Dataset's namespace that holds the store's credentials.
+    /// Secret in the Dataset's namespace that holds the store's credentials: accessKeyId, secretAccessKey and optionally
+    /// sessionToken for S3; token, or username and password for HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
 
@@ -133,7 +135,8 @@ impl MountOptions {
     }
 }
 
-/// Where a request names its bucket.
+/// S3: whether the bucket stands in the path or in the host name of requests. Absent: Path with an endpoint, Virtual
+/// without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Addressing {
     /// `https://endpoint/bucket/key`.

@@ -28,10 +28,10 @@ pub struct Owner {
     #[schemars(range(max = 4_294_967_294_u32))]
     pub gid: Option<u32>,
 
-    /// Permissions of files.
+    /// Permissions of files, in octal and in quotes.
     pub file_mode: FileMode,
 
-    /// Permissions of directories.
+    /// Permissions of directories, in octal and in quotes.
     pub dir_mode: FileMode,
 }
 
@@ -46,7 +46,8 @@ impl Default for Owner {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = rules::attach::<Consistency>)]
 pub struct Consistency {
-    /// The policy.
+    /// Snapshot: the stores are listed once, until the Dataset is refreshed. MaxAge: they are listed again when the listing is
+    /// older than maxAge. Validate: each file is compared with its store when it is opened.
     pub policy: ConsistencyPolicy,
 
     /// MaxAge: how old a listing may be before the stores are listed again.
@@ -71,7 +72,7 @@ pub enum ConsistencyPolicy {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = rules::attach::<Prefetch>)]
 pub struct Prefetch {
-    /// The policy.
+    /// OnDemand: data is fetched when it is first read. Eager: as soon as the tree is listed.
     pub policy: PrefetchPolicy,
 
     /// Eager: files and directories to fetch, in this order.
@@ -82,7 +83,8 @@ pub struct Prefetch {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<DnsLabel>,
 
-    /// Eager: order of the files within each path.
+    /// Eager: order of the files within each path. Path: as a reader that walks the tree meets them. SmallestFirst: the most
+    /// files ready soonest. LargestFirst: the most bytes.
     pub order: PrefetchOrder,
 
     /// Eager: most files fetched at a time on one node.
@@ -139,7 +141,8 @@ pub struct Pin {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = rules::attach::<Placement>)]
 pub struct Placement {
-    /// The policy.
+    /// EveryNode: each node holds the working set. Sharded: each file is held by `replicas` nodes, and the others read it
+    /// from them.
     pub policy: PlacementPolicy,
 
     /// Sharded: how many nodes hold each file. Absent: 1.

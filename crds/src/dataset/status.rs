@@ -15,7 +15,7 @@ pub struct DatasetStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Where the Dataset stands, in a word; the conditions say why.
+    /// Where the Dataset stands, in a word; the conditions say why. Its tree can be read in Prefetching, Ready and Degraded.
     pub phase: Phase,
 
     /// The conditions, one of each type.

@@ -1,6 +1,7 @@
 use serde_json::{Map, Value};
 
 use super::scalar::{Meaning, meaning};
+use crate::schema_check::MOST;
 use crate::validate::{FieldError, FieldPath, Segment};
 use crate::values::quoted;
 
@@ -101,6 +102,7 @@ impl Node {
                 Meaning::Bool(value) => Value::Bool(value),
                 Meaning::Number(value) => Value::Number(value),
                 Meaning::Text => Value::String(text.clone()),
+                Meaning::Ambiguous(_) if errors.len() >= MOST => Value::Null,
                 Meaning::Ambiguous(what) => {
                     errors.push(FieldError::new(
                         path.clone(),

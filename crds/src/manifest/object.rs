@@ -11,7 +11,7 @@ use super::node::{Mark, Node};
 use super::reader::fault;
 use super::secret::{self, SecretData};
 use crate::codegen::NAME_LENGTH;
-use crate::schema_check::{self, nearest};
+use crate::schema_check::{self, MOST, nearest};
 use crate::validate::{self, FieldError, FieldPath, Segment};
 use crate::values::quoted;
 use crate::{API_VERSION, CacheRuntime, Dataset, GROUP};
@@ -37,9 +37,6 @@ pub(super) struct Located {
 
 /// Namespace of an object that names none, as kubectl has it.
 const DEFAULT_NAMESPACE: &str = "default";
-
-/// Most faults of one document that are given a position. A hostile document has as many as it has values.
-const MOST: usize = 200;
 
 /// Reads `node` as an object, or says all that is wrong with it.
 pub(super) fn read(node: Node) -> Result<Located, Vec<Problem>> {

@@ -21,9 +21,14 @@ pub enum Op {
 #[derive(Clone, Default)]
 pub struct Faults(Arc<Mutex<Plan>>);
 
+/// What a test does in the middle of an operation.
+type Interruption = Box<dyn FnOnce() + Send>;
+
 #[derive(Default)]
 struct Plan {
     errors: Vec<(Op, i32)>,
+    /// Runs once, before the next read of data.
+    before_read: Option<Interruption>,
     /// Changes left until the power fails.
     changes: Option<u32>,
     dead: bool,
@@ -39,6 +44,11 @@ impl Faults {
     /// write only half arrives. What the process dies of at that point is all the same to the disk.
     pub fn die_after(&self, changes: u32) {
         self.plan().changes = Some(changes);
+    }
+
+    /// Runs `interrupt` once, just before the next read of a file's data: what another thread may do at that moment.
+    pub fn before_read(&self, interrupt: impl FnOnce() + Send + 'static) {
+        self.plan().before_read = Some(Box::new(interrupt));
     }
 
     /// Mends everything.
@@ -131,6 +141,10 @@ struct FailingFile {
 impl FileIo for FailingFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         self.faults.check(Op::Read)?;
+        let interrupt = self.faults.plan().before_read.take();
+        if let Some(interrupt) = interrupt {
+            interrupt();
+        }
         self.inner.read_at(offset, buf)
     }
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {

@@ -104,7 +104,7 @@ impl Policy {
         let set = arena.link(block).set;
         let lists = self.set(set);
         match place {
-            Place::Out => return,
+            Place::Out => {}
             Place::Window => {
                 lists.window.push(arena, block, place);
                 self.window += charge;

@@ -175,7 +175,7 @@ fn skewed_reads_hit_no_less_than_with_lru() {
 fn small_and_large_blocks_together() {
     let mut race = Race::new();
     let mut rng = Rng(9);
-    let small = |name: u64| name % 2 == 0;
+    let small = |name: u64| name.is_multiple_of(2);
     race.sim.size = Box::new(move |name| if small(name) { 102_400 } else { crate::BLOCK });
     let mut trace: Vec<u64> = (0..4 * BLOCKS).collect();
     let mut last = 0.0;

@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod basics;
+mod kill;
 mod model;
+mod real;
+mod tiers;
 mod tools;

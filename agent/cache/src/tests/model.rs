@@ -114,7 +114,7 @@ struct Model {
 
 impl Model {
     fn new(attributes: bool) -> Self {
-        let bench = Bench::with_attributes(&[10, 12], attributes);
+        let bench = Bench::with_attributes(&[6, 7], attributes);
         let policies = vec![DatasetPolicy::default(); NAMES.len()];
         let mut model = Self {
             old_index: bench.index.snapshot(),
@@ -369,18 +369,18 @@ fn hurt(disk: &MemoryIo, kind: Damage, pick: u64) {
     let len = disk.stat(&path).unwrap().unwrap().len;
     match kind {
         Damage::Flip => {
-            let at = pick % len;
+            let at = pick % len.max(1);
             let mut byte = [0];
             file.read_at(at, &mut byte).unwrap();
             file.write_at(at, &[byte[0] ^ 0x10]).unwrap();
         }
-        Damage::Truncate => file.set_len(pick % len).unwrap(),
+        Damage::Truncate => file.set_len(pick % len.max(1)).unwrap(),
         Damage::Extend => file.set_len(len + 1).unwrap(),
         Damage::Delete => disk.unlink(&path).unwrap(),
         Damage::Meta => {
             if let Some(mut raw) = file.attribute().unwrap() {
                 let at = pick as usize % raw.len();
-                if pick % 3 == 0 { raw.truncate(at) } else { raw[at] ^= 1 << (pick % 8) }
+                if pick.is_multiple_of(3) { raw.truncate(at) } else { raw[at] ^= 1 << (pick % 8) }
                 file.set_attribute(&raw).unwrap();
             }
         }

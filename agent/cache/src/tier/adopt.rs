@@ -15,8 +15,8 @@ use crate::ObjectId;
 enum Found {
     /// There is none.
     Nothing,
-    /// It cannot be used.
-    Damaged,
+    /// It cannot be used; bytes that it takes.
+    Damaged(u64),
     Object(Box<Object>),
 }
 
@@ -67,8 +67,8 @@ impl Tier {
         let object = match self.examine(&id, &path) {
             Ok(Found::Object(object)) => object,
             Ok(Found::Nothing) => return Adopted::Nothing,
-            Ok(Found::Damaged) => {
-                self.discard(&path, Some(true), 0);
+            Ok(Found::Damaged(allocated)) => {
+                self.discard(&path, Some(true), allocated + charge::UNIT);
                 return Adopted::Damaged;
             }
             Err(e) => {
@@ -160,12 +160,12 @@ impl Tier {
         let Some(stat) = self.io.stat(path)? else { return Ok(Found::Nothing) };
         let blocks = block_count(stat.len);
         if blocks == 0 || blocks == u32::MAX {
-            return Ok(Found::Damaged);
+            return Ok(Found::Damaged(stat.allocated));
         }
-        let Some(loaded) = metafile::load(&*self.io, id, path, stat.len)? else { return Ok(Found::Damaged) };
+        let Some(loaded) = metafile::load(&*self.io, id, path, stat.len)? else { return Ok(Found::Damaged(stat.allocated)) };
         let present: Vec<u32> = (0..blocks).filter(|block| meta::record(id, &loaded.raw, *block).is_some()).collect();
         if present.is_empty() && !loaded.header.pinned {
-            return Ok(Found::Damaged);
+            return Ok(Found::Damaged(stat.allocated));
         }
         Ok(Found::Object(Box::new(Object { header: loaded.header, sidecar: loaded.sidecar, present, stat })))
     }

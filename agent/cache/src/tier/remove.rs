@@ -1,6 +1,6 @@
 use std::io;
 
-use super::objects::Key;
+use super::objects::{Key, STALE};
 use super::state::{Gone, extent};
 use super::{LEASED, Name, PINNED, State, Stripe, Tier, metafile};
 use crate::ObjectId;
@@ -84,8 +84,13 @@ impl Tier {
             Err(e) => {
                 // The bytes stay charged until a scan finds out what became of them.
                 self.fault("free", &path, &e);
-                if let Some(lease) = self.state().leases.get_mut(&id) {
+                let mut state = self.state();
+                if let Some(lease) = state.leases.get_mut(&id) {
                     lease.limbo = 0;
+                }
+                // The file may still say that it has the blocks: it is asked before the object is used again.
+                if let Some(key) = state.objects.find(&id) {
+                    state.objects.flag(key, STALE, true);
                 }
                 false
             }

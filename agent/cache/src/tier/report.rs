@@ -28,9 +28,10 @@ impl Tier {
         self.state().phase == Phase::Loading
     }
 
-    /// Whether all that is on the disk is in the table.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.state().phase == Phase::Whole
+    /// Whether all that is on the disk is in the table: so that the next start may trust an index made from it.
+    pub(crate) fn is_accounted(&self) -> bool {
+        let state = self.state();
+        state.phase == Phase::Whole && state.account.leaked == 0
     }
 
     /// Whether so many bytes would fit without evicting anything.

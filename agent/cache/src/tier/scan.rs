@@ -32,9 +32,13 @@ impl Tier {
     /// Reads and writes go on meanwhile.
     pub(crate) fn scan(&self, stop: &AtomicBool, report: &mut RecoverReport) -> Result<(), Halt> {
         let halted = || if stop.load(Ordering::SeqCst) || self.shared.is_closed() { Err(Halt::Stopped) } else { Ok(()) };
+        let leaked = {
+            let state = self.state();
+            state.account.leaked.saturating_sub(state.leases.values().map(|lease| lease.limbo).sum())
+        };
         self.unsee();
         for name in self.io.list("tmp")? {
-            if !name.starts_with(&self.shared.temporary_prefix()) {
+            if !self.shared.is_temporary(&name) {
                 self.io.unlink(&format!("tmp/{name}"))?;
                 report.garbage += 1;
             }
@@ -44,18 +48,19 @@ impl Tier {
             let names = self.io.list(&format!("objects/{prefix}"))?;
             for name in &names {
                 halted()?;
-                self.scan_name(&prefix, name, &names, report)?;
+                self.scan_name(&prefix, &name, report)?;
             }
         }
         report.lost += self.drop_unseen(&halted)?;
         let mut state = self.state();
         state.account.unknown = 0;
-        state.account.leaked = state.leases.values().map(|lease| lease.limbo).sum();
+        // What the disk did not give back was found or is gone; what was lost meanwhile is not known yet.
+        state.account.leaked = state.account.leaked.saturating_sub(leaked);
         state.phase = Phase::Whole;
         Ok(())
     }
 
-    fn scan_name(&self, prefix: &str, name: &str, names: &[String], report: &mut RecoverReport) -> Result<(), Halt> {
+    fn scan_name(&self, prefix: &str, name: &str, report: &mut RecoverReport) -> Result<(), Halt> {
         let path = format!("objects/{prefix}/{name}");
         let (stem, is_sidecar) = match name.strip_suffix(".meta") {
             Some(stem) => (stem, true),
@@ -69,7 +74,7 @@ impl Tier {
         let stripe = self.shared.stripe(&id);
         if is_sidecar {
             // The data file comes in its own turn; here only sidecars that belong to none go.
-            let alone = !names.iter().any(|other| other == stem) && self.io.stat(&metafile::path(&id))?.is_none();
+            let alone = self.io.stat(&metafile::path(&id))?.is_none();
             let unused = {
                 let state = self.state();
                 state.objects.find(&id).is_some_and(|key| !state.is_stale(key) && !state.objects.is(key, SIDECAR))

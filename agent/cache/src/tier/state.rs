@@ -207,7 +207,8 @@ impl State {
             bytes: 0,
             set,
             whole: false,
-            sidecar: self.objects.is(key, SIDECAR),
+            // Of an object that only the index knows it is not known whether it has one.
+            sidecar: self.objects.is(key, SIDECAR | STALE),
             birth,
             holes: Vec::new(),
             leased: self.objects.is(key, LEASED),
@@ -230,10 +231,10 @@ impl State {
             gone.whole = true;
             gone.charge += Self::base_charge(&self.objects, key);
             self.objects.remove(key);
-            if gone.leased {
-                if let Some(lease) = self.leases.get_mut(&id) {
-                    lease.limbo += gone.charge;
-                }
+            if gone.leased
+                && let Some(lease) = self.leases.get_mut(&id)
+            {
+                lease.limbo += gone.charge;
             }
         }
         self.touch_index(id);

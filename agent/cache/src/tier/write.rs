@@ -104,15 +104,16 @@ impl Tier {
 
     /// A single-block object appears under its name whole, with its meta data, or not at all.
     fn write_small(&self, path: &str, block: Block<'_>, header: Header) -> io::Result<Written> {
-        let temporary = format!("tmp/{}", self.shared.temporary());
+        let temporary = self.shared.temporary();
+        let from = temporary.path();
         let write = || {
-            let file = self.io.open(&temporary, Mode::Create)?;
+            let file = self.io.open(&from, Mode::Create)?;
             file.write_at(0, block.data)?;
             let sidecar = metafile::create(&*self.io, &*file, &block.name.id, path, header, 1, &[block.crc])?;
-            self.io.rename(&temporary, path)?;
+            self.io.rename(&from, path)?;
             Ok(Written { sidecar, file: None })
         };
-        write().inspect_err(|_| self.discard(&temporary, None, charge::small(block.name.size)))
+        write().inspect_err(|_| self.discard(&from, None, charge::small(block.name.size)))
     }
 
     /// The data first, then the record that says that it is there.

@@ -156,7 +156,7 @@ fn an_open_file_keeps_its_version() {
     let mut buf = [0; 16];
     assert_eq!(fs.try_read(handle, 0, &mut buf), Some(Ok(5)));
     assert_eq!(&buf[..5], b"hello");
-    assert_eq!(fs.getattr(before, Some(handle)).unwrap().size, 5);
+    assert_eq!(fs.getattr(after, Some(handle)).unwrap().size, 5);
     assert_eq!(fs.getattr(before, None).unwrap().size, 5);
     assert_eq!(fs.getattr(after, None).unwrap().size, 8);
     assert_eq!(fs.statfs().files, 1);

@@ -121,7 +121,7 @@ fn f20_a_working_directory_survives() {
     assert_eq!(fs::read(at.join("d/added")).unwrap(), b"a");
     mounted.notifier().invalidate_entry(forebay_fs::ROOT_INO, b"d").unwrap();
     let mut input = shell.stdin.take().unwrap();
-    std::io::Write::write_all(&mut input, b"cat added same; /bin/pwd; cat ../d/added\n").unwrap();
+    std::io::Write::write_all(&mut input, b"cat added same; readlink /proc/$$/cwd; cat ../d/added\n").unwrap();
     drop(input);
     let mut said = String::new();
     shell.stdout.take().unwrap().read_to_string(&mut said).unwrap();

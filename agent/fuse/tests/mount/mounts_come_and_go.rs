@@ -24,26 +24,34 @@ fn mount_at(at: &Path, seed: u64) -> Result<Mounted, MountError> {
 #[test]
 fn child_that_serves() {
     let Some(at) = std::env::var_os("FOREBAY_FUSE_TEST_SERVE_AT") else { return };
+    // Not to outlive the test that started it, however that ends.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
     let _mounted = mount_at(Path::new(&at), 7).unwrap();
     loop {
         std::thread::park();
     }
 }
 
-fn serve_in_child(at: &Path) -> Child {
+/// A serving process, killed as by SIGKILL when dropped.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve_in_child(at: &Path) -> Server {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "mounts_come_and_go::child_that_serves"])
         .env("FOREBAY_FUSE_TEST_SERVE_AT", at)
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    let server = Server(child);
     wait_until("the child has mounted", || at.join("d/f").exists());
-    child
-}
-
-fn kill(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+    server
 }
 
 #[test]
@@ -128,7 +136,7 @@ fn f24_a_killed_server_is_cleaned_up_and_mounted_again() {
     let child = serve_in_child(&at);
     assert_eq!(cleanup_dead(&at).unwrap(), 0, "a living mount is left alone");
     let held = File::open(at.join("d/f")).unwrap();
-    kill(child);
+    drop(child);
     assert_eq!(errno(fs::metadata(at.join("d/other"))), libc::ENOTCONN);
     assert!(matches!(mount_at(&at, 1), Err(MountError::MountPoint { .. } | MountError::Occupied { .. })));
     assert_eq!(cleanup_dead(&at).unwrap(), 1);
@@ -146,7 +154,7 @@ fn f24_all_dead_mounts_below_a_directory_are_found() {
     let (one, two, alive) = (dir.path().join("one"), dir.path().join("x/two"), dir.path().join("alive"));
     let children = [serve_in_child(&one), serve_in_child(&two)];
     let mounted = mount_at(&alive, 1).unwrap();
-    children.into_iter().for_each(kill);
+    drop(children);
     let mut found = cleanup_dead_below(dir.path()).unwrap();
     found.sort();
     let expect: Vec<PathBuf> = [one, two].iter().map(|at| at.canonicalize().unwrap()).collect();

@@ -15,12 +15,12 @@ fn tree() -> Contents {
 
 #[test]
 fn f04_attributes_are_the_objects() {
-    let owner = Owner { uid: 1234, gid: 5678, file_mode: 0o640, dir_mode: 0o750 };
+    let owner = Owner { uid: 1234, gid: 5678, file_mode: 0o640, dir_mode: 0o751 };
     let shown = show_with(&tree(), FOREVER, |options| options.owner = owner);
     for (path, mode, links, size, blocks) in [
-        ("", 0o40750, 3, 0, 0),
-        ("a", 0o40750, 4, 0, 0),
-        ("a/c", 0o40750, 2, 0, 0),
+        ("", 0o40751, 3, 0, 0),
+        ("a", 0o40751, 4, 0, 0),
+        ("a/c", 0o40751, 2, 0, 0),
         ("a/one", 0o100_640, 1, 5, 1),
         ("a/b/two", 0o100_640, 1, 10_000, 20),
     ] {
@@ -90,6 +90,58 @@ fn f08_others_stay_outside_when_so_chosen() {
     let shown = show_with(&tree(), FOREVER, |options| options.allow_other = false);
     assert!(std::fs::metadata(shown.path("a/one")).is_ok());
     assert!(!as_nobody(&shown.root(), "true").0);
+}
+
+/// What a container runtime does for a pod that has a user namespace: its root owns what root owns here.
+#[test]
+fn f08_owners_can_be_shifted_for_a_user_namespace() {
+    use rustix::fs::CWD;
+    use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags};
+    use std::os::fd::AsRawFd;
+    if !rustix::process::geteuid().is_root() || kernel() < (6, 12) {
+        return;
+    }
+    let shown = show(&tree());
+    let mut holder = std::process::Command::new("unshare").args(["--user", "sleep", "1000"]).spawn().unwrap();
+    let process = std::path::PathBuf::from(format!("/proc/{}", holder.id()));
+    let own = std::fs::read_link("/proc/self/ns/user").unwrap();
+    crate::harness::wait_until("it has its namespace", || std::fs::read_link(process.join("ns/user")).unwrap() != own);
+    std::fs::write(process.join("uid_map"), "0 100000 65536").unwrap();
+    std::fs::write(process.join("gid_map"), "0 200000 65536").unwrap();
+    let namespace = std::fs::File::open(process.join("ns/user")).unwrap();
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let clone = rustix::mount::open_tree(CWD, shown.root(), flags).unwrap();
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace.as_raw_fd() as u64,
+    };
+    // SAFETY: the path is empty and ends with a NUL byte, the structure is as large as said, both descriptors are open.
+    let result = unsafe {
+        let size = size_of::<libc::mount_attr>();
+        libc::syscall(libc::SYS_mount_setattr, clone.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, &attributes, size)
+    };
+    let done = if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) };
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    done.unwrap();
+    let at = shown.root().with_file_name("shifted");
+    std::fs::create_dir(&at).unwrap();
+    rustix::mount::move_mount(&clone, "", CWD, &at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).unwrap();
+    let found = std::fs::metadata(at.join("a/one")).map(|found| (found.uid(), found.gid(), found.size()));
+    let content = std::fs::read(at.join("a/one"));
+    rustix::mount::unmount(&at, UnmountFlags::DETACH).unwrap();
+    assert_eq!(found.unwrap(), (100_000, 200_000, 5));
+    assert_eq!(content.unwrap(), b"12345");
+    assert_eq!(std::fs::metadata(shown.path("a/one")).unwrap().uid(), 0);
+}
+
+/// The running kernel's major and minor version.
+fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 /// Runs `command` in `root` as a user without rights: success, and what was complained of.
