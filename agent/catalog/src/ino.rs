@@ -1,4 +1,5 @@
-//! Inode numbers: a function of the path, so that a path keeps its number across restarts, generations and nodes.
+//! Inode numbers: a function of a directory's path, and of a file's path and version. They are the same after every
+//! restart and on every node, and a changed file is another inode, as after `rename(2)` over it.
 
 /// Number of the root.
 pub(crate) const ROOT_INO: u64 = 1;
@@ -20,17 +21,24 @@ pub(crate) fn candidate(path: &[u8], attempt: u32, bits: u32) -> u64 {
     first & (u64::MAX >> (64 - bits.clamp(1, INO_BITS)))
 }
 
-/// An inode number for a version of the file at `path` that no catalog lists: one found when the file was opened,
-/// or a newer one. Never 0, 1 or, but by chance, the number of a path; the same on every machine.
-///
-/// `path` as [`crate::Entry::path`] gives it, `version` the store's token, `size` in bytes.
-pub fn inode_number(path: &str, version: &str, size: u64) -> u64 {
-    // Two NULs, so that the input is that of no `candidate`; lengths, so that no two versions give the same.
-    let mut input = path.trim_start_matches('/').as_bytes().to_vec();
+/// What a file's number is made of: its path and its version, because the kernel keeps pages by number and pages of
+/// two versions must not meet. `path` relative to the dataset's root.
+pub(crate) fn file_input(path: &[u8], version: &str, size: u64) -> Vec<u8> {
+    // Two NULs, so that the input is that of no directory; a length, so that no two versions give the same.
+    let mut input = path.to_vec();
     input.extend_from_slice(b"\0\0");
     input.extend_from_slice(&(version.len() as u64).to_le_bytes());
     input.extend_from_slice(version.as_bytes());
     input.extend_from_slice(&size.to_le_bytes());
+    input
+}
+
+/// The inode number of a version of the file at `path`, also one that no catalog lists because it was found when the
+/// file was opened: what a catalog that lists it gives it, but for collisions. Never 0 or 1; the same on every machine.
+///
+/// `path` as [`crate::Entry::path`] gives it, `version` the store's token, `size` in bytes.
+pub fn inode_number(path: &str, version: &str, size: u64) -> u64 {
+    let input = file_input(path.trim_start_matches('/').as_bytes(), version, size);
     (0..).map(|attempt| candidate(&input, attempt, INO_BITS)).find(|&ino| is_free_for_paths(ino)).unwrap_or(u64::MAX >> 1)
 }
 

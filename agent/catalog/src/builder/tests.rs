@@ -20,6 +20,14 @@ fn build(keys: &[String], bits: u32) -> Result<(tempfile::TempDir, Catalog), Cat
     Ok((dir, catalog))
 }
 
+/// What the number of `path` in a catalog of [`build`] is made of.
+fn natural(path: &str, bits: u32) -> u64 {
+    let path = path.trim_start_matches('/');
+    let is_file = path.rsplit('/').next().is_some_and(|name| name.starts_with('f'));
+    let input = if is_file { ino::file_input(path.as_bytes(), "m1", 1) } else { path.as_bytes().to_vec() };
+    ino::candidate(&input, 0, bits)
+}
+
 fn numbers(catalog: &Catalog) -> BTreeMap<String, u64> {
     (0..catalog.len()).map(|i| catalog.entry(i).unwrap()).map(|e| (e.path(), e.ino())).collect()
 }
@@ -42,12 +50,11 @@ fn colliding_numbers_are_told_apart_the_same_way_in_any_order() {
     }
 
     // The rule, in the words of `assign`: breadth first, the first keeps its own, the others take what nobody has.
-    let natural = |path: &str| ino::candidate(&path.as_bytes()[1..], 0, BITS);
     let order: Vec<String> = (1..catalog.len()).map(|i| catalog.entry(i).unwrap().path()).collect();
     let mut taken: BTreeMap<u64, &str> = BTreeMap::new();
     let mut losers = Vec::new();
     for path in &order {
-        let ino = natural(path);
+        let ino = natural(path, BITS);
         if ino < 2 || taken.contains_key(&ino) {
             losers.push(path);
         } else {
@@ -70,7 +77,7 @@ fn colliding_numbers_are_told_apart_the_same_way_in_any_order() {
 #[test]
 fn no_path_is_given_a_number_that_means_something() {
     const BITS: u32 = 6;
-    let hashing_to = |ino| (0..).map(|i| format!("f{i}")).find(|key| ino::candidate(key.as_bytes(), 0, BITS) == ino).unwrap();
+    let hashing_to = |ino| (0..).map(|i| format!("f{i}")).find(|key| natural(key, BITS) == ino).unwrap();
     let keys = [0, 1, 2].map(hashing_to);
     let (_dir, catalog) = build(&keys, BITS).unwrap();
     let inos = numbers(&catalog);
@@ -87,7 +94,8 @@ fn a_path_keeps_its_number_when_others_come_and_go() {
     let (_b, some) = build(&keys[50..], INO_BITS).unwrap();
     let all = numbers(&all);
     assert!(numbers(&some).iter().all(|(path, ino)| all[path] == *ino));
-    assert_eq!(all["/d3/f3"], ino::candidate(b"d3/f3", 0, INO_BITS));
+    assert_eq!(all["/d3/f3"], natural("/d3/f3", INO_BITS));
+    assert_eq!(all["/d3/f3"], ino::inode_number("/d3/f3", "m1", 1), "as a file found newer has it");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::layout::{Record, RecordKind};
 use crate::mounts::{MountTable, below};
 use crate::sort::Sorter;
 use crate::tally::Tally;
-use crate::{BuilderConfig, CatalogError, Fate, MountTotals, NO_MOUNT};
+use crate::{BuilderConfig, CatalogError, Fate, MountTotals, NO_MOUNT, token};
 
 use super::WRITE;
 use super::numbers::{self, PAIR};
@@ -193,7 +193,9 @@ impl<'a> TreeWriter<'a> {
             token_len: self.short(file.token.len())?,
         };
         let heap = [at.parent().1, key.as_bytes(), file.token];
-        self.write(at, file.mount, file.mtime_ns, kind, &heap)?;
+        let version = token::decode(file.token_kind, file.token, file.mtime_ns);
+        let natural = ino::file_input(self.spelled.as_bytes(), &version, file.size);
+        self.write(at, file.mount, file.mtime_ns, kind, &natural, &heap)?;
         Ok(())
     }
 
@@ -201,7 +203,8 @@ impl<'a> TreeWriter<'a> {
         self.directories += 1;
         let mount = self.mounts.owner(&self.spelled).unwrap_or(NO_MOUNT);
         let kind = RecordKind::Directory { first: 0, count: 0, subdirectories: 0 };
-        let index = self.write(at, mount, mtime_ns, kind, &[at.parent().1])?;
+        let natural = self.spelled.clone().into_bytes();
+        let index = self.write(at, mount, mtime_ns, kind, &natural, &[at.parent().1])?;
         self.waiting.push(index, at.names)
     }
 
@@ -211,6 +214,7 @@ impl<'a> TreeWriter<'a> {
         mount: u16,
         mtime_ns: i64,
         kind: RecordKind,
+        natural: &[u8],
         heap: &[&[u8]],
     ) -> Result<u32, CatalogError> {
         let index = self.entries;
@@ -228,7 +232,7 @@ impl<'a> TreeWriter<'a> {
         }
         let ino = match at.depth {
             0 => ROOT_INO,
-            _ => ino::candidate(self.spelled.as_bytes(), 0, self.hash_bits),
+            _ => ino::candidate(natural, 0, self.hash_bits),
         };
         if at.depth > 0 {
             self.inos.push(&numbers::encode(ino, index))?;

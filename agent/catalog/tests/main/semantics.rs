@@ -292,7 +292,11 @@ fn n24_inode_numbers() {
         assert_eq!(c.by_path(path).unwrap().ino(), other.by_path(path).unwrap().ino(), "{path}");
     }
     assert_eq!(c.root().ino(), 1);
-    assert_eq!(c.by_path("a").unwrap().ino(), 6_027_058_585_768_261_143, "on every node");
+    assert_eq!(c.by_path("b").unwrap().ino(), other.by_path("/b").unwrap().ino(), "a directory by its path");
+    let changed = Object { version: "e\"changed\"".into(), ..object(0, "a") };
+    let (_d, newer) = of(mounts(&["/"]), &[changed, object(0, "b/c")]);
+    assert_ne!(c.by_path("a").unwrap().ino(), newer.by_path("a").unwrap().ino(), "a changed file is another inode");
+    assert_eq!(c.by_path("b/c").unwrap().ino(), newer.by_path("b/c").unwrap().ino());
 }
 
 #[test]
