@@ -122,3 +122,56 @@ impl<S: Connected> Connected for Counted<S> {
         self.stream.connect_info()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+    use axum::serve::Listener as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Generous: only a hang takes so long.
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn listener(most: usize, longest: Option<Duration>) -> (Bounded<TcpListener>, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (Bounded::new(listener, most, longest), address)
+    }
+
+    #[tokio::test]
+    async fn one_more_than_allowed_waits_until_another_goes() {
+        let (mut listener, address) = listener(2, None).await;
+        let _clients = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let _third = TcpStream::connect(address).await.unwrap();
+        let first = listener.accept().await.0;
+        let _second = listener.accept().await.0;
+        let early = timeout(Duration::from_millis(100), listener.accept()).await;
+        assert!(early.is_err(), "two are open already");
+        drop(first);
+        timeout(LONG, listener.accept()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_works_before_its_time_is_up() {
+        let (mut listener, address) = listener(1, Some(LONG)).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut served = listener.accept().await.0;
+        client.write_all(b"a").await.unwrap();
+        assert_eq!(served.read_u8().await.unwrap(), b'a');
+        served.write_all(b"b").await.unwrap();
+        assert_eq!(client.read_u8().await.unwrap(), b'b');
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_cut_when_its_time_is_up() {
+        let (mut listener, address) = listener(1, Some(Duration::from_millis(50))).await;
+        let _client = TcpStream::connect(address).await.unwrap();
+        let mut served = listener.accept().await.0;
+        let error = timeout(LONG, served.read_u8()).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(served.write(b"a").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! Each is parsed once, keeps what was written (so that an object read and written back is unchanged) and
 //! carries its own pattern for the schema. The parser and the pattern accept the same texts; a property test
-//! compares them. [`check`] finds a value's parser by its pattern, so that a manifest's error is the parser's,
+//! compares them. Two things only the parser knows: that a name has more than 255 bytes, and that the brackets of a
+//! glob do not match. [`check`] finds a value's parser by its pattern, so that a manifest's error is the parser's,
 //! which says what to do, and not "does not match a regular expression".
 
 mod endpoint;

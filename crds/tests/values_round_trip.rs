@@ -47,7 +47,16 @@ fn texts() -> impl Strategy<Value = String> {
         r"[0-8]{0,5}",
         r"[a-cA9*.-]{0,5}",
         r"[a-c*?{}\[\]!,/\\\x00]{0,8}",
+        // Around the bounds of lengths.
+        r"[0-9]{1,11}(d|h|m|s|ms)",
         r"[a-z]{60,66}",
+        r"[a-z]{125,131}",
+        r"([a-z]{62}\.){3}[a-z]{60,66}",
+        r"(/[a-c]{250}){4}/[a-c]{15,25}",
+        r"[a-c]{250}(/[a-c]{250}){3}/[a-c]{15,25}",
+        r"([a-c]{200}/é){5}[a-c]{10,18}",
+        r"s3://[a-z]{61,65}(/[a-c]{953,965})?",
+        r"https://h/[a-c]{1010,1018}",
         r"\PC{0,6}",
     ]
 }
@@ -165,6 +174,16 @@ fn spans_mean_what_they_say() {
     }
     assert_eq!("60s".parse::<TimeSpan>().unwrap(), "1m".parse().unwrap());
     assert_eq!(TimeSpan::from_secs(30).to_string(), "30s");
+}
+
+/// What no pattern says: bytes of a name, and brackets that match. Only the parser refuses these.
+#[test]
+fn names_fit_the_file_system() {
+    let name = |letter: &str, count: usize| format!("/{}", letter.repeat(count));
+    assert!(name("x", 255).parse::<TreePath>().is_ok() && name("x", 256).parse::<TreePath>().is_err());
+    assert!(name("é", 127).parse::<TreePath>().is_ok() && name("é", 128).parse::<TreePath>().is_err());
+    assert!(name("x", 256).parse::<HostPath>().is_err() && name("x", 256).parse::<Source>().is_err());
+    assert!("[a".parse::<Glob>().is_err() && "a".repeat(256).parse::<Glob>().is_ok() && "a".repeat(257).parse::<Glob>().is_err());
 }
 
 #[test]

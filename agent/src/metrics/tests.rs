@@ -282,8 +282,11 @@ async fn the_pages_are_served_until_the_stop() {
     assert!(status.contains("503") && body.contains("[-] ml/imagenet: not mounted"), "{status} {body}");
     assert!(ask("/").await.unwrap().1.contains("/metrics"));
 
-    // Neither a silent client nor an idle connection holds up the end.
+    // Neither a silent client nor one that never finishes its request holds up the end.
     let _silent = TcpStream::connect(address).unwrap();
+    let mut slow = TcpStream::connect(address).unwrap();
+    write!(slow, "GET /metrics HTTP/1.1\r\nHost: ").unwrap();
+    assert!(ask("/healthz").await.unwrap().0.contains("200"), "the slow one was accepted before");
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(60), task).await.expect("ends").unwrap();
     assert!(TcpStream::connect(address).is_err());

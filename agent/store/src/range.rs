@@ -75,5 +75,28 @@ pub(crate) fn exact(
     .boxed()
 }
 
+/// Drops the first `skip` bytes of a body and ends it after `length` more.
+pub(crate) fn cut(body: ByteStream, skip: u64, length: u64) -> ByteStream {
+    let whole = skip + length;
+    stream::unfold((body, 0u64), move |(mut body, mut at)| async move {
+        while at < whole {
+            let mut chunk = match body.next().await? {
+                Ok(chunk) => chunk,
+                Err(error) => return Some((Err(error), (stream::empty().boxed(), at))),
+            };
+            let begin = at;
+            at += chunk.len() as u64;
+            if at <= skip {
+                continue;
+            }
+            chunk.truncate(chunk.len() - at.saturating_sub(whole) as usize);
+            let chunk = chunk.split_off(skip.saturating_sub(begin) as usize);
+            return Some((Ok(chunk), (body, at)));
+        }
+        None
+    })
+    .boxed()
+}
+
 #[cfg(test)]
 mod tests;

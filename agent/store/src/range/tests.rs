@@ -42,6 +42,17 @@ proptest! {
     }
 
     #[test]
+    fn a_cut_body_is_the_slice(pieces in prop::collection::vec(0usize..40, 1..8), skip in 0u64..120, length in 1u64..120) {
+        let whole: Vec<u8> = (0..pieces.iter().sum::<usize>()).map(|index| index as u8).collect();
+        let mut rest = Bytes::from(whole.clone());
+        let chunks: Vec<_> = pieces.into_iter().map(|len| Ok(rest.split_to(len))).collect();
+        let body = cut(stream::iter(chunks).boxed(), skip, length);
+        let got: Vec<Bytes> = futures::executor::block_on(body.try_collect()).unwrap();
+        let end = whole.len().min((skip + length) as usize);
+        prop_assert_eq!(got.concat(), &whole[end.min(skip as usize)..end]);
+    }
+
+    #[test]
     fn content_ranges_read_back(start in 0u64..1 << 40, len in 1u64..1 << 30, more in 0u64..1 << 30) {
         let range = start..start + len;
         let total = range.end + more;
