@@ -57,6 +57,9 @@ pub(crate) struct Mount {
     /// Bytes that may be in flight between stores and cache, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) memory: u32,
+    /// Leave the memory tiers as they are at the end, so that the next start finds them warm. They keep their memory.
+    #[arg(long)]
+    pub(crate) keep_memory: bool,
     /// Mount through fusermount3 also where that is not needed.
     #[arg(long)]
     pub(crate) use_fusermount: bool,

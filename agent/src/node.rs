@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use forebay_cache::{Cache, CacheConfig, Stats, TierHealth, Usage};
+use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, Usage};
 use forebay_crds::dataset::{ConsistencyPolicy, Dataset as DatasetObject, PrefetchPolicy};
 use forebay_crds::manifest::{self, Manifests};
 use forebay_dataset::{Consistency, Dataset, DatasetParts, Prefetch, Settings};
@@ -31,6 +31,7 @@ const LISTING_MEMORY: usize = 32 << 20;
 
 /// What the agent is made of.
 struct Node {
+    tiers: Vec<TierConfig>,
     served: Vec<Arc<Served>>,
     cache: Cache,
     fetcher: Fetcher,
@@ -64,7 +65,13 @@ pub(crate) async fn run(options: cli::Mount, console: Console) -> anyhow::Result
         life.await?;
     }
     let (_, _, _, _) = tokio::join!(control, metrics, progress, recovery);
-    tokio::task::spawn_blocking(move || node.cache.flush()).await?;
+    tokio::task::spawn_blocking(move || {
+        node.cache.clone().close();
+        if !options.keep_memory {
+            tiers::release_memory(&node.tiers);
+        }
+    })
+    .await?;
     Ok(())
 }
 
@@ -76,7 +83,7 @@ impl Node {
         ensure!(others.is_empty(), "the manifest has {} CacheRuntimes; one agent serves one", others.len() + 1);
         let tiers = tiers::prepare(runtime, state)?;
         let smallest = tiers.iter().map(|tier| tier.capacity).min().unwrap_or(0);
-        let cache = Cache::open(CacheConfig::new(tiers, state.index())).context("open the cache")?;
+        let cache = Cache::open(CacheConfig::new(tiers.clone(), state.index())).context("open the cache")?;
         let fetcher = Fetcher::new(fetch_config(options.memory, smallest), Handle::current());
         let mut served = Vec::new();
         for object in &manifests.datasets {
@@ -92,7 +99,7 @@ impl Node {
                 at.display()
             );
         }
-        Ok(Self { served, cache, fetcher })
+        Ok(Self { tiers, served, cache, fetcher })
     }
 }
 

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail, ensure};
 use forebay_crds::dataset::{Addressing, Dataset as DatasetObject, Mount as Wanted};
-use forebay_crds::manifest::{Manifests, SecretData};
-use forebay_crds::values::SourceKind;
+use forebay_crds::manifest::{HttpCredentials, Manifests, Redacted, SecretData};
+use forebay_crds::values::{Glob, SourceKind};
 use forebay_dataset::Mount;
-use forebay_store::local::{LocalConfig, LocalStore};
-use forebay_store::policy::{Limits, Priority, Resilient};
-use forebay_store::s3::{self, S3Config, S3Credentials, S3Store};
-use forebay_store::{StoreResult, UnderStore};
+use forebay_store::http::{HttpAuth, HttpConfig};
+use forebay_store::local::LocalConfig;
+use forebay_store::policy::{Limits, Priority};
+use forebay_store::s3::{self, S3Config, S3Credentials};
+use forebay_store::StoreConfig;
 
 /// Opens the stores of all mounts of `dataset`. Talks to none of them.
 pub(crate) fn open(dataset: &DatasetObject, manifests: &Manifests) -> anyhow::Result<Vec<Mount>> {
@@ -23,29 +24,48 @@ pub(crate) fn open(dataset: &DatasetObject, manifests: &Manifests) -> anyhow::Re
 }
 
 fn mount(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<Mount> {
-    let store = store(wanted, secret)?;
-    let resilient = Resilient::new(store, limits(wanted));
-    let globs = |globs: &[forebay_crds::values::Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
+    let opened = forebay_store::open(config(wanted, secret)?, limits(wanted))?;
+    let store = opened.store();
+    let globs = |globs: &[Glob]| globs.iter().map(|glob| glob.as_str().to_owned()).collect();
     Ok(Mount {
         path: wanted.path.as_str().to_owned(),
-        background: Arc::new(resilient.with_priority(Priority::Prefetch)),
-        reader: Arc::new(resilient),
+        background: Arc::new(store.with_priority(Priority::Prefetch)),
+        reader: Arc::new(store.clone()),
         include: globs(&wanted.include),
         exclude: globs(&wanted.exclude),
     })
 }
 
-fn store(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<Arc<dyn UnderStore>> {
+fn config(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<StoreConfig> {
     Ok(match wanted.source.kind() {
-        SourceKind::S3 { bucket, prefix } => open_store(S3Store::new(s3_config(bucket, prefix, wanted, secret)?))?,
-        SourceKind::File { path } => open_store(LocalStore::new(LocalConfig::new(path)))?,
-        SourceKind::Http { .. } => anyhow::bail!("http is not wired yet"),
-        SourceKind::Memory { .. } => anyhow::bail!("a store in memory is for tests"),
+        SourceKind::S3 { bucket, prefix } => StoreConfig::S3(s3_config(bucket, prefix, wanted, secret)?),
+        SourceKind::File { path } => StoreConfig::Local(LocalConfig::new(path)),
+        SourceKind::Http { base } => StoreConfig::Http(http_config(base, wanted, secret)?),
+        SourceKind::Memory { name } => bail!("source mem://{name}: a store in memory is for tests; name a real one"),
     })
 }
 
-fn open_store<S: UnderStore>(store: StoreResult<S>) -> anyhow::Result<Arc<dyn UnderStore>> {
-    Ok(Arc::new(store?))
+fn http_config(base: &str, wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<HttpConfig> {
+    let options = &wanted.options;
+    ensure!(
+        options.headers.is_empty(),
+        "options.headers: this version sends no headers of its own; remove them, and put credentials into the mount's Secret"
+    );
+    let mut config = HttpConfig::new(base);
+    config.index = options.index.as_ref().map(|index| format!("{base}{}", index.as_str()));
+    config.auth = match secret.map(SecretData::http).transpose()? {
+        None => HttpAuth::None,
+        Some(HttpCredentials::Basic { username, password }) => {
+            HttpAuth::Basic { user: text(&username), password: text(&password) }
+        }
+        Some(HttpCredentials::Bearer(token)) => HttpAuth::Bearer { token: text(&token) },
+    };
+    Ok(config)
+}
+
+/// A secret's value on its way to the store.
+fn text(value: &Redacted) -> String {
+    value.expose_text().unwrap_or_default().to_owned()
 }
 
 fn s3_config(bucket: &str, prefix: &str, wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<S3Config> {
@@ -72,7 +92,6 @@ fn s3_config(bucket: &str, prefix: &str, wanted: &Wanted, secret: Option<&Secret
 
 fn from_secret(secret: &SecretData) -> anyhow::Result<S3Credentials> {
     let found = secret.s3()?;
-    let text = |value: &forebay_crds::manifest::Redacted| value.expose_text().unwrap_or_default().to_owned();
     Ok(S3Credentials::Static {
         access_key_id: text(&found.access_key_id),
         secret_access_key: text(&found.secret_access_key),

@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail, ensure};
 use forebay_cache::{Medium, TierConfig};
 use forebay_crds::runtime::{CacheRuntime, Medium as Wanted, Tier};
 use rustix::fs::{StatVfs, statfs, statvfs};
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::state::StateDir;
 
@@ -81,4 +81,16 @@ fn is_mount_point(dir: &Path) -> anyhow::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     let above = dir.parent().unwrap_or(Path::new("/"));
     Ok(fs::metadata(dir)?.dev() != fs::metadata(above)?.dev())
+}
+
+/// Gives the memory of the memory tiers back. Reads that still go on keep it until they end.
+pub(crate) fn release_memory(tiers: &[TierConfig]) {
+    for tier in tiers.iter().filter(|tier| tier.medium == Medium::Memory) {
+        if !rustix::process::geteuid().is_root() || !is_mount_point(&tier.dir).unwrap_or(false) {
+            continue;
+        }
+        if let Err(error) = unmount(&tier.dir, UnmountFlags::DETACH) {
+            tracing::warn!(dir = %tier.dir.display(), %error, "a memory tier stays mounted");
+        }
+    }
 }

@@ -270,7 +270,6 @@ impl Inner {
 
     /// Notes a failed read for the status and puts it in the file system's words.
     fn read_failed(&self, path: &str, error: &FetchError) -> FsError {
-        tracing::warn!(dataset = self.settings.name, path, %error, "a read failed");
         self.failed_reads.record(self.started.elapsed(), path, error);
         let message = format!("{path}: {error}");
         match error.kind() {
