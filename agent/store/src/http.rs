@@ -61,9 +61,7 @@ impl HttpStore {
     /// # Errors
     /// `Config` for a URL, index, certificate or credential that cannot work.
     pub fn new(config: HttpConfig) -> StoreResult<Self> {
-        let invalid = |text: String| {
-            StoreError::new(&StoreId::new("http://"), "open", "", StoreErrorKind::Config(text))
-        };
+        let invalid = |text: String| StoreError::new(&StoreId::new("http://"), "open", "", StoreErrorKind::Config(text));
         let base = url::Base::parse(&config.url).map_err(invalid)?;
         let index = match &config.index {
             None => None,

@@ -10,8 +10,8 @@ use futures::{StreamExt, stream};
 
 use crate::range::within;
 use crate::{
-    Checksum, GetStream, ListPage, ListRequest, ObjectMeta, PageToken, StoreError, StoreErrorKind, StoreId,
-    StoreResult, UnderStore, Unrepresentable, Version,
+    Checksum, GetStream, ListPage, ListRequest, ObjectMeta, PageToken, StoreError, StoreErrorKind, StoreId, StoreResult,
+    UnderStore, Unrepresentable, Version,
 };
 
 /// Keys of a page unless [`MemoryStore::set_page_size`] says otherwise; the same as S3's.
@@ -138,12 +138,7 @@ impl MemoryStore {
 
 impl Object {
     fn meta(&self, key: &str) -> ObjectMeta {
-        ObjectMeta {
-            key: key.to_owned(),
-            size: self.bytes.len() as u64,
-            mtime_ns: self.mtime_ns,
-            version: self.version.clone(),
-        }
+        ObjectMeta { key: key.to_owned(), size: self.bytes.len() as u64, mtime_ns: self.mtime_ns, version: self.version.clone() }
     }
 }
 

@@ -69,9 +69,12 @@ pub(super) async fn send(
         request = request.header(header::AUTHORIZATION, auth);
     }
     let request = request.body(Buffer::new()).map_err(|error| invalid(&error))?;
-    let answer = store.client.0.fetch(request).await.map_err(|failed| {
-        store.error(operation, key, error::of_transport(&failed)).with_cause(error::words(&failed))
-    })?;
+    let answer = store
+        .client
+        .0
+        .fetch(request)
+        .await
+        .map_err(|failed| store.error(operation, key, error::of_transport(&failed)).with_cause(error::words(&failed)))?;
     let (parts, body) = answer.into_parts();
     if !parts.status.is_success() {
         let kind = error::of_status(parts.status, &parts.headers, expected);
@@ -126,9 +129,10 @@ pub(super) fn chunks(store: &HttpStore, key: &str, body: HttpBody, expected: u64
 pub(super) async fn small(store: &HttpStore, key: &str, mut body: HttpBody, limit: usize) -> StoreResult<Vec<u8>> {
     let mut all = Vec::new();
     loop {
-        let chunk = body.read().await.map_err(|failed| {
-            store.error("list", key, error::of_transport(&failed)).with_cause(error::words(&failed))
-        })?;
+        let chunk = body
+            .read()
+            .await
+            .map_err(|failed| store.error("list", key, error::of_transport(&failed)).with_cause(error::words(&failed)))?;
         if chunk.is_empty() {
             return Ok(all);
         }

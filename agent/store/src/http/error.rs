@@ -64,9 +64,7 @@ mod tests {
     #[test]
     fn statuses_map_to_what_the_caller_can_do() {
         use StoreErrorKind::{Denied, NotFound, RangeNotSatisfiable, Throttled, Timeout, Unavailable};
-        let of = |status: u16, headers: &HeaderMap| {
-            of_status(StatusCode::from_u16(status).unwrap_or_default(), headers, None)
-        };
+        let of = |status: u16, headers: &HeaderMap| of_status(StatusCode::from_u16(status).unwrap_or_default(), headers, None);
         let none = HeaderMap::new();
         for (status, want) in [
             (401, Denied),

@@ -258,9 +258,8 @@ impl Listing<'_> {
     async fn look_up(&mut self) -> StoreResult<()> {
         let store = self.store;
         let files = std::mem::take(&mut self.files);
-        let mut found = stream::iter(files)
-            .map(|key| async move { (get::head(store, "list", &key).await, key) })
-            .buffered(LOOKUPS);
+        let mut found =
+            stream::iter(files).map(|key| async move { (get::head(store, "list", &key).await, key) }).buffered(LOOKUPS);
         let mut page = std::mem::take(&mut self.page);
         while let Some((answer, key)) = found.next().await {
             let reason = match answer {

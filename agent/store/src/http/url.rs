@@ -127,9 +127,9 @@ pub(super) fn is_key(key: &str) -> bool {
 
 /// Decodes one part of a URL's path as a name. `Err`: the name for people, and why it is none.
 fn name(part: &str) -> Result<String, (String, &'static str)> {
-    let name = percent_decode_str(part).decode_utf8().map_err(|_| {
-        (percent_decode_str(part).decode_utf8_lossy().into_owned(), "the name is not UTF-8")
-    })?;
+    let name = percent_decode_str(part)
+        .decode_utf8()
+        .map_err(|_| (percent_decode_str(part).decode_utf8_lossy().into_owned(), "the name is not UTF-8"))?;
     match name.as_ref() {
         "." | ".." => Err((name.into_owned(), "the name is '.' or '..'")),
         text if text.contains('/') => Err((name.into_owned(), "the name holds a '/'")),

@@ -71,12 +71,7 @@ pub(super) fn identity(stat: &Stat) -> (u64, u64) {
 }
 
 /// Whether the root is what the mount means, and not the empty directory below a file server that is not mounted.
-pub(super) fn check_mounted(
-    shared: &Shared,
-    root: BorrowedFd<'_>,
-    operation: &'static str,
-    key: &str,
-) -> StoreResult<()> {
+pub(super) fn check_mounted(shared: &Shared, root: BorrowedFd<'_>, operation: &'static str, key: &str) -> StoreResult<()> {
     let missing = |cause: String| Err(shared.error(operation, key, StoreErrorKind::NoSuchContainer).with_cause(cause));
     let shown = shared.config.root.display();
     if let Some(marker) = &shared.config.marker {
@@ -96,9 +91,7 @@ pub(super) fn check_mounted(
         Ok(entries) => entries,
         Err(errno) => return Err(failed(shared, operation, key, errno)),
     };
-    let holds_something = entries.any(|entry| {
-        entry.is_ok_and(|entry| !matches!(entry.file_name().to_bytes(), b"." | b".."))
-    });
+    let holds_something = entries.any(|entry| entry.is_ok_and(|entry| !matches!(entry.file_name().to_bytes(), b"." | b"..")));
     if holds_something {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-use std::os::fd::{AsFd, OwnedFd};
 use std::ops::Range;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use bytes::Bytes;

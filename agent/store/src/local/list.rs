@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FileType, OFlags, RawDir, SeekFrom, Stat};
 use rustix::io::Errno;
 
+use super::Shared;
 use super::beneath::{self, failed, file_type, identity};
 use super::error::{kind, reason};
 use super::get::meta;
 use super::path::{Place, directory, join, places, token};
-use super::Shared;
 use crate::{ListPage, ListRequest, StoreErrorKind, StoreResult, Unrepresentable};
 
 /// Bytes of directory entries read at once, kept for each directory on the way down.
@@ -51,12 +51,10 @@ pub(super) fn list(shared: &Shared, request: &ListRequest) -> StoreResult<ListPa
     };
     let start = match &request.page {
         None => vec![Place { name: String::new(), cookie: 0 }],
-        Some(page) => places(page).ok_or_else(|| {
-            shared.error("list", &request.prefix, StoreErrorKind::Protocol(format!("page token {:?}", page.0)))
-        })?,
+        Some(page) => places(page)
+            .ok_or_else(|| shared.error("list", &request.prefix, StoreErrorKind::Protocol(format!("page token {:?}", page.0))))?,
     };
-    let mut listing =
-        Listing { shared, root, request, above: Vec::new(), frames: Vec::new(), page: ListPage::default() };
+    let mut listing = Listing { shared, root, request, above: Vec::new(), frames: Vec::new(), page: ListPage::default() };
     listing.climb(base)?;
     listing.resume(base, start)?;
     listing.run()?;

@@ -105,9 +105,7 @@ async fn links_stay_inside_and_special_files_closed() {
 
     let store = store(root, 3);
     let got = walk(&store, "", true).await;
-    let want = [
-        "a", "d/b", "d/e/c", "d/e/f/g", "d/empty/inner/", "link-file", "z z/+%", "z z/link-dir/c", "z z/link-dir/f/g",
-    ];
+    let want = ["a", "d/b", "d/e/c", "d/e/f/g", "d/empty/inner/", "link-file", "z z/+%", "z z/link-dir/c", "z z/link-dir/f/g"];
     // Through the link, `up` leads to `d`, which is no directory above there: its content is seen once more, and ends.
     let extra = ["z z/link-dir/up/b", "z z/link-dir/up/empty/inner/"];
     let mut all: Vec<&str> = want.into_iter().chain(extra).collect();
@@ -142,9 +140,8 @@ async fn links_stay_inside_and_special_files_closed() {
 #[tokio::test]
 async fn a_root_that_is_not_mounted_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let list = |store: LocalStore| async move {
-        store.list(ListRequest { prefix: String::new(), recursive: true, page: None }).await
-    };
+    let list =
+        |store: LocalStore| async move { store.list(ListRequest { prefix: String::new(), recursive: true, page: None }).await };
     let missing = store(&dir.path().join("nope"), 9);
     assert_eq!(list(missing.clone()).await.unwrap_err().kind, StoreErrorKind::NoSuchContainer);
     assert_eq!(missing.head("a").await.unwrap_err().kind, StoreErrorKind::NoSuchContainer);
@@ -200,7 +197,9 @@ async fn a_file_changed_while_it_is_read_gives_no_byte_of_the_other_version() {
 
 #[test]
 fn ids_and_refused_configurations() {
-    for (path, want) in [("/data", "file:///data"), ("/data//x/./y/", "file:///data/x/y"), ("/", "file:///"), ("/a/../b", "file:///a/../b")] {
+    for (path, want) in
+        [("/data", "file:///data"), ("/data//x/./y/", "file:///data/x/y"), ("/", "file:///"), ("/a/../b", "file:///a/../b")]
+    {
         assert_eq!(LocalConfig::new(path).store_id().unwrap().as_str(), want);
     }
     for path in ["data", ""] {

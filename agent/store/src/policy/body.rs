@@ -10,13 +10,7 @@ use super::verify::Verifier;
 use crate::{ByteStream, GetStream, ObjectMeta, StoreError, StoreErrorKind, StoreResult, UnderStore};
 
 /// Puts time limits, resumption, bandwidth and verification around a body that has just begun.
-pub(super) fn resuming(
-    store: Resilient,
-    got: GetStream,
-    slot: Slot,
-    range: Range<u64>,
-    attempts: Attempts,
-) -> GetStream {
+pub(super) fn resuming(store: Resilient, got: GetStream, slot: Slot, range: Range<u64>, attempts: Attempts) -> GetStream {
     let GetStream { meta, checksum, body } = got;
     let is_whole = range == (0..meta.size) && store.shared.limits.verify_checksums;
     let verifier = Verifier::new(checksum.filter(|_| is_whole));

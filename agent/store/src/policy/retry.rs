@@ -18,13 +18,7 @@ impl Attempts {
     }
 
     /// The pause before the call may be repeated, or `None` if it may not. `chance` is in `0.0..1.0`.
-    pub(super) fn next(
-        &mut self,
-        limits: &Limits,
-        now: Duration,
-        kind: &StoreErrorKind,
-        chance: f64,
-    ) -> Option<Duration> {
+    pub(super) fn next(&mut self, limits: &Limits, now: Duration, kind: &StoreErrorKind, chance: f64) -> Option<Duration> {
         if !kind.is_transient() || self.failures >= limits.retries {
             return None;
         }

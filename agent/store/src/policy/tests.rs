@@ -194,7 +194,13 @@ async fn concurrency_is_bounded_and_readers_have_their_share() {
 
 #[tokio::test(start_paused = true)]
 async fn a_retry_waits_without_a_slot() {
-    let bench = bench(Limits { concurrency: 1, backoff: Duration::from_secs(1000), max_backoff: Duration::from_secs(1000), retry_time: Duration::from_secs(2000), ..limits() });
+    let bench = bench(Limits {
+        concurrency: 1,
+        backoff: Duration::from_secs(1000),
+        max_backoff: Duration::from_secs(1000),
+        retry_time: Duration::from_secs(2000),
+        ..limits()
+    });
     bench.memory.put("failing", "");
     bench.failing.inject(Rule::always(Fault::Error(StoreErrorKind::Unavailable)).under("failing"));
     let store = bench.store.clone();

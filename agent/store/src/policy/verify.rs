@@ -6,8 +6,14 @@ use crate::Checksum;
 pub(super) enum Verifier {
     /// Nothing is promised, or not of this range.
     Nothing,
-    Md5 { running: Md5, want: [u8; 16] },
-    Crc32c { running: u32, want: u32 },
+    Md5 {
+        running: Md5,
+        want: [u8; 16],
+    },
+    Crc32c {
+        running: u32,
+        want: u32,
+    },
 }
 
 impl Verifier {

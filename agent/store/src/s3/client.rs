@@ -8,11 +8,11 @@ use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
     StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig,
 };
-use aws_sdk_s3::Client;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 use super::{S3Config, S3Credentials};
@@ -54,15 +54,8 @@ pub(super) fn with_credentials(base: &Builder, http: &SharedHttpClient, credenti
     let builder = base.clone();
     let builder = match credentials {
         S3Credentials::Anonymous => builder.allow_no_auth(),
-        S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
-            builder.credentials_provider(Credentials::new(
-                access_key_id,
-                secret_access_key,
-                session_token.clone(),
-                None,
-                "forebay",
-            ))
-        }
+        S3Credentials::Static { access_key_id, secret_access_key, session_token } => builder
+            .credentials_provider(Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "forebay")),
         S3Credentials::Environment => builder.credentials_provider(EnvironmentVariableCredentialsProvider::new()),
         S3Credentials::File { path, profile } => {
             let profile = profile.clone().unwrap_or("default".to_owned());

@@ -153,9 +153,7 @@ impl fmt::Debug for S3Credentials {
             Self::Static { session_token, .. } => {
                 f.debug_struct("Static").field("session", &session_token.is_some()).finish_non_exhaustive()
             }
-            Self::File { path, profile } => {
-                f.debug_struct("File").field("path", path).field("profile", profile).finish()
-            }
+            Self::File { path, profile } => f.debug_struct("File").field("path", path).field("profile", profile).finish(),
             Self::Environment => f.write_str("Environment"),
         }
     }

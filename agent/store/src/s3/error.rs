@@ -25,8 +25,16 @@ pub(super) fn kind(answer: Answer<'_>) -> StoreErrorKind {
     match code {
         "NoSuchBucket" => return StoreErrorKind::NoSuchContainer,
         "InvalidBucketName" => return StoreErrorKind::Config("the store refuses the bucket's name".to_owned()),
-        "SlowDown" | "SlowDownRead" | "SlowDownWrite" | "TooManyRequests" | "TooManyRequestsException" | "Throttling"
-        | "ThrottlingException" | "RequestLimitExceeded" | "BandwidthLimitExceeded" | "ServerBusy" => {
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "TooManyRequests"
+        | "TooManyRequestsException"
+        | "Throttling"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "BandwidthLimitExceeded"
+        | "ServerBusy" => {
             return StoreErrorKind::Throttled;
         }
         "RequestTimeout" => return StoreErrorKind::Timeout,

@@ -94,8 +94,7 @@ async fn request(
     range: &Range<u64>,
     conditional: bool,
 ) -> StoreResult<GetObjectOutput> {
-    let mut call =
-        store.client().get_object().bucket(&store.bucket).key(store.root.full(key)).range(header(range));
+    let mut call = store.client().get_object().bucket(&store.bucket).key(store.root.full(key)).range(header(range));
     let mut ask_checksum = false;
     if let Version::ETag(tag) = version {
         if conditional {

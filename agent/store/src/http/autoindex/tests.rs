@@ -11,7 +11,8 @@ fn pages_of_real_servers() {
     let apache = "<tr><th valign=\"top\"><img src=\"/icons/blank.gif\" alt=\"[ICO]\"></th><th><a href=\"?C=N;O=D\">Name</a></th>\
         <td><a href=\"/\">Parent Directory</a></td></tr><td><a href=\"x&amp;y.txt\">x&amp;y.txt</a></td>";
     assert_eq!(hrefs(apache), ["?C=N;O=D", "/", "x&y.txt"]);
-    let python = "<!DOCTYPE HTML>\n<ul>\n<li><a href=\"it%27s%20%2B%25.txt\">it's +%.txt</a></li>\n<li><a href=\"d/\">d/</a></li>\n</ul>";
+    let python =
+        "<!DOCTYPE HTML>\n<ul>\n<li><a href=\"it%27s%20%2B%25.txt\">it's +%.txt</a></li>\n<li><a href=\"d/\">d/</a></li>\n</ul>";
     assert_eq!(hrefs(python), ["it%27s%20%2B%25.txt", "d/"]);
     let rclone = "<tr class=\"file\">\n<td></td><td>\n<a href=\"./a%3Fb\"><svg></svg><span class=\"name\">a?b</span></a>\n</td>";
     assert_eq!(hrefs(rclone), ["./a%3Fb"]);

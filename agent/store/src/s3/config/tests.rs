@@ -1,12 +1,7 @@
 use super::*;
 
 fn config(endpoint: Option<&str>, prefix: &str) -> S3Config {
-    S3Config {
-        endpoint: endpoint.map(String::from),
-        prefix: prefix.into(),
-        region: Some("eu-de".into()),
-        ..S3Config::new("b")
-    }
+    S3Config { endpoint: endpoint.map(String::from), prefix: prefix.into(), region: Some("eu-de".into()), ..S3Config::new("b") }
 }
 
 #[test]

@@ -55,7 +55,12 @@ fn only_strong_tags_are_versions() {
 fn only_plain_tags_are_md5() {
     let digest = md5("\"900150983cd24fb0d6963f7d28e17f72\"").unwrap();
     assert_eq!((digest[0], digest[15]), (0x90, 0x72));
-    for tag in ["\"900150983cd24fb0d6963f7d28e17f72-2\"", "\"00\"", "\"zz0150983cd24fb0d6963f7d28e17f72\"", "\"é00150983cd24fb0d6963f7d28e17f7\""] {
+    for tag in [
+        "\"900150983cd24fb0d6963f7d28e17f72-2\"",
+        "\"00\"",
+        "\"zz0150983cd24fb0d6963f7d28e17f72\"",
+        "\"é00150983cd24fb0d6963f7d28e17f7\"",
+    ] {
         assert_eq!(md5(tag), None, "{tag}");
     }
 }
