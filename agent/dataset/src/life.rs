@@ -27,6 +27,7 @@ impl Dataset {
         let inner = &self.inner;
         let mut filling: Option<Fill> = None;
         let mut failures = 0u32;
+        inner.expect_fill();
         if let Some(current) = inner.generations.current() {
             inner.announce(&current);
             filling = Some(Fill::start(inner, current, &stop));
@@ -131,7 +132,14 @@ impl Inner {
         let builder = Builder::new(self.generations.dir(), config)?;
         let path = self.generations.path(number);
         let catalog = listing::list(&self.mounts, builder, &path, &self.listed).await?;
+        self.expect_fill();
         Ok(self.generations.install(catalog, number)?)
+    }
+
+    /// What is wanted ahead of a new generation is not in yet: nobody may see it Ready before its prefetch began.
+    fn expect_fill(&self) {
+        let wanted = !(self.settings.pins.is_empty() && self.settings.prefetch.paths.is_empty());
+        self.state().filling = if wanted { Filling::Running } else { Filling::Idle };
     }
 
     /// Passes over the plan until all that fits is in.

@@ -1,0 +1,90 @@
+use forebay_crds::Phase;
+use forebay_store::StoreErrorKind;
+use forebay_store::failing::{Fault, Op, Rule};
+
+use super::{Run, Store, content, settings};
+use crate::{Prefetch, Settings};
+
+fn eager(paths: &[&str]) -> Settings {
+    let paths = paths.iter().map(|&path| path.to_owned()).collect();
+    Settings { prefetch: Prefetch { paths, concurrency: 4, ..Prefetch::default() }, ..settings() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_that_is_wanted_comes_in_and_the_status_counts_it() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
+    for index in 0..50 {
+        store.memory.put(&format!("in/{index}"), content(index, 10_000));
+        store.memory.put(&format!("out/{index}"), content(index, 10_000));
+    }
+    let run = Run::start(dir.path(), &store, eager(&["/in"]), 64);
+    run.until(|status| status.phase == Phase::Ready).await;
+    let status = run.dataset.status();
+    assert_eq!((status.prefetch.done_files, status.prefetch.total_files), (50, 50));
+    assert_eq!((status.prefetch.done_bytes, status.cache.bytes), (500_000, 500_000));
+    assert_eq!(store.failing.total(Op::Get), 50);
+    assert_eq!(run.cat("/in/7").await.unwrap(), content(7, 10_000));
+    assert_eq!(store.failing.total(Op::Get), 50);
+    run.end(false).await;
+    store.failing.reset_counts();
+    let run = Run::start(dir.path(), &store, eager(&["/"]), 64);
+    run.until(|status| status.phase == Phase::Ready).await;
+    assert_eq!(store.failing.total(Op::Get), 50, "what the former run brought in stays in, whatever way it ended");
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_is_named_and_comes_in_once_the_store_is_well() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
+    for index in 0..10 {
+        store.memory.put(&format!("{index}"), content(index, 1000));
+    }
+    store.failing.inject(Rule::always(Fault::Error(StoreErrorKind::Denied)).on(Op::Get).under("3"));
+    let run = Run::start(dir.path(), &store, eager(&["/"]), 64);
+    run.until(|status| status.prefetch.failed_files == 1 && status.phase == Phase::Degraded).await;
+    let failed = run.dataset.status().prefetch.failed;
+    assert!(failed[0].path == "/3" && failed[0].error.contains("credentials"), "{failed:?}");
+    store.failing.heal();
+    run.until(|status| status.phase == Phase::Ready && status.prefetch.failed_files == 0).await;
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pins_come_first_stay_under_pressure_and_survive_a_restart() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
+    for index in 0..40 {
+        store.memory.put(&format!("many/{index}"), content(index, 1 << 20));
+    }
+    store.memory.put("pinned/a", content(100, 2 << 20));
+    let pinning = Settings { pins: vec!["/pinned".into()], ..settings() };
+    let mut run = Run::start(dir.path(), &store, pinning.clone(), 16);
+    run.until(|status| status.cache.pinned_bytes == 2 << 20).await;
+    for round in 0..2 {
+        for index in 0..40 {
+            assert_eq!(run.cat(&format!("/many/{index}")).await.unwrap(), content(index, 1 << 20));
+        }
+        store.failing.inject(Rule::always(Fault::Error(StoreErrorKind::Unavailable)).on(Op::Get).under("pinned"));
+        assert_eq!(run.cat("/pinned/a").await.unwrap(), content(100, 2 << 20), "round {round}");
+        run.end(round == 0).await;
+        run = Run::start(dir.path(), &store, pinning.clone(), 16);
+        run.listed_after(0).await;
+    }
+    run.end(true).await;
+    let run = Run::start(dir.path(), &store, settings(), 16);
+    run.until(|status| status.cache.pinned_bytes == 0).await;
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listing_that_fails_says_which_mount_and_why_and_is_tried_again() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
+    store.memory.put("x", content(1, 10));
+    store.failing.inject(Rule::always(Fault::Error(StoreErrorKind::NoSuchContainer)).on(Op::List));
+    let run = Run::start(dir.path(), &store, settings(), 64);
+    run.until(|status| status.phase == Phase::Failed).await;
+    let ready = run.dataset.status().conditions.into_iter().find(|condition| condition.type_ == "Ready").unwrap();
+    assert!(ready.status == "False" && ready.message.contains("mount /") && ready.message.contains("bucket"), "{ready:?}");
+    store.failing.heal();
+    run.until(|status| status.phase == Phase::Ready).await;
+    run.end(true).await;
+}
