@@ -61,6 +61,15 @@ fn nesting() {
     }
 }
 
+/// Few enough values, but so deep that whatever follows them by recursion runs out of stack.
+#[test]
+fn depth_with_few_values() {
+    for text in ["- ".repeat(100_000), format!("{}x", "- ".repeat(70)), format!("a: {}1{}", "[".repeat(64), "]".repeat(64))] {
+        assert!(refusal(&text).contains("the nesting is deeper than 64 levels; no manifest needs that"));
+    }
+    assert!(!refusal(&format!("{}x", "- ".repeat(64))).contains("nesting"));
+}
+
 #[test]
 fn size() {
     assert!(refusal(&"#".repeat((4 << 20) + 1)).contains("split it: at most 4194304 bytes are read"));

@@ -10,22 +10,22 @@ fn secrets_are_read_and_not_shown() {
 kind: Secret
 metadata: {name: obs, namespace: ml}
 type: Opaque
-data:
-  accessKeyId: aHVudGVyMi1odW50ZXIyCg==
-  secretAccessKey: b3ZlcnJpZGRlbg==
 stringData:
   secretAccessKey: hunter2-hunter2
   session-token: hunter2-hunter2
   token: 'hunter2-hunter2'
   username: me
   password: hunter2-hunter2
+data:
+  accessKeyId: aHVudGVyMi1odW50ZXIyCg==
+  secretAccessKey: b3ZlcnJpZGRlbg==
 ";
     let manifests = parse(text, "f").unwrap();
     let secret = &manifests.secrets[0];
     assert_eq!((secret.namespace.as_str(), secret.name.as_str()), ("ml", "obs"));
     let keys = secret.s3().unwrap();
     assert_eq!(keys.access_key_id.expose_text(), Some(VALUE), "without the line break that echo put there");
-    assert_eq!(keys.secret_access_key.expose_text(), Some(VALUE), "stringData wins over data");
+    assert_eq!(keys.secret_access_key.expose_text(), Some(VALUE), "stringData wins over data, which comes after it here");
     assert_eq!(keys.session_token.as_ref().unwrap().expose(), VALUE.as_bytes());
     let HttpCredentials::Bearer(token) = secret.http().unwrap() else { panic!("a token comes first") };
     assert_eq!(token.expose_text(), Some(VALUE));

@@ -172,6 +172,10 @@ fn spans_mean_what_they_say() {
     {
         assert_eq!(text.parse::<TimeSpan>().unwrap().duration(), Duration::from_millis(millis), "{text}");
     }
+    for (longest, unit) in [(5, "d"), (6, "h"), (7, "m"), (9, "s"), (9, "ms")] {
+        let digits = |count| format!("{}{unit}", "9".repeat(count));
+        assert!(digits(longest).parse::<TimeSpan>().is_ok() && digits(longest + 1).parse::<TimeSpan>().is_err(), "{unit}");
+    }
     assert_eq!("60s".parse::<TimeSpan>().unwrap(), "1m".parse().unwrap());
     assert_eq!(TimeSpan::from_secs(30).to_string(), "30s");
 }

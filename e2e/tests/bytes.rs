@@ -53,6 +53,12 @@ fn after_kill_9_during_prefetch() {
 #[test]
 fn with_a_cache_of_a_tenth_of_the_tree() {
     let site = Site::new().with_tree();
+    // The smallest cache that a manifest may ask for is 16 MiB: a large file makes the tree ten times that.
+    let more = site.dir.path().join("more");
+    fs::create_dir(&more).unwrap();
+    fs::write(more.join("noise"), noise(1, 90 << 20)).unwrap();
+    site.client.upload(&more, "data/more").unwrap();
+    fs::rename(&more, site.source.join("more")).unwrap();
     let expected = TreeSum::of(&site.source, 4).unwrap();
     let capacity = expected.bytes() / 10;
     let mut agent = site.start(&site.manifest("tree", &capacity.to_string()));

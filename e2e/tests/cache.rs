@@ -69,13 +69,16 @@ fn a_memory_tier_and_a_disk_tier_hold_more_than_either() {
     assert_eq!((tiers.len(), sum), (2, 40 * MIB), "{status:#}");
     let expected = TreeSum::of(&site.source, 2).unwrap();
     assert_eq!(expected.differences(&TreeSum::of(&agent.root(), 2).unwrap()), [""; 0]);
-    assert!(agent.stop().unwrap(), "{}", agent.process.tail());
+    agent.kill().unwrap();
 
-    // Memory outlives the agent: the next one has everything without the store.
+    // Memory outlives a sudden death: the next agent has everything without the store. A clean end gives it back.
     site.proxy.down();
-    let agent = site.start(&manifest);
+    let mut agent = site.start(&manifest);
     assert_eq!(expected.differences(&TreeSum::of(&agent.root(), 2).unwrap()), [""; 0]);
     agent.wait_status("everything to be known as cached", SOON, is_cached).unwrap();
+    assert!(agent.stop().unwrap(), "{}", agent.process.tail());
+    let left = forebay_e2e::mounts_below(site.dir.path()).unwrap();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

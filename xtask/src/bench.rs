@@ -97,7 +97,7 @@ const BUCKET: &str = "bench";
 
 /// `cargo xtask bench`.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    interrupt::take_over();
+    interrupt::take_over()?;
     let args = args.clone().sized();
     install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
     parts::ensure(&["versitygw"])?;

@@ -28,7 +28,7 @@ const BUCKET: &str = "tree";
 
 /// `cargo xtask demo`: a real store, a real tree, a mount; every byte compared, speed shown beside its peers.
 pub(crate) fn run(args: &DemoArgs) -> Result<()> {
-    interrupt::take_over();
+    interrupt::take_over()?;
     say("[1/6] programs");
     install::debian(&["fusermount3", "rclone", "s3fs"])?;
     parts::ensure(&["versitygw"])?;

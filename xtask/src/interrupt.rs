@@ -1,11 +1,14 @@
 //! Ctrl-C in the middle of a demo or a benchmark leaves neither mounts nor gigabytes behind.
 
 use std::fs;
+use std::io::Read;
+use std::os::fd::IntoRawFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
+use anyhow::{Context, Result, ensure};
 use forebay_e2e::unmount_below;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -15,36 +18,45 @@ static DIRECTORIES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 static EXPECTED: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Takes SIGINT and SIGTERM over, once. Call it in the main thread before there are others: a thread's mask is its maker's.
-pub(crate) fn take_over() {
+/// The end of the pipe that the handler writes to.
+static TELL: AtomicI32 = AtomicI32::new(-1);
+
+/// Takes SIGINT and SIGTERM over, once. Programs started later have their own default: a handler does not survive exec,
+/// where a blocked signal would.
+pub(crate) fn take_over() -> Result<()> {
     static ONCE: Once = Once::new();
-    ONCE.call_once(start);
+    let mut outcome = Ok(());
+    ONCE.call_once(|| outcome = start());
+    outcome
 }
 
-fn start() {
-    // SAFETY: sigemptyset initialises the set before anything reads it, and all pointers are to it alone. Programs
-    // started later do not inherit the mask: std resets it in every child.
-    let set = unsafe {
-        let mut set = std::mem::zeroed();
-        libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGINT);
-        libc::sigaddset(&mut set, libc::SIGTERM);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
-        set
-    };
+fn start() -> Result<()> {
+    let (mut told, tell) = std::io::pipe().context("make a pipe")?;
+    TELL.store(tell.into_raw_fd(), Ordering::Release);
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the handler only calls write(2), which is safe in a handler, on a descriptor that is never closed.
+        let old = unsafe { libc::signal(signal, handler as *const () as libc::sighandler_t) };
+        ensure!(old != libc::SIG_ERR, "cannot handle signal {signal}");
+    }
     std::thread::spawn(move || {
-        loop {
-            let mut signal = 0;
-            // SAFETY: both pointers are to live values of this thread; the set was initialised above.
-            let failed = unsafe { libc::sigwait(&set, &mut signal) };
-            if failed == 0 && !EXPECTED.swap(false, Ordering::Relaxed) {
-                INTERRUPTED.store(true, Ordering::Release);
-                say("interrupted: cleaning up");
-                clean_up();
-                std::process::exit(128 + signal);
+        let mut signal = [0];
+        while told.read_exact(&mut signal).is_ok() {
+            if EXPECTED.swap(false, Ordering::Relaxed) {
+                continue;
             }
+            INTERRUPTED.store(true, Ordering::Release);
+            say("interrupted: cleaning up");
+            clean_up();
+            std::process::exit(128 + i32::from(signal[0]));
         }
     });
+    Ok(())
+}
+
+extern "C" fn handler(signal: libc::c_int) {
+    let byte = signal as u8;
+    // SAFETY: one byte from a live local, to a descriptor that stays open. A failed write has nobody to be told to.
+    unsafe { libc::write(TELL.load(Ordering::Acquire), std::ptr::from_ref(&byte).cast(), 1) };
 }
 
 /// This directory, with all mounts in it, is removed on an interrupt. It may be gone by then.
