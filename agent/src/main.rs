@@ -13,6 +13,9 @@ mod stores;
 mod tiers;
 mod view;
 
+use std::io::Write as _;
+use std::process::ExitCode;
+
 use anyhow::{Context as _, anyhow};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
@@ -20,9 +23,19 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{Cli, Command, LogFormat};
 use crate::progress::Console;
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
     let console = Console::stderr();
+    match start(Cli::parse(), console) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Whatever the environment says, a wrong manifest is no reason for a backtrace.
+            let _ = writeln!(std::io::stderr(), "forebay-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli, console: Console) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {:?} is not a filter", cli.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(console.clone()).with_target(false);
     match cli.log_format {

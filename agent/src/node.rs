@@ -55,7 +55,7 @@ pub(crate) async fn run(options: cli::Mount, console: Console) -> anyhow::Result
     let (address, metrics) = metrics::serve(options.metrics_addr, view.clone(), stop.clone()).await?;
     info!(%address, "serving metrics and health");
     let progress = tokio::spawn(progress::run(view, console, stop.clone()));
-    let recovery = recover(node.cache.clone(), stop.clone());
+    let recovery = recover(node.clone(), stop.clone());
     let lives: Vec<_> = node.served.iter().map(|served| tokio::spawn(served.clone().run(stop.clone()))).collect();
 
     wait_for_signal().await?;
@@ -84,6 +84,9 @@ impl Node {
         let tiers = tiers::prepare(runtime, state)?;
         let smallest = tiers.iter().map(|tier| tier.capacity).min().unwrap_or(0);
         let cache = Cache::open(CacheConfig::new(tiers.clone(), state.index())).context("open the cache")?;
+        let served: Vec<String> = manifests.datasets.iter().map(full_name).collect();
+        leave_behind(&cache, &served);
+        state.forget_datasets(&served).context("remove the catalogs of Datasets that left the manifest")?;
         let fetcher = Fetcher::new(fetch_config(options.memory, smallest), Handle::current());
         let mut served = Vec::new();
         for object in &manifests.datasets {
@@ -122,7 +125,7 @@ impl View for Node {
         self.fetcher.stats()
     }
     fn refresh(&self, name: &str) -> bool {
-        let found = self.served.iter().find(|served| served.is_called(name));
+        let found = self.served.iter().find(|served| served.name() == name);
         found.inspect(|served| served.refresh()).is_some()
     }
 }
@@ -210,13 +213,28 @@ fn fetch_config(memory_mib: u32, smallest_tier: u64) -> FetchConfig {
     }
 }
 
+/// Frees what the cache holds of Datasets that are not served: they left the manifest.
+fn leave_behind(cache: &Cache, served: &[String]) {
+    let known = cache.usage().datasets;
+    for name in known.keys().filter(|name| !name.is_empty() && !served.contains(name)) {
+        let freed = cache.remove_dataset(name);
+        info!(dataset = name.as_str(), bytes = freed, "freed: it is not in the manifest any more");
+    }
+}
+
 /// Reads through the tiers in the background; what was cached is served meanwhile.
-fn recover(cache: Cache, stop: CancellationToken) -> tokio::task::JoinHandle<()> {
+fn recover(node: Arc<Node>, stop: CancellationToken) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         let ended = Arc::new(AtomicBool::new(false));
         let scan = tokio::task::spawn_blocking({
             let ended = ended.clone();
-            move || cache.recover(&ended)
+            move || {
+                let report = node.cache.recover(&ended);
+                // The index may have lost what the tiers still hold of a Dataset that is gone.
+                let served: Vec<String> = node.served.iter().map(|served| served.name().to_owned()).collect();
+                leave_behind(&node.cache, &served);
+                report
+            }
         });
         let watch = async {
             stop.cancelled().await;

@@ -43,8 +43,9 @@ impl Served {
         }
     }
 
-    pub(crate) fn is_called(&self, name: &str) -> bool {
-        self.dataset.name() == name
+    /// `namespace/name`.
+    pub(crate) fn name(&self) -> &str {
+        self.dataset.name()
     }
 
     pub(crate) fn refresh(&self) {

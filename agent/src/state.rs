@@ -48,6 +48,22 @@ impl StateDir {
         self.path.join("datasets").join(namespace).join(name)
     }
 
+    /// Removes the catalogs of all Datasets but those `served` (`namespace/name`).
+    pub(crate) fn forget_datasets(&self, served: &[String]) -> std::io::Result<()> {
+        let Ok(namespaces) = fs::read_dir(self.path.join("datasets")) else { return Ok(()) };
+        for namespace in namespaces {
+            let namespace = namespace?;
+            for dataset in fs::read_dir(namespace.path())? {
+                let dataset = dataset?;
+                let name = format!("{}/{}", namespace.file_name().display(), dataset.file_name().display());
+                if !served.contains(&name) {
+                    fs::remove_dir_all(dataset.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The mount point of a memory tier.
     pub(crate) fn memory_tier(&self, name: &str) -> PathBuf {
         self.path.join("memory").join(name)

@@ -10,11 +10,15 @@ use serde_json::{Value, json};
 fn summaries_round_down() {
     let cached = |bytes: u64, total: u64| {
         let mut status = DatasetStatus::default();
+        status.catalog.generation = 1;
         status.catalog.bytes = total;
         status.cache.bytes = bytes;
         status.summarize();
         status.cache.percent
     };
+    let mut unlisted = DatasetStatus::default();
+    unlisted.summarize();
+    assert_eq!(unlisted.cache.percent, 0, "nothing is known before the first listing");
     assert_eq!(cached(999_999, 1_000_000), 99, "100% only when all is cached");
     assert_eq!(cached(1_000_000, 1_000_000), 100);
     assert_eq!(cached(2_000_000, 1_000_000), 100, "blocks are rounded up to whole megabytes");

@@ -50,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) generations: Generations,
     pub(crate) opens: Opens,
     pub(crate) prefetch: Progress,
+    /// Bytes that the prefetch under way may bring in.
+    pub(crate) room: AtomicU64,
     /// Files that prefetch could not bring in.
     pub(crate) not_fetched: Failures,
     /// Reads that failed.
@@ -132,6 +134,7 @@ impl Dataset {
             generations,
             opens: Opens::default(),
             prefetch: Progress::default(),
+            room: AtomicU64::new(u64::MAX),
             not_fetched: Failures::default(),
             failed_reads: Failures::default(),
             listed: AtomicU64::new(0),

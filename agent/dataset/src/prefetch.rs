@@ -40,13 +40,44 @@ impl Inner {
             return Pass::Nothing;
         }
         self.measure(generation, &steps).await;
+        self.room.store(self.room(), Ordering::Relaxed);
         self.not_fetched.reset();
         for step in &steps {
             if let Err(reason) = self.run_step(generation, step).await {
                 return Pass::DoesNotFit(reason);
             }
         }
-        if self.not_fetched.is_empty() { Pass::Complete } else { Pass::Failed }
+        if !self.not_fetched.is_empty() {
+            return Pass::Failed;
+        }
+        match self.missing(generation, &steps).await {
+            0 => Pass::Complete,
+            lost => Pass::DoesNotFit(format!("{lost} files were evicted again by others")),
+        }
+    }
+
+    /// Bytes that the Dataset can count on in the cache: its quota, or the tiers less what others have pinned. A
+    /// sixteenth is left for the overhead of files and for blocks that are read past the plan.
+    fn room(&self) -> u64 {
+        let usage = self.cache.usage();
+        let capacity: u64 = usage.tiers.iter().map(|tier| tier.capacity).sum();
+        let others = usage.datasets.iter().filter(|(name, _)| **name != self.settings.name);
+        let pinned: u64 = others.map(|(_, used)| used.pinned).sum();
+        let room = capacity.saturating_sub(pinned);
+        self.settings.quota.map_or(room - room / 16, |quota| quota.min(room - room / 16))
+    }
+
+    /// How many files of the plan are not wholly in the cache. Looks at the cache's memory only.
+    async fn missing(self: &Arc<Self>, generation: &Arc<Generation>, steps: &[Step]) -> usize {
+        let (inner, generation, steps) = (self.clone(), generation.clone(), steps.to_vec());
+        let count = move || {
+            let is_missing = |step: &Step, entry: &Entry<'_>| {
+                step.covers(&entry.path()) && inner.remote(entry, None).is_some_and(|remote| !remote.object.is_complete())
+            };
+            let lost = |step: &Step| generation.catalog.walk(&step.path).filter(|entry| is_missing(step, entry)).count();
+            steps.iter().map(lost).sum()
+        };
+        tokio::task::spawn_blocking(count).await.unwrap_or(0)
     }
 
     /// Counts the plan, on a thread of its own: it reads the whole catalog.
@@ -116,6 +147,10 @@ impl Inner {
         let object = &remote.object;
         if pin && let Err(error) = object.pin() {
             return Err(format!("{path} cannot be pinned: {error}"));
+        }
+        let (done, room) = (self.prefetch.done_bytes.load(Ordering::Relaxed), self.room.load(Ordering::Relaxed));
+        if !pin && done.saturating_add(object.size()) > room {
+            return Err(format!("only {room} bytes of the cache are this Dataset's, {path} and what follows stay on demand"));
         }
         let found = object.present_bytes();
         self.prefetch.done_bytes.fetch_add(found, Ordering::Relaxed);

@@ -117,9 +117,13 @@ impl Run {
         Ok(node)
     }
 
+    /// Opens as the kernel does: at `ESTALE` it walks the path once more.
     pub(super) async fn open(&self, path: &str) -> Result<Handle, FsError> {
-        let node = self.find(path)?;
-        soon(self.dataset.open(node.ino)).await.map(|opened| opened.handle)
+        let opened = match soon(self.dataset.open(self.find(path)?.ino)).await {
+            Err(FsError::Stale { .. }) => soon(self.dataset.open(self.find(path)?.ino)).await,
+            opened => opened,
+        };
+        opened.map(|opened| opened.handle)
     }
 
     pub(super) async fn read(&self, handle: Handle, offset: u64, len: u32) -> Result<Bytes, FsError> {

@@ -66,6 +66,12 @@ impl Tree for Dataset {
         let mut found = self.inner.find(ino)?;
         if matches!(self.inner.settings.consistency, Consistency::Validate(_)) {
             self.inner.validate(&mut found).await?;
+            if found.node().ino != ino {
+                // Opened under the old number, the new version's bytes would meet pages of the old one. At ESTALE the
+                // kernel walks the path once more, asks anew for each name and opens the number it finds now.
+                let message = format!("dataset {}: inode {ino} has a newer version", self.inner.settings.name);
+                return Err(FsError::Stale { message });
+            }
         }
         self.inner.open_found(&found)
     }

@@ -219,7 +219,8 @@ pub struct Summary {
 impl DatasetStatus {
     /// Derives `cache.percent` and `summary` from the other numbers. Call it when those are set.
     pub fn summarize(&mut self) {
-        self.cache.percent = percent(self.cache.bytes, self.catalog.bytes);
+        let listed = self.catalog.generation > 0;
+        self.cache.percent = if listed { percent(self.cache.bytes, self.catalog.bytes) } else { 0 };
         self.summary = Summary {
             size: human(self.catalog.bytes),
             cached: format!("{}%", self.cache.percent),

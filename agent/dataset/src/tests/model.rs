@@ -24,7 +24,8 @@ enum Step {
     Hold { file: usize },
     ReadHeld { which: usize, at: u64, len: u32 },
     Release { which: usize },
-    Change { file: usize, size: usize },
+    /// `None`: other bytes of the same length, which only the version tells apart.
+    Change { file: usize, size: Option<usize> },
     Remove { file: usize },
     Refresh,
     Evict { file: usize },
@@ -42,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => file.clone().prop_map(|file| Step::Hold { file }),
         6 => (0..8usize, at, len).prop_map(|(which, at, len)| Step::ReadHeld { which, at, len }),
         1 => (0..8usize).prop_map(|which| Step::Release { which }),
-        3 => (file.clone(), 0..4usize << 20).prop_map(|(file, size)| Step::Change { file, size }),
+        3 => (file.clone(), prop::option::of(0..4usize << 20)).prop_map(|(file, size)| Step::Change { file, size }),
         1 => file.clone().prop_map(|file| Step::Remove { file }),
         2 => Just(Step::Refresh),
         2 => file.clone().prop_map(|file| Step::Evict { file }),
@@ -159,7 +160,10 @@ impl World {
                     self.run().dataset.release(handle);
                 }
             }
-            Step::Change { file, size } => self.change(file, size),
+            Step::Change { file, size } => {
+                let same = self.reference.store.get(&key(file)).map_or(10, Vec::len);
+                self.change(file, size.unwrap_or(same));
+            }
             Step::Remove { file } => {
                 self.store.memory.remove(&key(file));
                 self.reference.store.remove(&key(file));
