@@ -48,12 +48,14 @@ impl Bars {
                 }
                 if stage.moves() {
                     let bar = ProgressBar::no_length().with_style(style(stage)).with_prefix(dataset.name.clone());
+                    // Adding it draws it.
+                    let bar = bar.with_message(message(dataset, rate, now));
                     shown.bar = Some(self.console.bars().add(bar));
                 }
             }
             if !stage.moves() && (stage, dataset.mounted) != (shown.stage, shown.mounted) {
                 // A terminal that is gone is no reason to stop serving.
-                let _ = self.console.bars().println(line(dataset, rate, now));
+                let _ = self.console.write_line(&line(dataset, rate, now));
             }
             (shown.stage, shown.mounted) = (stage, dataset.mounted);
             if let Some(bar) = &shown.bar {

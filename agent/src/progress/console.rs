@@ -1,4 +1,4 @@
-use std::io::{self, IsTerminal as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::fmt::MakeWriter;
@@ -22,6 +22,11 @@ impl Console {
     /// Whether bars can be drawn on it.
     pub(crate) fn is_terminal(&self) -> bool {
         self.terminal
+    }
+
+    /// Writes a line above the bars.
+    pub(super) fn write_line(&self, line: &str) -> io::Result<()> {
+        self.make_writer().write_all(format!("{line}\n").as_bytes())
     }
 
     pub(super) fn bars(&self) -> &MultiProgress {

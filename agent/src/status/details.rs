@@ -70,11 +70,8 @@ pub(crate) fn prefetch(prefetch: &PrefetchStatus, now: Timestamp) -> Option<Stri
     if done {
         return Some(format!("complete: {}, {}", count(total_files, "file"), human(total_bytes)));
     }
-    let pace = match (bytes_per_second, &prefetch.estimated_completion) {
-        (0, _) => "nothing moves".to_owned(),
-        (rate, None) => format!("{}/s", human(rate)),
-        (rate, Some(end)) => format!("{}/s, {} left", human(rate), span(seconds_between(now, end.0))),
-    };
+    let left = prefetch.estimated_completion.as_ref().map(|end| format!(", {} left", span(seconds_between(now, end.0))));
+    let pace = format!("{}/s{}", human(bytes_per_second), left.unwrap_or_default());
     Some(format!(
         "{}%: {} of {}, {done_files} of {}, {pace}",
         percent(prefetch),

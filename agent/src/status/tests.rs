@@ -123,7 +123,7 @@ ml/new: not mounted yet (will be at /mnt/new), not listed yet
 fn what_is_amiss_is_told_and_cannot_steer_the_terminal() {
     let expected = r#"ml/broken: mounted at /mnt/imagenet, listing 3 made 4m50s ago
   StoresReachable is Unknown (AccessDenied): mount /labels: 403\nrenew the key
-  prefetch   21%: 3.00Gi of 14.0Gi, 120 of 4000 files, nothing moves
+  prefetch   21%: 3.00Gi of 14.0Gi, 120 of 4000 files, 0B/s
   not fetched: 3 files
     /labels/a: access denied
     /labels/b: access denied
@@ -161,10 +161,10 @@ fn a_prefetch_is_complete_only_when_all_is_there() {
         // (done bytes, total, done files, total) and what is shown
         ((0, 0, 0, 0), None),
         ((100, 100, 5, 5), Some("complete: 5 files, 100B")),
-        ((0, 0, 4, 5), Some("99%: 0B of 0B, 4 of 5 files, nothing moves")),
-        ((100, 100, 4, 5), Some("99%: 100B of 100B, 4 of 5 files, nothing moves")),
+        ((0, 0, 4, 5), Some("99%: 0B of 0B, 4 of 5 files, 0B/s")),
+        ((100, 100, 4, 5), Some("99%: 100B of 100B, 4 of 5 files, 0B/s")),
         ((0, 0, 1, 1), Some("complete: 1 file, 0B")),
-        ((998, 999, 0, 1), Some("99%: 998B of 999B, 0 of 1 file, nothing moves")),
+        ((998, 999, 0, 1), Some("99%: 998B of 999B, 0 of 1 file, 0B/s")),
     ];
     for ((done_bytes, total_bytes, done_files, total_files), expected) in cases {
         let status =

@@ -10,7 +10,7 @@
 //! | ETags are weak, empty or without quotes | weak and empty ones are not versions: the modification time is; quotes are added |
 //! | an ETag looks like MD5 and is none (multipart, KMS, SSE-C, directory buckets) | not taken as a checksum; `verify_md5: false` for other vendors that do so |
 //! | times have milliseconds in listings and seconds in headers | cut to whole seconds everywhere, so that listing and look-up agree |
-//! | HEAD has no body, so a missing bucket looks like a missing key | the bucket is looked up when a HEAD answers 404 |
+//! | HEAD has no body, so a missing bucket or user looks like a missing key | the bucket is listed when a HEAD answers 404 |
 //! | a wrong region is a 400 or 301 | an error that names the region to configure |
 //! | newer SDK defaults send and demand checksums | only where the protocol demands them |
 //!

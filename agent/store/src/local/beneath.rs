@@ -43,11 +43,14 @@ pub(super) fn stat(root: BorrowedFd<'_>, path: &str) -> Result<Stat, Errno> {
 }
 
 /// Opens a file for reading that is known to be a plain one: found first (`O_PATH`), then opened through that very find.
+/// `Ok(None)` for a fifo, socket or device; a directory is no object, so it is not there (`NOENT`).
 pub(super) fn file(root: BorrowedFd<'_>, path: &str) -> Result<Option<(OwnedFd, Stat)>, Errno> {
     let found = open(root, path, OFlags::PATH)?;
     let stat = fs::fstat(&found)?;
-    if file_type(&stat) != FileType::RegularFile {
-        return Ok(None);
+    match file_type(&stat) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Errno::NOENT),
+        _ => return Ok(None),
     }
     let again = format!("/proc/self/fd/{}", found.as_raw_fd());
     let opened = fs::openat(CWD, again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

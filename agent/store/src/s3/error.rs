@@ -38,8 +38,10 @@ pub(super) fn kind(answer: Answer<'_>) -> StoreErrorKind {
             return StoreErrorKind::Throttled;
         }
         "RequestTimeout" => return StoreErrorKind::Timeout,
-        // AWS answers these with 400.
-        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId" => return StoreErrorKind::Denied,
+        // AWS answers these with 400, and versitygw the last with 404.
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId" | "XAdminUserNotFound" => {
+            return StoreErrorKind::Denied;
+        }
         "InvalidObjectState" => {
             return StoreErrorKind::Unsupported("the object is archived; restore it in the store first".to_owned());
         }

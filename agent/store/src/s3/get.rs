@@ -12,13 +12,13 @@ use crate::range::{exact, header, parse_content_range, within};
 use crate::{ByteStream, Checksum, GetStream, ObjectMeta, StoreError, StoreErrorKind, StoreId, StoreResult, Version};
 
 pub(super) async fn head(store: &S3Store, key: &str) -> StoreResult<ObjectMeta> {
-    let client = store.client();
-    let out = match client.head_object().bucket(&store.bucket).key(store.root.full(key)).send().await {
+    let full = locate(store, "head", key)?;
+    let out = match store.client().head_object().bucket(&store.bucket).key(full).send().await {
         Ok(out) => out,
         Err(failed) => {
             let mut error = from_sdk(&store.id, "head", key, None, failed);
-            if error.kind == StoreErrorKind::NotFound && bucket_is_missing(store, key).await {
-                error.kind = StoreErrorKind::NoSuchContainer;
+            if error.kind == StoreErrorKind::NotFound {
+                error.kind = why_not_found(store, key).await;
             }
             return Err(error);
         }
@@ -31,10 +31,19 @@ pub(super) async fn head(store: &S3Store, key: &str) -> StoreResult<ObjectMeta> 
     Ok(ObjectMeta { key: key.to_owned(), size, mtime_ns, version: version_of(out.e_tag(), mtime_ns) })
 }
 
-/// A HEAD cannot tell a missing bucket from a missing key; not being sure counts as a bucket that is there.
-async fn bucket_is_missing(store: &S3Store, key: &str) -> bool {
-    let answer = store.client().head_bucket().bucket(&store.bucket).send().await;
-    answer.is_err_and(|failed| from_sdk(&store.id, "head", key, None, failed).kind == StoreErrorKind::NotFound)
+fn locate(store: &S3Store, operation: &'static str, key: &str) -> StoreResult<String> {
+    store.root.object(key).ok_or_else(|| StoreError::new(&store.id, operation, key, StoreErrorKind::NotFound))
+}
+
+/// A HEAD has no body to tell a missing bucket or an unknown user from a missing key, so the bucket is asked for what a
+/// mount must be able to do anyway: list its root. Anything but those two answers leaves the key missing.
+async fn why_not_found(store: &S3Store, key: &str) -> StoreErrorKind {
+    let call = store.client().list_objects_v2().bucket(&store.bucket).prefix(store.root.prefix("")).max_keys(1);
+    let Err(failed) = call.send().await else { return StoreErrorKind::NotFound };
+    match from_sdk(&store.id, "list", key, None, failed).kind {
+        kind @ (StoreErrorKind::NoSuchContainer | StoreErrorKind::Denied) => kind,
+        _ => StoreErrorKind::NotFound,
+    }
 }
 
 pub(super) async fn get(store: &S3Store, key: &str, version: &Version, range: Range<u64>) -> StoreResult<GetStream> {
@@ -94,7 +103,7 @@ async fn request(
     range: &Range<u64>,
     conditional: bool,
 ) -> StoreResult<GetObjectOutput> {
-    let mut call = store.client().get_object().bucket(&store.bucket).key(store.root.full(key)).range(header(range));
+    let mut call = store.client().get_object().bucket(&store.bucket).key(locate(store, "get", key)?).range(header(range));
     let mut ask_checksum = false;
     if let Version::ETag(tag) = version {
         if conditional {

@@ -17,9 +17,14 @@ impl Root {
         }
     }
 
-    /// The bucket's key of ours.
-    pub(super) fn full(&self, key: &str) -> String {
-        format!("{}{key}", self.0)
+    /// The bucket's key of an object of ours; `None` for what is no key. MinIO would take `/a` for `a`.
+    pub(super) fn object(&self, key: &str) -> Option<String> {
+        (!key.is_empty() && !key.starts_with('/')).then(|| self.prefix(key))
+    }
+
+    /// The bucket's prefix of a listing's.
+    pub(super) fn prefix(&self, prefix: &str) -> String {
+        format!("{}{prefix}", self.0)
     }
 
     /// Our key of the bucket's; `None` for one outside the root.

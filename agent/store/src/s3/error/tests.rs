@@ -18,6 +18,7 @@ fn answers_map_to_what_the_caller_can_do() {
         ("get", 403, "SignatureDoesNotMatch", Denied),
         ("get", 403, "RequestTimeTooSkewed", Denied),
         ("list", 400, "ExpiredToken", Denied),
+        ("list", 404, "XAdminUserNotFound", Denied),
         ("get", 416, "InvalidRange", RangeNotSatisfiable),
         ("get", 503, "SlowDown", Throttled),
         ("get", 503, "SlowDownRead", Throttled),

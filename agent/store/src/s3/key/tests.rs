@@ -17,7 +17,7 @@ proptest! {
     #[test]
     fn keys_come_back_from_the_root(prefix in "[a-c/]{0,6}", key in "[a-c/]{0,6}") {
         let root = Root::new(&prefix);
-        let full = root.full(&key);
+        let full = root.prefix(&key);
         prop_assert_eq!(root.relative(&full), Some(key.as_str()));
         prop_assert!(full.starts_with(&prefix) || prefix == "/");
     }
@@ -30,6 +30,7 @@ fn a_root_is_a_directory() {
     assert_eq!(root.relative("train/"), Some(""));
     assert_eq!(root.relative("training/b"), None);
     assert_eq!(Root::new("").relative("/x"), Some("/x"));
+    assert_eq!((root.object("a"), root.object("/a"), root.object("")), (Some("train/a".into()), None, None));
 }
 
 #[test]
