@@ -148,6 +148,7 @@ impl Dataset {
             current: watch::Sender::new(number),
             started: Instant::now(),
         };
+        inner.expect_fill();
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -3,8 +3,9 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use forebay_cache::TierState;
 use forebay_catalog::{Builder, BuilderConfig};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -21,13 +22,15 @@ use crate::{Mount, schedule};
 /// makes many readers complain at once.
 const CALM: Duration = Duration::from_secs(5);
 
+/// A tier that is not known by then is broken; prefetch goes on with the others.
+const RECOVERY: Duration = Duration::from_secs(300);
+
 impl Dataset {
     /// Lives until `stop`; returns when all its work has ended.
     pub async fn run(&self, stop: CancellationToken) {
         let inner = &self.inner;
         let mut filling: Option<Fill> = None;
         let mut failures = 0u32;
-        inner.expect_fill();
         if let Some(current) = inner.generations.current() {
             inner.announce(&current);
             filling = Some(Fill::start(inner, current, &stop));
@@ -137,13 +140,23 @@ impl Inner {
     }
 
     /// What is wanted ahead of a new generation is not in yet: nobody may see it Ready before its prefetch began.
-    fn expect_fill(&self) {
+    pub(crate) fn expect_fill(&self) {
         let wanted = !(self.settings.pins.is_empty() && self.settings.prefetch.paths.is_empty());
         self.state().filling = if wanted { Filling::Running } else { Filling::Idle };
     }
 
+    /// After a kill the cache takes nothing new until it knows what it holds: what is fetched before is thrown away.
+    async fn wait_for_recovery(&self) {
+        let recovering = || self.cache.health().iter().any(|tier| tier.state == TierState::Recovering);
+        let until = Instant::now() + RECOVERY;
+        while recovering() && Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Passes over the plan until all that fits is in.
     async fn fill(self: Arc<Self>, generation: Arc<Generation>) {
+        self.wait_for_recovery().await;
         self.drop_old_pins(&generation).await;
         let mut attempt = 0;
         loop {

@@ -6,6 +6,7 @@ mod prefetching;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,6 +69,8 @@ impl Run {
             reserve: 0,
         };
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.join("index"))).unwrap();
+        let recovered = cache.clone();
+        std::thread::spawn(move || recovered.recover(&AtomicBool::new(false)));
         let config = FetchConfig { max_ahead: 2, ..FetchConfig::default() };
         let mount = Mount {
             path: "/".into(),
