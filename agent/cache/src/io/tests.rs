@@ -52,7 +52,10 @@ fn behaves(io: &dyn TierIo) {
     file.clear_attribute().unwrap();
     assert_eq!(file.attribute().unwrap(), None);
 
-    io.open("tmp/t", Mode::Create).unwrap().write_at(0, b"new").unwrap();
+    io.open("tmp/t", Mode::Replace).unwrap().write_at(0, b"rather old").unwrap();
+    io.open("tmp/t", Mode::Create).unwrap().write_at(7, b"OLD").unwrap();
+    assert_eq!(io.stat("tmp/t").unwrap().unwrap().len, 10);
+    io.open("tmp/t", Mode::Replace).unwrap().write_at(0, b"new").unwrap();
     io.rename("tmp/t", "objects/ab/x").unwrap();
     io.open("tmp/t", Mode::Create).unwrap();
     io.rename("tmp/t", "objects/cd/y").unwrap();

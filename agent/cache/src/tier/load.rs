@@ -61,7 +61,7 @@ impl Tier {
         let result = self.shared.index.load(&self.name, &mut |id, raw| {
             match Entry::decode(&id, raw) {
                 _ if start == Start::Empty => void.push((id, None)),
-                Some(entry) => self.enter_entry(id, &entry),
+                Some(entry) => self.enter_entry(id, &entry, start == Start::Trusted),
                 None => foreign += 1,
             }
             !self.shared.is_closed()
@@ -85,7 +85,7 @@ impl Tier {
     }
 
     /// Takes an entry's word for an object, until its file is asked.
-    fn enter_entry(&self, id: ObjectId, entry: &Entry) {
+    fn enter_entry(&self, id: ObjectId, entry: &Entry, trusted: bool) {
         let blocks = block_count(entry.size);
         if entry.size == 0 || blocks == u32::MAX {
             return;
@@ -109,8 +109,12 @@ impl Tier {
             state.add_block(&mut sketch, key, block, Landed { stamp, verified: false, place: Place::Main });
         }
         drop(sketch);
-        let charged = state.account.known - before;
-        state.found(charged);
+        if trusted {
+            let charged = state.account.known - before;
+            state.found(charged);
+        } else {
+            state.claim(key);
+        }
         dataset.add(state.objects.present_bytes(key));
     }
 
