@@ -10,3 +10,4 @@ mod http;
 mod raw;
 mod s3;
 mod stores;
+mod tls;

@@ -45,7 +45,8 @@ pub(super) fn base(config: &S3Config, http: SharedHttpClient) -> Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    builder.set_endpoint_url(config.endpoint.clone());
+    // With a path, the SDK puts the bucket right behind it, so the slash must be there.
+    builder.set_endpoint_url(config.endpoint.as_ref().map(|endpoint| format!("{}/", endpoint.trim_end_matches('/'))));
     builder
 }
 
@@ -120,3 +121,6 @@ impl ProvideCredentials for File {
         future::ProvideCredentials::new(self.load())
     }
 }
+
+#[cfg(test)]
+mod tests;
