@@ -205,12 +205,7 @@ fn fetch_config(memory_mib: u32, smallest_tier: u64) -> FetchConfig {
     let memory = usize::try_from(memory_mib).unwrap_or(48) << 20;
     let usual = FetchConfig::default();
     let ahead = u32::try_from(smallest_tier / 16 / forebay_cache::BLOCK).unwrap_or(u32::MAX);
-    FetchConfig {
-        reader_memory: memory / 3 * 2,
-        background_memory: memory / 3,
-        max_ahead: usual.max_ahead.min(ahead),
-        ..usual
-    }
+    FetchConfig { reader_memory: memory / 3 * 2, background_memory: memory / 3, max_ahead: usual.max_ahead.min(ahead), ..usual }
 }
 
 /// Frees what the cache holds of Datasets that are not served: they left the manifest.

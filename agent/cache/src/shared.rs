@@ -61,7 +61,8 @@ impl Shared {
         let blocks = config.tiers.iter().map(|tier| tier.capacity / BLOCK).sum();
         let now = config.clock.now();
         // Unique among the processes that may ever have had this directory: the time, and the process for two at one time.
-        let nonce = now.as_nanos() as u64 ^ u64::from(std::process::id()).rotate_left(48) ^ std::ptr::from_ref(config).addr() as u64;
+        let nonce =
+            now.as_nanos() as u64 ^ u64::from(std::process::id()).rotate_left(48) ^ std::ptr::from_ref(config).addr() as u64;
         Self {
             clock: config.clock.clone(),
             datasets: Datasets::new(),

@@ -48,7 +48,7 @@ impl Tier {
             let names = self.io.list(&format!("objects/{prefix}"))?;
             for name in &names {
                 halted()?;
-                self.scan_name(&prefix, &name, report)?;
+                self.scan_name(&prefix, name, report)?;
             }
         }
         report.lost += self.drop_unseen(&halted)?;
