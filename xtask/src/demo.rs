@@ -60,6 +60,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     say("[6/6] speed beside the peers, on the same server");
     compare::run(&program, &client, BUCKET, &source, work.path())?;
     drop(server);
+    say("      removing it all");
     ensure!(mounts_below(work.path())?.is_empty(), "a mount was left behind below {}", work.path().display());
     work.close().context("remove the temporary directory")?;
     say("All of it was removed again. `cargo xtask demo --keep` leaves the mount for you to look at.");

@@ -1,4 +1,5 @@
 //! Measures a cache: `measure rates DIR` for insert and read rates beside plain files, `measure million DIR [COUNT]` for a start
+<<<<<<< HEAD
 //! with as many small files as COUNT says (1,000,000).
 #![allow(
     clippy::print_stdout,
@@ -6,13 +7,20 @@
     clippy::expect_used,
     reason = "a program for developers that prints what it measured and dies of what it cannot do"
 )]
+=======
+//! with as many small files as COUNT says (1,000,000), `measure memory DIR [COUNT]` for what the table of so many takes.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a program for developers that prints what it measured and dies of what it cannot do")]
+>>>>>>> main
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use forebay_cache::{BLOCK, Cache, CacheConfig, DatasetPolicy, Landing, Medium, Object, ObjectId, Read, TierConfig, TierState};
+use forebay_cache::index::{Batch, Index, IndexError};
+use forebay_cache::io::{DiskIo, TierIo};
+use forebay_cache::{BLOCK, Cache, CacheConfig, DatasetPolicy, Landing, Medium, Object, ObjectId, Parts, Read, TierConfig, TierState};
 
 fn config(dir: &Path, capacity: u64) -> CacheConfig {
     let tier = TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.join("tier"), capacity, reserve: 1 << 30 };
@@ -163,6 +171,40 @@ fn million(dir: &Path, count: u64) {
     start(dir, capacity, "start without an index, and scan", true);
 }
 
+/// An index that keeps nothing: what is left is the cache's own memory.
+struct Nothing;
+
+impl Index for Nothing {
+    fn load(&self, _: &str, _: &mut dyn FnMut(ObjectId, &[u8]) -> bool) -> Result<(), IndexError> {
+        Ok(())
+    }
+    fn apply(&self, _: &str, _: Batch) -> Result<(), IndexError> {
+        Ok(())
+    }
+    fn flush(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+    fn close(&self) {}
+    fn token(&self, _: &str) -> Result<Option<u64>, IndexError> {
+        Ok(None)
+    }
+    fn set_token(&self, _: &str, _: Option<u64>) -> Result<(), IndexError> {
+        Ok(())
+    }
+}
+
+fn own_memory(dir: &Path, count: u64) {
+    let config = config(dir, count * 16_384 + (1 << 30));
+    let io: Arc<dyn TierIo> = Arc::new(DiskIo::new(&config.tiers[0].dir));
+    let cache = Cache::open_with(&config, Parts { ios: vec![io], index: Arc::new(Nothing), threads: true }).unwrap();
+    let before = memory().0;
+    for n in 0..count {
+        object(&cache, n, 1).insert(0, &[7], Landing::default());
+    }
+    let after = memory().0;
+    println!("{count} objects without an index: {before} -> {after} MiB, {} bytes an object", (after - before) * BLOCK / count);
+}
+
 fn start(dir: &Path, capacity: u64, what: &str, scan: bool) {
     let before = memory().0;
     let begun = Instant::now();
@@ -187,11 +229,12 @@ fn start(dir: &Path, capacity: u64, what: &str, scan: bool) {
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    let dir = Path::new(args.get(2).expect("measure rates|million DIR [COUNT]"));
+    let dir = Path::new(args.get(2).expect("measure rates|million|memory DIR [COUNT]"));
     std::fs::create_dir_all(dir).unwrap();
     match args[1].as_str() {
         "rates" => rates(dir),
+        "memory" => own_memory(dir, args.get(3).map_or(1_000_000, |n| n.parse().unwrap())),
         "million" => million(dir, args.get(3).map_or(1_000_000, |n| n.parse().unwrap())),
-        other => println!("{other}: rates or million"),
+        other => println!("{other}: rates, million or memory"),
     }
 }

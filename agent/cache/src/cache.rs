@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::index::{Index, MemoryIndex, SledIndex};
+use crate::index::{Index, SledIndex};
 use crate::inner::Inner;
 use crate::io::{DiskIo, TierIo};
 use crate::keeper::Bell;
@@ -47,13 +47,7 @@ impl Cache {
     pub fn open(config: CacheConfig) -> Result<Cache, CacheError> {
         config.validate()?;
         let ios = config.tiers.iter().map(|tier| Arc::new(DiskIo::new(&tier.dir)) as Arc<dyn TierIo>).collect();
-        let index: Arc<dyn Index> = match SledIndex::open(&config.index_dir) {
-            Ok(index) => Arc::new(index),
-            Err(error) => {
-                tracing::warn!(dir = %config.index_dir.display(), %error, "the cache runs without an index; the next start scans the tiers");
-                Arc::new(MemoryIndex::default())
-            }
-        };
+        let index = Arc::new(SledIndex::new(&config.index_dir));
         Self::open_with(&config, Parts { ios, index, threads: true })
     }
 

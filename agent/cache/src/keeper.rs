@@ -47,6 +47,8 @@ impl Inner {
         self.flush_index();
         self.revive();
         self.trim();
+        // What could not be evicted when the quota was lowered, or was found since.
+        self.enforce_quotas();
         let now = self.shared.tick();
         if now.saturating_sub(bell.swept.load(Ordering::Relaxed)) >= SWEEP {
             bell.swept.store(now, Ordering::Relaxed);

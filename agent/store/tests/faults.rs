@@ -24,16 +24,16 @@ struct Bench {
 /// Limits short enough to see their end, long enough for a busy machine.
 fn limits() -> Limits {
     Limits {
-        request_timeout: Duration::from_secs(4),
-        progress_timeout: Duration::from_secs(4),
-        retries: 3,
+        request_timeout: Duration::from_secs(3),
+        progress_timeout: Duration::from_secs(3),
+        retries: 2,
         backoff: Duration::from_millis(50),
         ..Limits::default()
     }
 }
 
 /// No call may take longer than this, whatever fails: each try its limit, and the pauses between.
-const LONGEST: Duration = Duration::from_secs(4 * 4 + 20);
+const LONGEST: Duration = Duration::from_secs(3 * 3 + 20);
 
 async fn bench(kind: Kind) -> Bench {
     let s3 = S3::start(kind);
@@ -61,11 +61,14 @@ impl Bench {
     }
 }
 
-const BOTH: [Kind; 2] = [Kind::Versitygw, Kind::Minio];
+/// Runs a case against both servers at once.
+async fn both(case: impl AsyncFn(Kind)) {
+    futures::future::join(case(Kind::Versitygw), case(Kind::Minio)).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn short_faults_are_ridden_out() {
-    for kind in BOTH {
+    both(async |kind| {
         let bench = bench(kind).await;
         for fault in [
             Fault::Answer(500, "InternalError"),
@@ -97,7 +100,8 @@ async fn short_faults_are_ridden_out() {
         bench.proxy.add(Rule { kind: Some(RequestKind::Head), ..Rule::all(Fault::Answer(500, "")) }.times(2));
         assert_eq!(list(&bench.store, "", true).await.unwrap().keys(), ["k"]);
         assert!(bench.store.head("k").await.is_ok());
-    }
+    })
+    .await;
 }
 
 /// The first byte of a `Range` header.
@@ -108,7 +112,7 @@ fn start(range: &str) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lasting_faults_end_with_their_error_and_then_all_is_well() {
-    for kind in BOTH {
+    both(async |kind| {
         let bench = bench(kind).await;
         for (fault, want) in [
             (Fault::Answer(500, "InternalError"), StoreErrorKind::Unavailable),
@@ -135,12 +139,13 @@ async fn lasting_faults_end_with_their_error_and_then_all_is_well() {
         assert!(is_changed(&error), "{error}");
         bench.proxy.clear();
         bench.is_well().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_away() {
-    for kind in BOTH {
+    both(async |kind| {
         let mut bench = bench(kind).await;
         bench.proxy.down();
         let refused = bench.store.head("k").await.unwrap_err();
@@ -152,12 +157,13 @@ async fn a_server_that_is_away() {
         assert_eq!(list(&bench.store, "", true).await.err().unwrap().kind, StoreErrorKind::Unavailable);
         bench.proxy.up().unwrap();
         bench.is_well().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_changes_within_a_body() {
-    for kind in BOTH {
+    both(async |kind| {
         let bench = bench(kind).await;
         // The first answer breaks; by the time of the second the object is another.
         bench.proxy.add(Rule::gets(Fault::Truncate(200_000)).times(1));
@@ -173,7 +179,8 @@ async fn an_object_that_changes_within_a_body() {
         };
         assert!(is_changed(&error.kind), "{kind:?}: {error}");
         assert!(bench.content.starts_with(&read), "bytes of two versions");
-    }
+    })
+    .await;
 }
 
 /// A hundred readers and a store that refuses everything: the load stays near one request each.

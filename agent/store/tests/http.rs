@@ -134,9 +134,9 @@ async fn sources_that_cannot_be_listed_say_so() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_links_to_itself_without_end_is_bounded() {
-    let server = Server::start(|_| {
-        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 32\r\n\r\n<a href=\"loop/\">loop</a>         ".to_owned()
-    });
+    let page = format!("<a href=\"{}/\">loop</a>", "loop".repeat(25));
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{page}", page.len());
+    let server = Server::start(move |_| answer.clone());
     let store = HttpStore::new(HttpConfig::new(&server.url("d/"))).unwrap();
     let listed = list(&store, "", true).await.unwrap();
     assert!(listed.keys().is_empty());

@@ -114,8 +114,10 @@ async fn checksums() {
         let parts = store.head("parts").await.unwrap();
         assert!(matches!(&parts.version, Version::ETag(tag) if tag.ends_with("-2\"")), "{kind:?}: {}", parts.version);
         let got = store.get("parts", &parts.version, 0..parts.size).await.unwrap();
-        assert!(!matches!(got.checksum, Some(Checksum::Md5(_))), "{kind:?}");
         let whole = [&first[..], &second].concat();
+        // MinIO tells it only in answers without a range.
+        let want = (kind == Kind::Versitygw).then(|| Checksum::Crc32c(crc32c::crc32c(&whole)));
+        assert_eq!(got.checksum, want, "{kind:?}");
         assert!(read(&store, "parts", &parts.version, 0..parts.size).await.is_ok_and(|got| got == whole), "{kind:?}");
     }
 }

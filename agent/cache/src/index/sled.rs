@@ -1,5 +1,5 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use super::{Batch, Index, IndexError};
@@ -10,15 +10,25 @@ const PAGES: u64 = 8 << 20;
 /// The only key that is not an object's id; they are told apart by their length.
 const TOKEN: &[u8] = b"token";
 
-/// The index in sled 0.34.
-pub struct SledIndex(RwLock<Option<sled::Db>>);
+/// The index in sled 0.34. Opened at the first use: that takes a second when there are a million entries, and the cache serves without it.
+pub struct SledIndex(RwLock<Slot>);
+
+enum Slot {
+    Unopened(PathBuf),
+    Open(sled::Db),
+    /// Closed, or could not be opened.
+    Gone(String),
+}
 
 impl SledIndex {
-    /// Opens the index in a directory. What is there and cannot be opened is deleted, and a new one begun: the tiers
-    /// know all that it knew. Fails when that fails too.
-    pub fn open(dir: &Path) -> Result<Self, IndexError> {
+    /// An index in a directory. What is there and cannot be opened is deleted, and a new one begun: the tiers know all that it knew.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self(RwLock::new(Slot::Unopened(dir.into())))
+    }
+
+    fn open(dir: &Path) -> Result<sled::Db, IndexError> {
         if let Ok(db) = Self::try_open(dir) {
-            return Ok(Self(RwLock::new(Some(db))));
+            return Ok(db);
         }
         tracing::warn!(dir = %dir.display(), "the cache's index cannot be opened; it is deleted and rebuilt from the tiers");
         if let Err(e) = std::fs::remove_dir_all(dir)
@@ -26,7 +36,7 @@ impl SledIndex {
         {
             return Err(IndexError(format!("{} cannot be removed: {e}", dir.display())));
         }
-        Self::try_open(dir).map(|db| Self(RwLock::new(Some(db))))
+        Self::try_open(dir)
     }
 
     fn try_open(dir: &Path) -> Result<sled::Db, IndexError> {
@@ -44,8 +54,21 @@ impl SledIndex {
     }
 
     fn db(&self) -> Result<sled::Db, IndexError> {
-        let db = self.0.read().unwrap_or_else(PoisonError::into_inner).clone();
-        db.ok_or_else(|| IndexError("closed".into()))
+        if let Slot::Open(db) = &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(db.clone());
+        }
+        let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Slot::Unopened(dir) = &*slot {
+            *slot = match Self::open(dir) {
+                Ok(db) => Slot::Open(db),
+                Err(e) => Slot::Gone(e.0),
+            };
+        }
+        match &*slot {
+            Slot::Open(db) => Ok(db.clone()),
+            Slot::Gone(why) => Err(IndexError(why.clone())),
+            Slot::Unopened(dir) => Err(IndexError(format!("{} is not open", dir.display()))),
+        }
     }
 }
 
@@ -92,9 +115,9 @@ impl Index for SledIndex {
     }
 
     fn close(&self) {
+        let slot = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), Slot::Gone("closed".into()));
         // Dropping the last handle flushes; sled may panic there as elsewhere.
-        let db = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(db)));
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(slot)));
     }
 
     fn token(&self, tier: &str) -> Result<Option<u64>, IndexError> {

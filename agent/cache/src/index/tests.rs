@@ -57,8 +57,8 @@ fn memory_and_failing_behave() {
 fn sled_behaves_and_keeps_what_was_flushed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("index");
-    behaves(&SledIndex::open(&path).unwrap());
-    let again = SledIndex::open(&path).unwrap();
+    behaves(&SledIndex::new(&path));
+    let again = SledIndex::new(&path);
     assert_eq!(all(&again, "ram"), BTreeMap::from([(id(1), b"d".to_vec())]));
 }
 
@@ -66,7 +66,7 @@ fn sled_behaves_and_keeps_what_was_flushed() {
 fn a_damaged_sled_is_replaced_or_read_but_never_fatal() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("index");
-    let index = SledIndex::open(&path).unwrap();
+    let index = SledIndex::new(&path);
     index.apply("ssd", (0..2000).map(|n| (id(n), Some(vec![1; 30]))).collect()).unwrap();
     index.flush().unwrap();
     drop(index);
@@ -85,7 +85,7 @@ fn a_damaged_sled_is_replaced_or_read_but_never_fatal() {
             }
             std::fs::write(&file, bytes).unwrap();
         }
-        let index = SledIndex::open(&path).unwrap();
+        let index = SledIndex::new(&path);
         let _ = index.load("ssd", &mut |_, _| true);
         index.apply("ssd", vec![(id(1), Some(vec![2]))]).unwrap();
         index.flush().unwrap();

@@ -111,13 +111,16 @@ impl TierIo for DiskIo {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file = match mode {
             Mode::Existing => fs::openat(&dir, path, flags, 0.into())?,
-            Mode::Create => match fs::openat(&dir, path, flags | OFlags::CREATE, 0o600.into()) {
-                Err(Errno::NOENT) => {
-                    self.make_parents(path)?;
-                    fs::openat(&dir, path, flags | OFlags::CREATE, 0o600.into())?
+            Mode::Create | Mode::Replace => {
+                let made = if mode == Mode::Replace { flags | OFlags::CREATE | OFlags::TRUNC } else { flags | OFlags::CREATE };
+                match fs::openat(&dir, path, made, 0o600.into()) {
+                    Err(Errno::NOENT) => {
+                        self.make_parents(path)?;
+                        fs::openat(&dir, path, made, 0o600.into())?
+                    }
+                    other => other?,
                 }
-                other => other?,
-            },
+            }
         };
         Ok(Arc::new(DiskFile(file)))
     }

@@ -104,7 +104,7 @@ impl TierIo for FailingIo {
         self.inner.release();
     }
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn FileIo>> {
-        self.faults.check(if mode == Mode::Create { Op::Write } else { Op::Read })?;
+        self.faults.check(if mode == Mode::Existing { Op::Read } else { Op::Write })?;
         Ok(Arc::new(FailingFile { inner: self.inner.open(path, mode)?, faults: self.faults.clone() }))
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -77,10 +77,15 @@ impl TierIo for MemoryIo {
         let mut files = lock(&self.0);
         let node = match (files.names.get(path), mode) {
             (Some(node), _) => node.clone(),
-            (None, Mode::Create) => files.names.entry(path.to_owned()).or_default().clone(),
-            (None, Mode::Existing) => return Err(errno(ENOENT)),
+            (None, _) if mode != Mode::Existing => files.names.entry(path.to_owned()).or_default().clone(),
+            (None, _) => return Err(errno(ENOENT)),
         };
         drop(files);
+        if mode == Mode::Replace {
+            let mut node = lock(&node);
+            node.len = 0;
+            node.pages.clear();
+        }
         Ok(Arc::new(MemoryFile { files: self.0.clone(), node }))
     }
 

@@ -23,6 +23,8 @@ pub enum Mode {
     Existing,
     /// Read and written; made when absent, with the directories above it.
     Create,
+    /// As `Create`, and emptied.
+    Replace,
 }
 
 /// What `stat` says.

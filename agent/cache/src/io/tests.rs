@@ -12,7 +12,7 @@ fn behaves(io: &dyn TierIo) {
     assert_eq!(io.open("objects/ab/x", Mode::Existing).err().unwrap().raw_os_error(), Some(2));
     io.unlink("objects/ab/x").unwrap();
 
-    let free = io.free().unwrap();
+    assert!(io.free().unwrap() > 0);
     let file = io.open("objects/ab/x", Mode::Create).unwrap();
     file.set_len(300_000).unwrap();
     assert_eq!(io.stat("objects/ab/x").unwrap().unwrap().len, 300_000);
@@ -33,7 +33,6 @@ fn behaves(io: &dyn TierIo) {
     file.punch(299_008, 4096).unwrap();
     assert_eq!(io.stat("objects/ab/x").unwrap().unwrap().allocated, 0);
     assert_eq!(io.stat("objects/ab/x").unwrap().unwrap().len, 300_000);
-    assert!(io.free().unwrap() <= free);
 
     file.set_len(5000).unwrap();
     file.write_at(0, &[3; 5000]).unwrap();
@@ -52,7 +51,10 @@ fn behaves(io: &dyn TierIo) {
     file.clear_attribute().unwrap();
     assert_eq!(file.attribute().unwrap(), None);
 
-    io.open("tmp/t", Mode::Create).unwrap().write_at(0, b"new").unwrap();
+    io.open("tmp/t", Mode::Replace).unwrap().write_at(0, b"rather old").unwrap();
+    io.open("tmp/t", Mode::Create).unwrap().write_at(7, b"OLD").unwrap();
+    assert_eq!(io.stat("tmp/t").unwrap().unwrap().len, 10);
+    io.open("tmp/t", Mode::Replace).unwrap().write_at(0, b"new").unwrap();
     io.rename("tmp/t", "objects/ab/x").unwrap();
     io.open("tmp/t", Mode::Create).unwrap();
     io.rename("tmp/t", "objects/cd/y").unwrap();

@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::objects::{PINNED, SEEN, SIDECAR, STALE};
+use super::objects::{CLAIMED, PINNED, SEEN, SIDECAR, STALE};
 use super::state::extent;
 use super::{Landed, Name, State, Stripe, Tier, charge, metafile};
 use crate::ObjectId;
@@ -115,7 +115,7 @@ impl Tier {
         let object = match self.examine(&id, &path) {
             Ok(Found::Object(object)) if object.header.size == name.size => object,
             Ok(_) => {
-                self.remove_object(id, stripe);
+                self.forget_object(id, stripe);
                 return;
             }
             Err(e) => return self.trouble("examine", &path, &e),
@@ -123,6 +123,8 @@ impl Tier {
         let mut state = self.state();
         let Some(key) = state.objects.find(&id) else { return };
         state.objects.flag(key, STALE, false);
+        let claimed = state.objects.is(key, CLAIMED);
+        state.confirm(key, &object.present);
         state.objects.flag(key, SIDECAR, object.sidecar);
         let dataset = self.shared.datasets.get(state.objects.set_of(key));
         if object.header.pinned != state.objects.is(key, PINNED) {
@@ -144,7 +146,9 @@ impl Tier {
         drop(sketch);
         let charged = state.account.known - before;
         if charged > 0 {
-            state.found(charged);
+            if !claimed {
+                state.found(charged);
+            }
             state.touch_index(id);
         }
         drop(state);

@@ -18,10 +18,10 @@ const CHUNK: usize = 4096;
 pub(crate) enum Start {
     /// The tier is empty; whatever the index says of it is void.
     Empty,
-    /// The index was closed together with the tier and knows all.
-    Trusted,
-    /// The index may know too little and too much.
-    Untrusted,
+    /// The tier was closed, with this token: an index that has the same was closed with it and knows all.
+    Sealed(u64),
+    /// The tier was not closed: the index may know too little and too much.
+    Unsealed,
 }
 
 impl Tier {
@@ -30,16 +30,10 @@ impl Tier {
         self.io.prepare()?;
         let ledger = Ledger::read(&*self.io)?;
         let empty = ledger.is_none() && self.io.list("objects")?.is_empty();
-        let token = self.shared.index.token(&self.name).unwrap_or_default();
-        let trusted = ledger.is_some_and(|ledger| ledger.token != 0 && Some(ledger.token) == token);
         // Without a ledger the tier may hold anything.
         let bound = if empty { charge::BASE } else { ledger.map_or(self.capacity, |ledger| ledger.bound.max(charge::BASE)) };
+        // From here on no index is trusted any more, until the next close.
         Ledger { bound, token: 0 }.write(&*self.io)?;
-        if token.is_some()
-            && let Err(e) = self.shared.index.set_token(&self.name, None)
-        {
-            self.index_failed(&e);
-        }
         let mut state = self.state();
         state.account.bound = bound;
         state.account.unknown = bound - charge::BASE;
@@ -47,21 +41,22 @@ impl Tier {
         if empty {
             state.phase = Phase::Whole;
         }
-        Ok(match (empty, trusted) {
-            (true, _) => Start::Empty,
-            (_, true) => Start::Trusted,
-            _ => Start::Untrusted,
+        Ok(match ledger {
+            _ if empty => Start::Empty,
+            Some(Ledger { token, .. }) if token != 0 => Start::Sealed(token),
+            _ => Start::Unsealed,
         })
     }
 
     /// Reads the tier's part of the index into memory.
     pub(crate) fn load(&self, start: Start) {
+        let trusted = matches!(start, Start::Sealed(token) if self.shared.index.token(&self.name) == Ok(Some(token)));
         let mut foreign = 0u64;
         let mut void = Batch::new();
         let result = self.shared.index.load(&self.name, &mut |id, raw| {
             match Entry::decode(&id, raw) {
                 _ if start == Start::Empty => void.push((id, None)),
-                Some(entry) => self.enter_entry(id, &entry),
+                Some(entry) => self.enter_entry(id, &entry, trusted),
                 None => foreign += 1,
             }
             !self.shared.is_closed()
@@ -72,7 +67,7 @@ impl Tier {
         if let Err(e) = &result {
             self.index_failed(e);
         }
-        let whole = start == Start::Trusted && result.is_ok() && foreign == 0 && !self.shared.is_closed();
+        let whole = trusted && result.is_ok() && foreign == 0 && !self.shared.is_closed();
         let mut state = self.state();
         let State { policy, objects, .. } = &mut *state;
         policy.sort(objects);
@@ -85,7 +80,7 @@ impl Tier {
     }
 
     /// Takes an entry's word for an object, until its file is asked.
-    fn enter_entry(&self, id: ObjectId, entry: &Entry) {
+    fn enter_entry(&self, id: ObjectId, entry: &Entry, trusted: bool) {
         let blocks = block_count(entry.size);
         if entry.size == 0 || blocks == u32::MAX {
             return;
@@ -109,8 +104,12 @@ impl Tier {
             state.add_block(&mut sketch, key, block, Landed { stamp, verified: false, place: Place::Main });
         }
         drop(sketch);
-        let charged = state.account.known - before;
-        state.found(charged);
+        if trusted {
+            let charged = state.account.known - before;
+            state.found(charged);
+        } else {
+            state.claim(key);
+        }
         dataset.add(state.objects.present_bytes(key));
     }
 

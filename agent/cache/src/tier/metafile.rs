@@ -68,8 +68,7 @@ pub(crate) fn create(
             Err(e) => return Err(e),
         }
     }
-    let sidecar = io.open(&sidecar(path), Mode::Create)?;
-    sidecar.set_len(0)?;
+    let sidecar = io.open(&sidecar(path), Mode::Replace)?;
     sidecar.set_len(meta::len(blocks) as u64)?;
     sidecar.write_at(0, &raw)?;
     Ok(true)

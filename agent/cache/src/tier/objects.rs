@@ -14,6 +14,8 @@ pub(crate) const PINNED: u8 = 1;
 pub(crate) const LEASED: u8 = 1 << 1;
 /// Known from the index only: the file has not been asked yet.
 pub(crate) const STALE: u8 = 1 << 2;
+/// Claimed by an index that cannot be trusted: what it occupies, if it exists, is counted as unknown until its file was asked.
+pub(crate) const CLAIMED: u8 = 1 << 6;
 /// Its meta data is in a sidecar.
 pub(crate) const SIDECAR: u8 = 1 << 3;
 /// Seen by the scan that is running, or made since it began.

@@ -19,8 +19,8 @@ impl Tier {
         if state.account.pinned.saturating_add(needed) > limit {
             return Err(PinError::NoRoom { tier: self.name.to_string(), needed, pinned: state.account.pinned, limit });
         }
-        // What is not known yet may be pinned.
-        if state.account.pinned + state.account.unknown + needed > limit {
+        // What no index entry claims may be pinned.
+        if state.account.pinned + state.account.unknown.saturating_sub(state.account.claimed) + needed > limit {
             return Err(self.unavailable());
         }
         Ok(())
@@ -51,6 +51,9 @@ impl Tier {
         _stripe: &Stripe<'_>,
     ) -> Result<(), PinError> {
         self.pin_room(name)?;
+        if self.is_unsure(&name.id) {
+            return Err(self.unavailable());
+        }
         let dataset = self.shared.datasets.get(set);
         let path = metafile::path(&name.id);
         let known = {
@@ -93,8 +96,7 @@ impl Tier {
 
     fn make_placeholder(&self, name: Name, path: &str, header: Header) -> io::Result<bool> {
         let make = || {
-            let file = self.io.open(path, Mode::Create)?;
-            file.set_len(0)?;
+            let file = self.io.open(path, Mode::Replace)?;
             file.set_len(name.size)?;
             metafile::create(&*self.io, &*file, &name.id, path, header, block_count(name.size), &[])
         };

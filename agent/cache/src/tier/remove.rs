@@ -17,6 +17,7 @@ pub(crate) struct Evicted {
 impl Tier {
     /// Evicts a chosen victim, unless it was pinned, leased or removed since. `wanted` says, with the block's length and use count, whether
     /// its bytes are wanted elsewhere.
+<<<<<<< HEAD
     pub(crate) fn evict(
         &self,
         id: ObjectId,
@@ -24,6 +25,10 @@ impl Tier {
         stripe: &Stripe<'_>,
         wanted: impl FnOnce(u64, u32, u8) -> bool,
     ) -> Option<Evicted> {
+=======
+    pub(crate) fn evict(&self, id: ObjectId, block: u32, stripe: &Stripe<'_>, wanted: impl FnOnce(u64, u32, u8) -> bool) -> Option<Evicted> {
+        self.refresh_in(id, stripe);
+>>>>>>> main
         let (name, set, verified, count) = {
             let state = self.state();
             let key = state.objects.find(&id)?;
@@ -104,7 +109,7 @@ impl Tier {
                 false
             }
         };
-        self.state().freed(gone.charge, given_back);
+        self.state().freed(&gone, given_back);
         self.shared.datasets.get(gone.set).release(gone.bytes);
         gone.bytes
     }
@@ -145,7 +150,14 @@ impl Tier {
     }
 
     /// Removes all of an object, pinned or not; the bytes of it that went.
-    pub(crate) fn remove_object(&self, id: ObjectId, _stripe: &Stripe<'_>) -> u64 {
+    pub(crate) fn remove_object(&self, id: ObjectId, stripe: &Stripe<'_>) -> u64 {
+        // What only the index knows of may be less or more than what there is to be freed.
+        self.refresh_in(id, stripe);
+        self.forget_object(id, stripe)
+    }
+
+    /// As [`Tier::remove_object`], of what the table says.
+    pub(super) fn forget_object(&self, id: ObjectId, _stripe: &Stripe<'_>) -> u64 {
         let mut state = self.state();
         let Some(key) = state.objects.find(&id) else { return 0 };
         self.unpin_in(&mut state, key);

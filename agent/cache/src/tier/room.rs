@@ -82,13 +82,19 @@ impl Tier {
         }
     }
 
-    /// Names a block of one Dataset to go, because that is at its quota.
+    /// Names a block of one Dataset to go, because that is at its quota. None while the disk fails: it would give nothing back.
     pub(crate) fn claim_from(&self, set: u16, charge: u64) -> Option<(crate::ObjectId, u32, Victim)> {
+        if self.is_paused() {
+            return None;
+        }
         self.choose(&mut self.state(), Scope::Only(set), charge, None)
     }
 
     /// Names a block to go when the tier holds more than it may: its capacity was lowered, or others filled the file system.
     pub(crate) fn excess(&self) -> Option<(crate::ObjectId, u32, Victim)> {
+        if self.is_paused() {
+            return None;
+        }
         let free = self.io.free().ok()?;
         let mut state = self.state();
         let over = state.total() - state.account.in_flight - state.account.unknown > self.capacity;

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::charge;
-use super::objects::{Key, LEASED, Objects, PINNED, SIDECAR, STALE};
+use super::objects::{CLAIMED, Key, LEASED, Objects, PINNED, SIDECAR, STALE};
 use crate::id::{block_count, block_len};
 use crate::policy::{Arena as _, EVICTING, Place, Policy, Scope, Sketch, VERIFIED, Want, window_budget};
 use crate::{BLOCK, ObjectId};
@@ -42,11 +42,13 @@ pub(crate) struct State {
 /// Bytes charged, by what for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Account {
-    /// Objects in the table.
+    /// Objects in the table, but for those that are only claimed.
     pub(crate) known: u64,
+    /// Objects that an untrusted index claims. Not in the total: as far as they exist they are part of what is unknown.
+    pub(crate) claimed: u64,
     /// Reserved by writers.
     pub(crate) in_flight: u64,
-    /// May be on the disk and is not in the table (after a start).
+    /// May be on the disk and was not seen there yet (after a start).
     pub(crate) unknown: u64,
     /// Could not be freed because of the disk, or is unlinked and still read natively.
     pub(crate) leaked: u64,
@@ -85,6 +87,8 @@ pub(crate) struct Gone {
     /// Nothing is left of the object: its file goes.
     pub(crate) whole: bool,
     pub(crate) sidecar: bool,
+    /// It was only claimed: there is nothing in the account to be released.
+    pub(crate) claimed: bool,
     /// Birth of a larger object's file.
     pub(crate) birth: Option<u64>,
     /// Blocks whose holes are to be punched when the file stays.
@@ -121,7 +125,8 @@ impl State {
 
     /// What the order of eviction must know to choose a victim for `incoming` bytes.
     pub(crate) fn want(&self, scope: Scope, incoming: u64, now: u32) -> Want {
-        let fixed = self.total() - self.account.in_flight - self.policy.evictable().min(self.account.known);
+        let a = &self.account;
+        let fixed = (self.total() - a.in_flight).saturating_sub(self.policy.evictable().min(a.known + a.unknown.min(a.claimed)));
         let room = self.capacity.saturating_sub(fixed);
         let budget = window_budget(self.capacity).min(room / 4);
         Want { scope, incoming: self.account.in_flight + incoming, room, budget, now }
@@ -209,6 +214,7 @@ impl State {
             whole: false,
             // Of an object that only the index knows it is not known whether it has one.
             sidecar: self.objects.is(key, SIDECAR | STALE),
+            claimed: self.objects.is(key, CLAIMED),
             birth,
             holes: Vec::new(),
             leased: self.objects.is(key, LEASED),
@@ -241,17 +247,56 @@ impl State {
         gone
     }
 
-    /// The disk has given `charge` bytes back (or, `false`, has not).
-    pub(crate) fn freed(&mut self, charge: u64, given_back: bool) {
+    /// The disk has given back what was taken out (or, `false`, has not).
+    pub(crate) fn freed(&mut self, gone: &Gone, given_back: bool) {
+        let charge = gone.charge;
+        if gone.claimed {
+            self.account.claimed -= charge;
+            return;
+        }
         self.account.known -= charge;
         if !given_back {
             self.account.leaked += charge;
         }
     }
 
-    /// Takes a block that was found on the disk out of what is unknown.
+    /// Takes what was found on the disk out of what is unknown.
     pub(crate) fn found(&mut self, charge: u64) {
         self.account.unknown = self.account.unknown.saturating_sub(charge);
+    }
+
+    /// What the table has charged for an object.
+    fn charged(&self, key: Key) -> u64 {
+        let blocks = match key {
+            Key::Small(_) => 0,
+            Key::Large(_) => self.objects.blocks(key).into_iter().map(|(_, at)| self.objects.charge(at)).sum(),
+        };
+        Self::base_charge(&self.objects, key) + blocks
+    }
+
+    /// Marks an object that was just added as only claimed.
+    pub(crate) fn claim(&mut self, key: Key) {
+        let charged = self.charged(key);
+        self.account.known -= charged;
+        self.account.claimed += charged;
+        self.objects.flag(key, CLAIMED, true);
+    }
+
+    /// The file of a claimed object exists: it is known from now on. Of what is unknown `blocks`, which the file has, are taken.
+    pub(crate) fn confirm(&mut self, key: Key, blocks: &[u32]) {
+        if !self.objects.is(key, CLAIMED) {
+            return;
+        }
+        self.objects.flag(key, CLAIMED, false);
+        let charged = self.charged(key);
+        self.account.claimed -= charged;
+        self.account.known += charged;
+        let size = self.objects.size_of(key);
+        let blocks = match key {
+            Key::Small(_) => 0,
+            Key::Large(_) => blocks.iter().map(|block| charge::block(block_len(size, *block))).sum(),
+        };
+        self.found(Self::base_charge(&self.objects, key) + blocks);
     }
 
     /// Pins or unpins an object that is in the table: its blocks leave or join the order of eviction.

@@ -35,6 +35,9 @@ impl Tier {
     ) -> Result<(), Reason> {
         let id = block.name.id;
         let path = metafile::path(&id);
+        if self.is_unsure(&id) {
+            return Err(Reason::Faulted);
+        }
         let mut known = self.known(&id);
         let mut written = self.write(&path, block, set, known);
         if let (Some(_), Err(e)) = (known, &written)
@@ -58,6 +61,12 @@ impl Tier {
             self.discard(&path, Some(written.sidecar), Self::charge_of(block.name.size, block.number));
         }
         result
+    }
+
+    /// Whether the table has an object whose file could not be asked: what is there may not be written over.
+    pub(super) fn is_unsure(&self, id: &crate::ObjectId) -> bool {
+        let state = self.state();
+        state.objects.find(id).is_some_and(|key| state.is_stale(key))
     }
 
     fn known(&self, id: &crate::ObjectId) -> Option<Known> {
@@ -121,7 +130,7 @@ impl Tier {
         let temporary = self.shared.temporary();
         let from = temporary.path();
         let write = || {
-            let file = self.io.open(&from, Mode::Create)?;
+            let file = self.io.open(&from, Mode::Replace)?;
             file.write_at(0, block.data)?;
             let sidecar = metafile::create(&*self.io, &*file, &block.name.id, path, header, 1, &[block.crc])?;
             self.io.rename(&from, path)?;
@@ -136,9 +145,8 @@ impl Tier {
         let (file, sidecar) = match known {
             Some(known) => (self.file(path, known.birth)?, known.sidecar),
             None => {
-                let file = self.io.open(path, Mode::Create)?;
                 // Whatever a former incarnation left is none of ours.
-                file.set_len(0)?;
+                let file = self.io.open(path, Mode::Replace)?;
                 file.set_len(block.name.size)?;
                 let sidecar = metafile::create(&*self.io, &*file, id, path, header, block_count(block.name.size), &[])?;
                 (file, sidecar)

@@ -40,6 +40,8 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     fn taken(budget: &mut Budget, now: Duration) -> usize {

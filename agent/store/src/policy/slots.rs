@@ -131,6 +131,8 @@ impl Drop for Slot {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+
     use futures::FutureExt;
 
     use super::*;

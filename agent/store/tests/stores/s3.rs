@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region, RequestChecksumCalculation};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use forebay_e2e::S3Server;
 use forebay_store::UnderStore;
 use forebay_store::s3::{S3Config, S3Credentials, S3Store};
@@ -47,6 +47,7 @@ impl S3 {
             .endpoint_url(server.endpoint())
             .credentials_provider(keys)
             .force_path_style(true)
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .build();
         Self { kind, server, _work: work, buckets: Mutex::default(), client: Client::from_conf(config) }
     }
@@ -75,20 +76,23 @@ impl S3 {
         }
     }
 
-    /// Uploads in parts, so that the ETag is no MD5. All but the last must have 5 MiB.
+    /// Uploads in parts, so that the ETag is no MD5; with a CRC-32C of the whole. All parts but the last must have 5 MiB.
     pub(crate) async fn put_in_parts(&self, bucket: &str, key: &str, parts: &[&[u8]]) {
         self.bucket(bucket).await;
-        let upload = self.client.create_multipart_upload().bucket(bucket).key(key).send().await.unwrap();
+        let call = self.client.create_multipart_upload().bucket(bucket).key(key);
+        let call = call.checksum_algorithm(ChecksumAlgorithm::Crc32C).checksum_type(ChecksumType::FullObject);
+        let upload = call.send().await.unwrap();
         let id = upload.upload_id().unwrap();
         let mut done = CompletedMultipartUpload::builder();
         for (number, part) in (1..).zip(parts) {
             let call = self.client.upload_part().bucket(bucket).key(key).upload_id(id).part_number(number);
-            let sent = call.body(ByteStream::from(part.to_vec())).send().await.unwrap();
+            let sum = aws_smithy_types::base64::encode(crc32c::crc32c(part).to_be_bytes());
+            let sent = call.checksum_crc32_c(&sum).body(ByteStream::from(part.to_vec())).send().await.unwrap();
             let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag().map(String::from));
-            done = done.parts(part.set_checksum_crc32(sent.checksum_crc32().map(String::from)).build());
+            done = done.parts(part.checksum_crc32_c(sum).build());
         }
         let call = self.client.complete_multipart_upload().bucket(bucket).key(key).upload_id(id);
-        call.multipart_upload(done.build()).send().await.unwrap();
+        call.checksum_type(ChecksumType::FullObject).multipart_upload(done.build()).send().await.unwrap();
     }
 
     /// Lets everybody list the bucket and read its objects.
