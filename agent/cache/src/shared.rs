@@ -61,14 +61,8 @@ impl Shared {
     pub(crate) fn new(config: &CacheConfig, index: Arc<dyn Index>) -> Self {
         let blocks = config.tiers.iter().map(|tier| tier.capacity / BLOCK).sum();
         let now = config.clock.now();
-<<<<<<< HEAD
-        // Unique among the processes that may ever have had this directory: the time, and the process for two at one time.
-        let nonce =
-            now.as_nanos() as u64 ^ u64::from(std::process::id()).rotate_left(48) ^ std::ptr::from_ref(config).addr() as u64;
-=======
         // Random, from the standard library's source: unique among all that may ever have had these directories.
         let nonce = RandomState::new().hash_one(std::process::id());
->>>>>>> main
         Self {
             clock: config.clock.clone(),
             datasets: Datasets::new(),
