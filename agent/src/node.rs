@@ -85,7 +85,6 @@ impl Node {
         let smallest = tiers.iter().map(|tier| tier.capacity).min().unwrap_or(0);
         let cache = Cache::open(CacheConfig::new(tiers.clone(), state.index())).context("open the cache")?;
         let served: Vec<String> = manifests.datasets.iter().map(full_name).collect();
-        leave_behind(&cache, &served);
         state.forget_datasets(&served).context("remove the catalogs of Datasets that left the manifest")?;
         let fetcher = Fetcher::new(fetch_config(options.memory, smallest), Handle::current());
         let mut served = Vec::new();
@@ -205,21 +204,7 @@ fn fetch_config(memory_mib: u32, smallest_tier: u64) -> FetchConfig {
     let memory = usize::try_from(memory_mib).unwrap_or(48) << 20;
     let usual = FetchConfig::default();
     let ahead = u32::try_from(smallest_tier / 16 / forebay_cache::BLOCK).unwrap_or(u32::MAX);
-    FetchConfig {
-        reader_memory: memory / 3 * 2,
-        background_memory: memory / 3,
-        max_ahead: usual.max_ahead.min(ahead),
-        ..usual
-    }
-}
-
-/// Frees what the cache holds of Datasets that are not served: they left the manifest.
-fn leave_behind(cache: &Cache, served: &[String]) {
-    let known = cache.usage().datasets;
-    for name in known.keys().filter(|name| !name.is_empty() && !served.contains(name)) {
-        let freed = cache.remove_dataset(name);
-        info!(dataset = name.as_str(), bytes = freed, "freed: it is not in the manifest any more");
-    }
+    FetchConfig { reader_memory: memory / 3 * 2, background_memory: memory / 3, max_ahead: usual.max_ahead.min(ahead), ..usual }
 }
 
 /// Reads through the tiers in the background; what was cached is served meanwhile.
@@ -230,9 +215,11 @@ fn recover(node: Arc<Node>, stop: CancellationToken) -> tokio::task::JoinHandle<
             let ended = ended.clone();
             move || {
                 let report = node.cache.recover(&ended);
-                // The index may have lost what the tiers still hold of a Dataset that is gone.
-                let served: Vec<String> = node.served.iter().map(|served| served.name().to_owned()).collect();
-                leave_behind(&node.cache, &served);
+                // Datasets that left the manifest: only now is all that the tiers hold of them known.
+                let freed = node.cache.remove_undeclared();
+                if freed > 0 {
+                    info!(bytes = freed, "freed what Datasets had that are not in the manifest any more");
+                }
                 report
             }
         });

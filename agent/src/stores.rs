@@ -8,11 +8,11 @@ use forebay_crds::dataset::{Addressing, Dataset as DatasetObject, Mount as Wante
 use forebay_crds::manifest::{HttpCredentials, Manifests, Redacted, SecretData};
 use forebay_crds::values::{Glob, SourceKind};
 use forebay_dataset::Mount;
+use forebay_store::StoreConfig;
 use forebay_store::http::{HttpAuth, HttpConfig};
 use forebay_store::local::LocalConfig;
 use forebay_store::policy::{Limits, Priority};
 use forebay_store::s3::{self, S3Config, S3Credentials};
-use forebay_store::StoreConfig;
 
 /// Opens the stores of all mounts of `dataset`. Talks to none of them.
 pub(crate) fn open(dataset: &DatasetObject, manifests: &Manifests) -> anyhow::Result<Vec<Mount>> {
@@ -83,7 +83,10 @@ fn s3_config(bucket: &str, prefix: &str, wanted: &Wanted, secret: Option<&Secret
         _ if options.anonymous => S3Credentials::Anonymous,
         Some(secret) => from_secret(secret)?,
         None => match &options.credentials_file {
-            Some(path) => S3Credentials::File { path: path.as_path().to_owned(), profile: options.profile.as_ref().map(|profile| profile.as_str().to_owned()) },
+            Some(path) => S3Credentials::File {
+                path: path.as_path().to_owned(),
+                profile: options.profile.as_ref().map(|profile| profile.as_str().to_owned()),
+            },
             None => S3Credentials::Default,
         },
     };

@@ -12,7 +12,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::state::StateDir;
 
-const TMPFS_MAGIC: i64 = 0x0102_1994;
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 
 /// Prepares each tier of `runtime`, fastest first.
 pub(crate) fn prepare(runtime: &CacheRuntime, state: &StateDir) -> anyhow::Result<Vec<TierConfig>> {
@@ -52,7 +52,7 @@ fn total(space: &StatVfs) -> u64 {
 
 /// Makes `dir` a tmpfs with `capacity` as its limit, unless a former process did: what it holds outlives the agent.
 fn mount_tmpfs(dir: &Path, capacity: u64) -> anyhow::Result<()> {
-    let is_tmpfs = statfs(dir).is_ok_and(|found| i64::from(found.f_type) == TMPFS_MAGIC);
+    let is_tmpfs = statfs(dir).is_ok_and(|found| found.f_type == TMPFS_MAGIC);
     if is_mount_point(dir)? && is_tmpfs {
         let options = options(capacity)?;
         let changed = rustix::mount::mount_remount(dir, MountFlags::NODEV | MountFlags::NOSUID, &options);

@@ -113,17 +113,12 @@ impl Dataset {
     /// Takes up what a former process left in the state directory. Lists nothing: that is [`Dataset::run`]'s.
     pub fn open(parts: DatasetParts) -> io::Result<Self> {
         let DatasetParts { settings, mounts, cache, fetcher, state_dir } = parts;
-        let policy = DatasetPolicy {
-            quota: settings.quota,
-            ttl: settings.ttl,
-            landing_tier: settings.prefetch.tier.clone(),
-        };
+        let policy = DatasetPolicy { quota: settings.quota, ttl: settings.ttl, landing_tier: settings.prefetch.tier.clone() };
         let cache_id = cache.set_dataset(&settings.name, policy);
         let specs: Vec<_> = mounts.iter().map(Mount::spec).collect();
         let generations = Generations::open(state_dir, &specs)?;
         let number = generations.current().map_or(0, |current| u64::from(current.number));
-        let labels =
-            mounts.iter().map(|mount| format!("dataset {}, mount {}", settings.name, mount.path).into()).collect();
+        let labels = mounts.iter().map(|mount| format!("dataset {}, mount {}", settings.name, mount.path).into()).collect();
         let inner = Inner {
             settings,
             mounts,

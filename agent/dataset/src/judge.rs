@@ -112,7 +112,11 @@ mod tests {
     use super::*;
 
     fn failure() -> Option<ListingFailure> {
-        Some(ListingFailure { reason: conditions::reason::ACCESS_DENIED, mount: Some("/".into()), message: "mount /: denied".into() })
+        Some(ListingFailure {
+            reason: conditions::reason::ACCESS_DENIED,
+            mount: Some("/".into()),
+            message: "mount /: denied".into(),
+        })
     }
 
     fn listed() -> Facts {

@@ -61,7 +61,9 @@ impl From<ListingError> for ListingFailure {
                 };
                 (reason, Some(mount))
             }
-            ListingError::Catalog(_) | ListingError::Install(_) | ListingError::Abandoned | ListingError::Builder(_) => (reason::LISTING_FAILED, None),
+            ListingError::Catalog(_) | ListingError::Install(_) | ListingError::Abandoned | ListingError::Builder(_) => {
+                (reason::LISTING_FAILED, None)
+            }
         };
         Self { reason, mount, message }
     }
@@ -112,10 +114,7 @@ fn build(mut builder: Builder, mut inbox: mpsc::Receiver<Message>, path: &Path) 
         }
         for object in &page.objects {
             let version = object.version.to_token();
-            builder.add(
-                mount,
-                Listed { key: &object.key, size: object.size, mtime_ns: object.mtime_ns, version: &version },
-            )?;
+            builder.add(mount, Listed { key: &object.key, size: object.size, mtime_ns: object.mtime_ns, version: &version })?;
         }
     }
     Ok(None)

@@ -35,8 +35,7 @@ pub(crate) fn steps(pins: &[String], prefetch: &[String]) -> Vec<Step> {
 
 /// Whether `path` is `directory` or lies below it; both absolute, without a slash at the end save for `/` itself.
 pub(crate) fn is_below(path: &str, directory: &str) -> bool {
-    directory == "/"
-        || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    directory == "/" || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn normal(path: &str) -> String {

@@ -154,11 +154,8 @@ impl Inner {
         }
         let found = object.present_bytes();
         self.prefetch.done_bytes.fetch_add(found, Ordering::Relaxed);
-        let filled = if object.is_complete() {
-            Ok(Filled::Complete)
-        } else {
-            self.fetcher.fill(&remote, &self.prefetch.done_bytes).await
-        };
+        let filled =
+            if object.is_complete() { Ok(Filled::Complete) } else { self.fetcher.fill(&remote, &self.prefetch.done_bytes).await };
         match filled {
             Ok(Filled::Complete) => {
                 self.prefetch.add_file();
@@ -168,7 +165,11 @@ impl Inner {
                 Err(format!("the cache takes no more ({}), the rest stays on demand", reason.as_str()))
             }
             Ok(Filled::Refused(reason)) => {
-                self.not_fetched.record(self.started.elapsed(), &path, &format!("the cache did not take it ({})", reason.as_str()));
+                self.not_fetched.record(
+                    self.started.elapsed(),
+                    &path,
+                    &format!("the cache did not take it ({})", reason.as_str()),
+                );
                 Ok(())
             }
             Err(error) => {

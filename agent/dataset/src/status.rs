@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use forebay_crds::DatasetStatus;
 use forebay_crds::dataset::{
-    CacheStatus, CatalogStatus, FailedFile, MountStatus, NodesStatus, PrefetchStatus, RejectedObject,
-    TierUsage,
+    CacheStatus, CatalogStatus, FailedFile, MountStatus, NodesStatus, PrefetchStatus, RejectedObject, TierUsage,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -142,11 +141,7 @@ impl Inner {
             bytes_per_second,
             estimated_completion: left.and_then(|left| Timestamp::try_from(SystemTime::now() + left).ok()).map(Time),
             failed_files,
-            failed: failed
-                .into_iter()
-                .take(PrefetchStatus::SAMPLE)
-                .map(|(path, error)| FailedFile { path, error })
-                .collect(),
+            failed: failed.into_iter().take(PrefetchStatus::SAMPLE).map(|(path, error)| FailedFile { path, error }).collect(),
         }
     }
 }

@@ -61,13 +61,8 @@ pub(super) fn settings() -> Settings {
 impl Run {
     /// Starts over what an earlier run left in `dir`; the tier has room for `blocks`.
     pub(super) fn start(dir: &Path, store: &Store, settings: Settings, blocks: u64) -> Self {
-        let tier = TierConfig {
-            name: "ssd".into(),
-            medium: Medium::Disk,
-            dir: dir.join("tier"),
-            capacity: blocks * BLOCK,
-            reserve: 0,
-        };
+        let tier =
+            TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.join("tier"), capacity: blocks * BLOCK, reserve: 0 };
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.join("index"))).unwrap();
         let recovered = cache.clone();
         std::thread::spawn(move || recovered.recover(&AtomicBool::new(false)));

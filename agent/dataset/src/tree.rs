@@ -168,9 +168,9 @@ impl Found {
 
 impl Inner {
     fn current(&self) -> Result<Arc<Generation>, FsError> {
-        self.generations.current().ok_or_else(|| FsError::Io {
-            message: format!("dataset {}: nothing is listed yet", self.settings.name),
-        })
+        self.generations
+            .current()
+            .ok_or_else(|| FsError::Io { message: format!("dataset {}: nothing is listed yet", self.settings.name) })
     }
 
     /// The node with number `ino` in the current generation, else in the newest one that knows it.

@@ -29,9 +29,7 @@ impl Fetcher {
         let parts = runs.into_iter().flat_map(|run| {
             let first = run.start / PART_BLOCKS;
             let last = run.end.div_ceil(PART_BLOCKS);
-            (first..last).map(move |part| {
-                run.start.max(part * PART_BLOCKS)..run.end.min((part + 1) * PART_BLOCKS)
-            })
+            (first..last).map(move |part| run.start.max(part * PART_BLOCKS)..run.end.min((part + 1) * PART_BLOCKS))
         });
         let fill_part = |blocks: std::ops::Range<u32>| async move {
             for flight in self.launch(remote, Class::Background, blocks) {

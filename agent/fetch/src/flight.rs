@@ -144,11 +144,7 @@ const SHARDS: usize = 64;
 impl Flights {
     /// `linger`: how many refused blocks are kept.
     pub(crate) fn new(linger: usize) -> Self {
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            lingering: Mutex::default(),
-            linger,
-        }
+        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), lingering: Mutex::default(), linger }
     }
 
     /// The table's part that holds all blocks of an object.

@@ -70,9 +70,7 @@ impl Streams {
     }
 
     fn continued_by(&self, offset: u64) -> Option<usize> {
-        let near = |stream: &Stream| {
-            offset <= stream.next.saturating_add(SLACK) && offset.saturating_add(SLACK) >= stream.next
-        };
+        let near = |stream: &Stream| offset <= stream.next.saturating_add(SLACK) && offset.saturating_add(SLACK) >= stream.next;
         self.streams.iter().position(near)
     }
 

@@ -46,7 +46,14 @@ impl Bench {
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.path().join("index"))).unwrap();
         let memory = Arc::new(MemoryStore::new("memory://bench"));
         let store = Arc::new(FailingStore::new(memory.clone()));
-        Self { memory, store, cache, fetcher: Fetcher::new(config, Handle::current()), policy: DatasetPolicy::default(), _dir: dir }
+        Self {
+            memory,
+            store,
+            cache,
+            fetcher: Fetcher::new(config, Handle::current()),
+            policy: DatasetPolicy::default(),
+            _dir: dir,
+        }
     }
 
     /// Puts an object of `size` bytes that no two places of which look alike.

@@ -20,20 +20,51 @@ const TIER_BLOCKS: u64 = 8;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Read { file: usize, at: u64, len: u32 },
-    Hold { file: usize },
-    ReadHeld { which: usize, at: u64, len: u32 },
-    Release { which: usize },
+    Read {
+        file: usize,
+        at: u64,
+        len: u32,
+    },
+    Hold {
+        file: usize,
+    },
+    ReadHeld {
+        which: usize,
+        at: u64,
+        len: u32,
+    },
+    Release {
+        which: usize,
+    },
     /// `None`: other bytes of the same length, which only the version tells apart.
-    Change { file: usize, size: Option<usize> },
-    Remove { file: usize },
+    Change {
+        file: usize,
+        size: Option<usize>,
+    },
+    Remove {
+        file: usize,
+    },
     Refresh,
-    Evict { file: usize },
-    Pin { file: usize },
-    Unpin { file: usize },
-    Faults { per_mille: u16, seed: u64 },
+    Evict {
+        file: usize,
+    },
+    Pin {
+        file: usize,
+    },
+    Unpin {
+        file: usize,
+    },
+    Faults {
+        per_mille: u16,
+        seed: u64,
+    },
     Heal,
-    Restart { cleanly: bool, damage: Option<u64>, quota: Option<u64>, eager: bool },
+    Restart {
+        cleanly: bool,
+        damage: Option<u64>,
+        quota: Option<u64>,
+        eager: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -169,8 +200,8 @@ impl World {
                 self.reference.store.remove(&key(file));
             }
             Step::Refresh => self.refresh().await,
-            Step::Evict { file } => self.with_object(file, |object| drop(object.evict())),
-            Step::Pin { file } => self.with_object(file, |object| drop(object.pin())),
+            Step::Evict { file } => self.with_object(file, |object| _ = object.evict()),
+            Step::Pin { file } => self.with_object(file, |object| _ = object.pin()),
             Step::Unpin { file } => self.with_object(file, |object| object.unpin()),
             Step::Faults { per_mille, seed } => {
                 let faults = vec![
@@ -195,7 +226,8 @@ impl World {
                 self.run().listed_after(0).await;
             }
         }
-        let used: u64 = files(&self.dir.path().join("tier")).iter().filter_map(|path| path.metadata().ok()).map(|m| m.blocks() * 512).sum();
+        let used: u64 =
+            files(&self.dir.path().join("tier")).iter().filter_map(|path| path.metadata().ok()).map(|m| m.blocks() * 512).sum();
         assert!(used <= TIER_BLOCKS << 20, "{used} bytes on the disk of a tier of {TIER_BLOCKS} MiB");
     }
 
