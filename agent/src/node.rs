@@ -155,7 +155,9 @@ fn serve(
         fetcher: fetcher.clone(),
         state_dir: state.dataset(&namespace, &name),
     })?;
-    let mut mount = MountOptions::new(full_name(object), options.at.join(&name));
+    // Absolute, because status is read from other directories.
+    let at = std::path::absolute(&options.at).context("--at")?;
+    let mut mount = MountOptions::new(full_name(object), at.join(&name));
     mount.owner = owner(object);
     mount.use_helper = options.use_fusermount;
     Ok(Served::new(namespace, name, dataset, mount))

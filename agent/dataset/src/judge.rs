@@ -81,7 +81,7 @@ fn prefetched(facts: &Facts) -> Verdict {
         return bad(kind, conditions::reason::OUT_OF_SPACE, format!("{why}; {remedy}"));
     }
     if let Some((count, example)) = &facts.not_fetched {
-        return bad(kind, conditions::reason::FILES_FAILED, format!("{count} files could not be fetched, such as {example}"));
+        return bad(kind, conditions::reason::FILES_FAILED, format!("{} could not be fetched, such as {example}", files(*count)));
     }
     match (facts.listed, &facts.filling) {
         (false, _) => bad(kind, conditions::reason::LISTING, "nothing is listed yet".into()),
@@ -97,14 +97,18 @@ fn stores_reachable(facts: &Facts) -> Verdict {
         return bad(kind, failure.reason, failure.message.clone());
     }
     if let Some((count, example)) = &facts.failed_reads {
-        let message = format!("{count} files could not be read lately, such as {example}");
+        let message = format!("{} could not be read lately, such as {example}", files(*count));
         return bad(kind, conditions::reason::STORE_UNREACHABLE, message);
     }
     if let Some((count, example)) = &facts.not_fetched {
-        let message = format!("{count} files could not be fetched ahead, such as {example}");
+        let message = format!("{} could not be fetched ahead, such as {example}", files(*count));
         return bad(kind, conditions::reason::STORE_UNREACHABLE, message);
     }
     good(kind, "every store answered the last time it was asked")
+}
+
+fn files(count: u64) -> String {
+    if count == 1 { "1 file".into() } else { format!("{count} files") }
 }
 
 #[cfg(test)]
