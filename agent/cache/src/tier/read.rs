@@ -40,9 +40,9 @@ impl Tier {
             Ok(false) => None,
             Err(e) => {
                 // Too many open files or no memory is not the block's fault.
-                if !matches!(e.raw_os_error(), Some(12 | 23 | 24)) {
+                let own = matches!(e.raw_os_error(), Some(12 | 23 | 24));
+                if !own && self.heal(name, block, &e, seen.incarnation.map(|(_, epoch)| epoch)) {
                     self.trouble("read", &path, &e);
-                    self.heal(name, block, seen.incarnation.map(|(_, epoch)| epoch));
                 }
                 None
             }

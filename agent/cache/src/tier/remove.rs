@@ -126,13 +126,19 @@ impl Tier {
         Ok(())
     }
 
-    /// Drops a block that could not be read. `epoch` is what a reader saw of a larger object: after a change there is nothing to heal.
-    pub(super) fn heal(&self, name: Name, block: u32, epoch: Option<u64>) {
+    /// Drops a block that could not be read; whether it was there to be read. `epoch` is what the reader saw of a larger object:
+    /// after a change there is nothing to heal.
+    pub(super) fn heal(&self, name: Name, block: u32, error: &io::Error, epoch: Option<u64>) -> bool {
         let stripe = self.shared.stripe(&name.id);
-        self.remove(name, &[block], &stripe, |state, key, _| match key {
-            Key::Small(_) => true,
+        // A single-block object may have been evicted, and have landed anew, between the reader's look and its open.
+        let anew = error.kind() == io::ErrorKind::NotFound
+            && epoch.is_none()
+            && self.io.stat(&metafile::path(&name.id)).is_ok_and(|stat| stat.is_some());
+        let removed = self.remove(name, &[block], &stripe, |state, key, _| match key {
+            Key::Small(_) => !anew,
             Key::Large(at) => Some(state.objects.large(at).epoch) == epoch,
         });
+        removed.is_some_and(|bytes| bytes > 0)
     }
 
     /// Removes all of an object, pinned or not; the bytes of it that went.
