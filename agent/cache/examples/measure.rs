@@ -1,6 +1,11 @@
 //! Measures a cache: `measure rates DIR` for insert and read rates beside plain files, `measure million DIR [COUNT]` for a start
 //! with as many small files as COUNT says (1,000,000), `measure memory DIR [COUNT]` for what the table of so many takes.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a program for developers that prints what it measured and dies of what it cannot do")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a program for developers that prints what it measured and dies of what it cannot do"
+)]
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -10,7 +15,9 @@ use std::time::{Duration, Instant};
 
 use forebay_cache::index::{Batch, Index, IndexError};
 use forebay_cache::io::{DiskIo, TierIo};
-use forebay_cache::{BLOCK, Cache, CacheConfig, DatasetPolicy, Landing, Medium, Object, ObjectId, Parts, Read, TierConfig, TierState};
+use forebay_cache::{
+    BLOCK, Cache, CacheConfig, DatasetPolicy, Landing, Medium, Object, ObjectId, Parts, Read, TierConfig, TierState,
+};
 
 fn config(dir: &Path, capacity: u64) -> CacheConfig {
     let tier = TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.join("tier"), capacity, reserve: 1 << 30 };
@@ -77,7 +84,8 @@ fn rates(dir: &Path) {
         std::fs::remove_dir_all(&plain).unwrap();
         let blocks = 1024;
         let large = object(&cache, first + 999_999, blocks * BLOCK);
-        let file = std::fs::File::options().create(true).truncate(true).read(true).write(true).open(dir.join("plain.bin")).unwrap();
+        let file =
+            std::fs::File::options().create(true).truncate(true).read(true).write(true).open(dir.join("plain.bin")).unwrap();
         rate("1 MiB writes, plain file", blocks, BLOCK, || {
             for n in 0..blocks {
                 file.write_all_at(&block, n * BLOCK).unwrap();
@@ -145,7 +153,11 @@ fn million(dir: &Path, count: u64) {
         cache.flush();
         println!("flush of the index {:?}", begun.elapsed());
         let after = memory();
-        println!("{} objects, memory {after:?} MiB, {} bytes an object", usage.objects, (after.0 - before) * BLOCK / usage.objects.max(1));
+        println!(
+            "{} objects, memory {after:?} MiB, {} bytes an object",
+            usage.objects,
+            (after.0 - before) * BLOCK / usage.objects.max(1)
+        );
         let begun = Instant::now();
         cache.close();
         println!("close {:?}", begun.elapsed());
@@ -205,7 +217,10 @@ fn start(dir: &Path, capacity: u64, what: &str, scan: bool) {
     }
     let ready = begun.elapsed();
     let now = memory();
-    println!("{what}: open {opened:?}, first read (hit: {hit}) {first:?}, all known {ready:?}, {} objects, memory {before} -> {now:?} MiB", cache.usage().tiers[0].objects);
+    println!(
+        "{what}: open {opened:?}, first read (hit: {hit}) {first:?}, all known {ready:?}, {} objects, memory {before} -> {now:?} MiB",
+        cache.usage().tiers[0].objects
+    );
     cache.close();
 }
 

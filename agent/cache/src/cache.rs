@@ -189,7 +189,9 @@ impl Cache {
         let mut usage = Usage::default();
         for (tier, sets) in inner.tiers.iter().map(|tier| tier.usage()) {
             for (set, bytes) in sets {
-                let Some(dataset) = datasets.get(usize::from(set)).filter(|dataset| bytes > 0 || !dataset.retired) else { continue };
+                let Some(dataset) = datasets.get(usize::from(set)).filter(|dataset| bytes > 0 || !dataset.retired) else {
+                    continue;
+                };
                 let name = dataset.name.as_deref().unwrap_or_default();
                 let entry = usage.datasets.entry(name.to_owned()).or_insert_with(DatasetUsage::default);
                 entry.tiers.resize(inner.tiers.len(), 0);

@@ -57,7 +57,12 @@ impl CacheConfig {
                 return bad(format!("tier {i} has no name"));
             }
             if tier.capacity < 8 * BLOCK {
-                return bad(format!("tier {:?} has a capacity of {} bytes; give at least {}", tier.name, tier.capacity, 8 * BLOCK));
+                return bad(format!(
+                    "tier {:?} has a capacity of {} bytes; give at least {}",
+                    tier.name,
+                    tier.capacity,
+                    8 * BLOCK
+                ));
             }
             for other in &self.tiers[..i] {
                 if other.name == tier.name {

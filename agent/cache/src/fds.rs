@@ -27,7 +27,12 @@ impl Descriptors {
     }
 
     /// The open file, opened now when it is not.
-    pub(crate) fn get(&self, tier: usize, birth: u64, open: impl FnOnce() -> io::Result<Arc<dyn FileIo>>) -> io::Result<Arc<dyn FileIo>> {
+    pub(crate) fn get(
+        &self,
+        tier: usize,
+        birth: u64,
+        open: impl FnOnce() -> io::Result<Arc<dyn FileIo>>,
+    ) -> io::Result<Arc<dyn FileIo>> {
         if let Some(file) = lock(&self.open).touch((tier, birth)) {
             return Ok(file);
         }

@@ -112,7 +112,15 @@ impl Inner {
     }
 
     /// Moves a block between tiers into a reservation: copies it, then drops the original. Whether it arrived.
-    pub(crate) fn relocate(&self, from: usize, to: usize, name: Name, block: u32, reservation: Reservation<'_>, held: bool) -> bool {
+    pub(crate) fn relocate(
+        &self,
+        from: usize,
+        to: usize,
+        name: Name,
+        block: u32,
+        reservation: Reservation<'_>,
+        held: bool,
+    ) -> bool {
         let stripe = self.shared.stripe(&name.id);
         let (from, to) = (&self.tiers[from], &self.tiers[to]);
         if to.has(name, block, Some(&stripe)) {

@@ -66,11 +66,7 @@ pub(crate) fn decode_header(id: &ObjectId, meta: &[u8]) -> Option<Header> {
     if raw[..2] != MAGIC || raw[2] != VERSION || u32_at(raw, 20)? != check {
         return None;
     }
-    Some(Header {
-        size: u64_at(raw, 4)?,
-        dataset: u64_at(raw, 12)?,
-        pinned: raw[3] & PINNED != 0,
-    })
+    Some(Header { size: u64_at(raw, 4)?, dataset: u64_at(raw, 12)?, pinned: raw[3] & PINNED != 0 })
 }
 
 /// The record that says "block `block` is here and has this checksum".
@@ -116,10 +112,7 @@ mod tests {
 
     #[test]
     fn header_round_trips_and_every_flipped_bit_is_seen() {
-        for header in [
-            Header { size: 0, dataset: 0, pinned: false },
-            Header { size: u64::MAX, dataset: 1 << 63, pinned: true },
-        ] {
+        for header in [Header { size: 0, dataset: 0, pinned: false }, Header { size: u64::MAX, dataset: 1 << 63, pinned: true }] {
             let raw = encode_header(&ID, header);
             assert_eq!(decode_header(&ID, &raw), Some(header));
             assert_eq!(decode_header(&OTHER, &raw), None);

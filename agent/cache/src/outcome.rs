@@ -89,7 +89,9 @@ impl Reason {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {
     /// No tier can promise the space.
-    #[error("pinning needs {needed} bytes, but of the {limit} bytes that may be pinned in tier {tier} {pinned} are taken; raise the tier's capacity or pin less")]
+    #[error(
+        "pinning needs {needed} bytes, but of the {limit} bytes that may be pinned in tier {tier} {pinned} are taken; raise the tier's capacity or pin less"
+    )]
     NoRoom {
         /// The tier with the most room left.
         tier: String,
@@ -101,7 +103,9 @@ pub enum PinError {
         limit: u64,
     },
     /// The Dataset's quota is smaller than what would be pinned.
-    #[error("pinning needs {needed} bytes, but the Dataset's quota is {quota} bytes, {pinned} of them pinned; raise the quota or pin less")]
+    #[error(
+        "pinning needs {needed} bytes, but the Dataset's quota is {quota} bytes, {pinned} of them pinned; raise the quota or pin less"
+    )]
     Quota {
         /// Bytes that the object needs.
         needed: u64,

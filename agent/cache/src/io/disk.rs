@@ -60,9 +60,10 @@ impl DiskIo {
         let result = fs::ftruncate(&file, 8192).and_then(|()| punch(&file, 0, 4096));
         fs::unlinkat(dir, "probe", AtFlags::empty())?;
         result.map_err(|e| match e {
-            Errno::OPNOTSUPP | Errno::NOSYS => {
-                io::Error::new(io::ErrorKind::Unsupported, "the file system cannot punch holes; put the tier on ext4, xfs, btrfs or tmpfs")
-            }
+            Errno::OPNOTSUPP | Errno::NOSYS => io::Error::new(
+                io::ErrorKind::Unsupported,
+                "the file system cannot punch holes; put the tier on ext4, xfs, btrfs or tmpfs",
+            ),
             e => e.into(),
         })
     }

@@ -20,12 +20,7 @@ impl Sketch {
     /// For about `blocks` cached blocks; it grows by [`Sketch::ensure`].
     pub(crate) fn new(blocks: u64) -> Self {
         let words = blocks.clamp(1024, 1 << 26).next_power_of_two();
-        Self {
-            words: vec![0; words as usize],
-            mask: words - 1,
-            additions: 0,
-            period: words * PERIOD_PER_BLOCK,
-        }
+        Self { words: vec![0; words as usize], mask: words - 1, additions: 0, period: words * PERIOD_PER_BLOCK }
     }
 
     /// Grows it for `blocks` cached blocks. What it knows is kept: a block's words in the larger table are copies of

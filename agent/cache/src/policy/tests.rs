@@ -117,7 +117,16 @@ fn window_is_bounded_for_large_and_tiny_tiers() {
 
 #[test]
 fn the_one_used_less_goes_and_a_tie_keeps_the_incumbent() {
-    for (candidate, incumbent, expected) in [(1, 0, false), (3, 0, false), (4, 0, true), (4, 1, false), (5, 1, true), (15, 15, false), (15, 12, false), (15, 11, true)] {
+    for (candidate, incumbent, expected) in [
+        (1, 0, false),
+        (3, 0, false),
+        (4, 0, true),
+        (4, 1, false),
+        (5, 1, true),
+        (15, 15, false),
+        (15, 12, false),
+        (15, 11, true),
+    ] {
         assert_eq!(contest::beats(candidate, incumbent), expected, "{candidate} against {incumbent}");
     }
 }

@@ -40,13 +40,9 @@ fn reads_span_blocks_and_stop_where_the_next_is_missing() {
     }
     let whole: Vec<u8> = (0..4).flat_map(|block| bytes(1, LARGE, block)).collect();
     let mut buf = vec![0; LARGE as usize];
-    for (offset, len, expected) in [
-        (0, LARGE, 2 * BLOCK),
-        (BLOCK - 5, 10, 10),
-        (2 * BLOCK - 5, 10, 5),
-        (3 * BLOCK, 1000, 77),
-        (3 * BLOCK + 76, 1, 1),
-    ] {
+    for (offset, len, expected) in
+        [(0, LARGE, 2 * BLOCK), (BLOCK - 5, 10, 10), (2 * BLOCK - 5, 10, 5), (3 * BLOCK, 1000, 77), (3 * BLOCK + 76, 1, 1)]
+    {
         let n = expected as usize;
         assert_eq!(object.read_at(offset, &mut buf[..len as usize]), Read::Hit(n), "{offset}");
         assert!(buf[..n] == whole[offset as usize..offset as usize + n]);
@@ -390,7 +386,13 @@ fn a_closed_cache_finds_nothing_and_takes_nothing() {
 
 #[test]
 fn configurations_that_cannot_work_are_refused() {
-    let tier = |name: &str, dir: &str, capacity| TierConfig { name: name.into(), medium: Medium::Disk, dir: dir.into(), capacity, reserve: 0 };
+    let tier = |name: &str, dir: &str, capacity| TierConfig {
+        name: name.into(),
+        medium: Medium::Disk,
+        dir: dir.into(),
+        capacity,
+        reserve: 0,
+    };
     for (tiers, word) in [
         (vec![], "tiers"),
         (vec![tier("", "/a", 1 << 30)], "no name"),

@@ -63,7 +63,17 @@ fn loss() -> impl Strategy<Value = Loss> {
 
 fn damage() -> impl Strategy<Value = Damage> {
     use Damage::*;
-    prop_oneof![Just(Flip), Just(Truncate), Just(Extend), Just(Delete), Just(Meta), Just(Sidecar), Just(Swap), Just(Litter), Just(Ledger)]
+    prop_oneof![
+        Just(Flip),
+        Just(Truncate),
+        Just(Extend),
+        Just(Delete),
+        Just(Meta),
+        Just(Sidecar),
+        Just(Swap),
+        Just(Litter),
+        Just(Ledger)
+    ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -134,7 +144,8 @@ impl Model {
     }
 
     fn declare(&mut self) {
-        self.ids = NAMES.iter().zip(&self.policies).map(|(name, policy)| self.bench.cache().set_dataset(name, policy.clone())).collect();
+        self.ids =
+            NAMES.iter().zip(&self.policies).map(|(name, policy)| self.bench.cache().set_dataset(name, policy.clone())).collect();
     }
 
     fn name(key: u64) -> usize {
@@ -318,7 +329,12 @@ impl Model {
             assert!(disk.allocated() <= usage.capacity, "tier {n} occupies {} of {}", disk.allocated(), usage.capacity);
             // A tier that could not be taken into use knows of nothing and takes nothing.
             let shut = usage.objects == 0 && usage.charged == crate::tier::BASE;
-            assert!(shut || disk.allocated() <= usage.charged, "tier {n} occupies {}, charged {}", disk.allocated(), usage.charged);
+            assert!(
+                shut || disk.allocated() <= usage.charged,
+                "tier {n} occupies {}, charged {}",
+                disk.allocated(),
+                usage.charged
+            );
             assert!(usage.charged <= usage.capacity || !self.exact, "tier {n} charged {} of {}", usage.charged, usage.capacity);
             if self.exact {
                 let found = recount(disk);
@@ -380,7 +396,11 @@ fn hurt(disk: &MemoryIo, kind: Damage, pick: u64) {
         Damage::Meta => {
             if let Some(mut raw) = file.attribute().unwrap() {
                 let at = pick as usize % raw.len();
-                if pick.is_multiple_of(3) { raw.truncate(at) } else { raw[at] ^= 1 << (pick % 8) }
+                if pick.is_multiple_of(3) {
+                    raw.truncate(at)
+                } else {
+                    raw[at] ^= 1 << (pick % 8)
+                }
                 file.set_attribute(&raw).unwrap();
             }
         }

@@ -10,7 +10,13 @@ use crate::*;
 /// Two tiers of so many blocks below a directory.
 pub(super) fn config(dir: &Path, blocks: [u64; 2]) -> CacheConfig {
     let tiers = [("ram", Medium::Memory, blocks[0]), ("ssd", Medium::Disk, blocks[1])];
-    let tiers = tiers.map(|(name, medium, blocks)| TierConfig { name: name.into(), medium, dir: dir.join(name), capacity: blocks * BLOCK, reserve: 0 });
+    let tiers = tiers.map(|(name, medium, blocks)| TierConfig {
+        name: name.into(),
+        medium,
+        dir: dir.join(name),
+        capacity: blocks * BLOCK,
+        reserve: 0,
+    });
     let mut config = CacheConfig::new(tiers.into(), dir.join("index"));
     config.max_open_files = 16;
     config
@@ -130,7 +136,8 @@ fn racing_readers_writers_and_evictors_see_only_right_bytes_within_the_capacity(
     cache.set_dataset("a", DatasetPolicy::default());
     cache.set_dataset("b", DatasetPolicy::default());
     until(|| cache.health().iter().all(|health| health.state == TierState::Ready));
-    let bytes_of = |usage: &Usage| usage.tiers.iter().map(|tier| (tier.bytes, tier.blocks, tier.objects, tier.pinned)).collect::<Vec<_>>();
+    let bytes_of =
+        |usage: &Usage| usage.tiers.iter().map(|tier| (tier.bytes, tier.blocks, tier.objects, tier.pinned)).collect::<Vec<_>>();
     assert_eq!(bytes_of(&cache.usage()), bytes_of(&usage));
     let report = cache.recover(&AtomicBool::new(false)).unwrap();
     assert_eq!((report.adopted, report.lost, report.damaged, report.garbage, report.trimmed), (0, 0, 0, 0, 0));
@@ -158,7 +165,10 @@ fn a_directory_that_cannot_be_made_leaves_the_other_tier_working_and_is_tried_ag
     let ds = cache.set_dataset("a", DatasetPolicy { landing_tier: Some("ram".into()), ..DatasetPolicy::default() });
     assert_eq!(insert(&object(&cache, ds, 1, 1000), 1, 0), Inserted::Stored { tier: "ssd".into() });
     let health = &cache.health()[0];
-    assert!(matches!(health.state, TierState::Faulted { .. }) && health.last_error.as_ref().unwrap().contains("ram"), "{health:?}");
+    assert!(
+        matches!(health.state, TierState::Faulted { .. }) && health.last_error.as_ref().unwrap().contains("ram"),
+        "{health:?}"
+    );
     std::fs::remove_file(dir.path().join("ram")).unwrap();
     until(|| cache.health()[0].state == TierState::Ready);
     assert_eq!(insert(&object(&cache, ds, 2, 1000), 2, 0), Inserted::Stored { tier: "ram".into() });

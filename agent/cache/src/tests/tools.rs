@@ -40,7 +40,9 @@ impl Bench {
 
     pub(super) fn open(&mut self) {
         let ios = self.disks.iter().zip(&self.faults);
-        let ios = ios.map(|(disk, faults)| Arc::new(FailingIo::new(Arc::new(disk.clone()), faults.clone())) as Arc<dyn TierIo>).collect();
+        let ios = ios
+            .map(|(disk, faults)| Arc::new(FailingIo::new(Arc::new(disk.clone()), faults.clone())) as Arc<dyn TierIo>)
+            .collect();
         let index: Arc<dyn Index> = Arc::new(self.index.clone());
         self.cache = Some(Cache::open_with(&self.config, Parts { ios, index, threads: false }).unwrap());
     }

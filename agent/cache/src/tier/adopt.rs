@@ -4,12 +4,12 @@ use std::sync::Arc;
 use super::objects::{CLAIMED, PINNED, SEEN, SIDECAR, STALE};
 use super::state::extent;
 use super::{Landed, Name, State, Stripe, Tier, charge, metafile};
+use crate::ObjectId;
 use crate::datasets::Dataset;
 use crate::id::{block_count, block_len};
 use crate::io::{FileStat, Mode};
 use crate::meta;
 use crate::policy::Place;
-use crate::ObjectId;
 
 /// What a file turned out to be.
 enum Found {

@@ -47,7 +47,15 @@ pub(crate) fn load(io: &dyn TierIo, id: &ObjectId, path: &str, len: u64) -> io::
 /// Writes the meta data of a new file: a header and records for blocks `0..`. Whether it became a sidecar.
 ///
 /// The attribute gets its full length at once, so that no later record can fail for want of room.
-pub(crate) fn create(io: &dyn TierIo, file: &dyn FileIo, id: &ObjectId, path: &str, header: Header, blocks: u32, crcs: &[u32]) -> io::Result<bool> {
+pub(crate) fn create(
+    io: &dyn TierIo,
+    file: &dyn FileIo,
+    id: &ObjectId,
+    path: &str,
+    header: Header,
+    blocks: u32,
+    crcs: &[u32],
+) -> io::Result<bool> {
     let mut raw = meta::encode_header(id, header).to_vec();
     for (block, crc) in crcs.iter().enumerate() {
         raw.extend(meta::encode_record(id, block as u32, *crc));
@@ -85,18 +93,40 @@ fn patch(io: &dyn TierIo, file: &dyn FileIo, path: &str, in_sidecar: bool, at: u
 }
 
 /// Says that a block is present, or (`None`) absent.
-pub(crate) fn set_record(io: &dyn TierIo, file: &dyn FileIo, id: &ObjectId, path: &str, in_sidecar: bool, block: u32, crc: Option<u32>) -> io::Result<()> {
+pub(crate) fn set_record(
+    io: &dyn TierIo,
+    file: &dyn FileIo,
+    id: &ObjectId,
+    path: &str,
+    in_sidecar: bool,
+    block: u32,
+    crc: Option<u32>,
+) -> io::Result<()> {
     let record = crc.map_or([0; meta::RECORD], |crc| meta::encode_record(id, block, crc));
     patch(io, file, path, in_sidecar, meta::record_at(block), &record)
 }
 
 /// Replaces the header.
-pub(crate) fn set_header(io: &dyn TierIo, file: &dyn FileIo, id: &ObjectId, path: &str, in_sidecar: bool, header: Header) -> io::Result<()> {
+pub(crate) fn set_header(
+    io: &dyn TierIo,
+    file: &dyn FileIo,
+    id: &ObjectId,
+    path: &str,
+    in_sidecar: bool,
+    header: Header,
+) -> io::Result<()> {
     patch(io, file, path, in_sidecar, 0, &meta::encode_header(id, header))
 }
 
 /// The checksum of a block as the meta data has it.
-pub(crate) fn crc(io: &dyn TierIo, file: &dyn FileIo, id: &ObjectId, path: &str, in_sidecar: bool, block: u32) -> io::Result<Option<u32>> {
+pub(crate) fn crc(
+    io: &dyn TierIo,
+    file: &dyn FileIo,
+    id: &ObjectId,
+    path: &str,
+    in_sidecar: bool,
+    block: u32,
+) -> io::Result<Option<u32>> {
     if in_sidecar {
         let mut record = [0; meta::RECORD];
         let sidecar = io.open(&sidecar(path), Mode::Existing)?;

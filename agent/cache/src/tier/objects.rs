@@ -224,7 +224,13 @@ impl Objects {
     /// Bytes present of an object.
     pub(crate) fn present_bytes(&self, key: Key) -> u64 {
         match key {
-            Key::Small(at) => if self.block(key, 0).is_some() { u64::from(self.smalls.get(at).size) } else { 0 },
+            Key::Small(at) => {
+                if self.block(key, 0).is_some() {
+                    u64::from(self.smalls.get(at).size)
+                } else {
+                    0
+                }
+            }
             Key::Large(at) => {
                 let large = self.larges.get(at);
                 let last = block_count(large.size) - 1;

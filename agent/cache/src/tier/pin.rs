@@ -43,7 +43,13 @@ impl Tier {
     }
 
     /// Pins an object. The caller holds its stripe, and a reservation when the object is not here.
-    pub(crate) fn pin(&self, name: Name, set: u16, reservation: Option<Reservation<'_>>, _stripe: &Stripe<'_>) -> Result<(), PinError> {
+    pub(crate) fn pin(
+        &self,
+        name: Name,
+        set: u16,
+        reservation: Option<Reservation<'_>>,
+        _stripe: &Stripe<'_>,
+    ) -> Result<(), PinError> {
         self.pin_room(name)?;
         if self.is_unsure(&name.id) {
             return Err(self.unavailable());
@@ -52,7 +58,10 @@ impl Tier {
         let path = metafile::path(&name.id);
         let known = {
             let state = self.state();
-            state.objects.find(&name.id).map(|key| (state.objects.is(key, SIDECAR), Self::birth(&state, key), state.objects.set_of(key)))
+            state
+                .objects
+                .find(&name.id)
+                .map(|key| (state.objects.is(key, SIDECAR), Self::birth(&state, key), state.objects.set_of(key)))
         };
         let owner = known.map_or(set, |(_, _, owner)| owner);
         let header = Header { size: name.size, dataset: self.shared.datasets.get(owner).tag, pinned: true };

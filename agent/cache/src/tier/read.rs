@@ -121,7 +121,14 @@ impl Tier {
     }
 
     /// The whole block, compared with its checksum.
-    pub(super) fn read_verified(&self, name: Name, block: u32, file: &dyn FileIo, sidecar: bool, path: &str) -> io::Result<Vec<u8>> {
+    pub(super) fn read_verified(
+        &self,
+        name: Name,
+        block: u32,
+        file: &dyn FileIo,
+        sidecar: bool,
+        path: &str,
+    ) -> io::Result<Vec<u8>> {
         let mut whole = vec![0; block_len(name.size, block) as usize];
         let read = file.read_at(u64::from(block) * crate::BLOCK, &mut whole)?;
         let crc = metafile::crc(&*self.io, file, &name.id, path, sidecar, block)?;

@@ -17,7 +17,13 @@ pub(crate) struct Evicted {
 impl Tier {
     /// Evicts a chosen victim, unless it was pinned, leased or removed since. `wanted` says, with the block's length and use count, whether
     /// its bytes are wanted elsewhere.
-    pub(crate) fn evict(&self, id: ObjectId, block: u32, stripe: &Stripe<'_>, wanted: impl FnOnce(u64, u32, u8) -> bool) -> Option<Evicted> {
+    pub(crate) fn evict(
+        &self,
+        id: ObjectId,
+        block: u32,
+        stripe: &Stripe<'_>,
+        wanted: impl FnOnce(u64, u32, u8) -> bool,
+    ) -> Option<Evicted> {
         self.refresh_in(id, stripe);
         let (name, set, verified, count) = {
             let state = self.state();
@@ -67,8 +73,11 @@ impl Tier {
     ) -> Option<u64> {
         let mut state = self.state();
         let key = state.objects.find(&name.id)?;
-        let blocks: Vec<u32> =
-            blocks.iter().copied().filter(|block| state.objects.block(key, *block).is_some_and(|at| may(&state, key, at))).collect();
+        let blocks: Vec<u32> = blocks
+            .iter()
+            .copied()
+            .filter(|block| state.objects.block(key, *block).is_some_and(|at| may(&state, key, at)))
+            .collect();
         if blocks.is_empty() && (state.objects.present(key) > 0 || state.objects.is(key, PINNED)) {
             return None;
         }
@@ -103,7 +112,8 @@ impl Tier {
 
     fn free_space(&self, id: &ObjectId, path: &str, gone: &Gone) -> io::Result<()> {
         if gone.whole {
-            let result = self.io.unlink(path).and_then(|()| if gone.sidecar { self.io.unlink(&metafile::sidecar(path)) } else { Ok(()) });
+            let result =
+                self.io.unlink(path).and_then(|()| if gone.sidecar { self.io.unlink(&metafile::sidecar(path)) } else { Ok(()) });
             if let Some(birth) = gone.birth {
                 self.shared.files.remove(self.number, birth);
             }

@@ -25,7 +25,14 @@ impl Tier {
     }
 
     /// Writes a block and makes it known. The caller holds the object's stripe and has found the block absent here.
-    pub(crate) fn store(&self, block: Block<'_>, set: u16, landed: Landed, reservation: Reservation<'_>, stripe: &Stripe<'_>) -> Result<(), Reason> {
+    pub(crate) fn store(
+        &self,
+        block: Block<'_>,
+        set: u16,
+        landed: Landed,
+        reservation: Reservation<'_>,
+        stripe: &Stripe<'_>,
+    ) -> Result<(), Reason> {
         let id = block.name.id;
         let path = metafile::path(&id);
         if self.is_unsure(&id) {
@@ -82,7 +89,14 @@ impl Tier {
         }
     }
 
-    fn enter(&self, block: Block<'_>, set: u16, landed: Landed, reservation: Reservation<'_>, written: &Written) -> Result<(), Reason> {
+    fn enter(
+        &self,
+        block: Block<'_>,
+        set: u16,
+        landed: Landed,
+        reservation: Reservation<'_>,
+        written: &Written,
+    ) -> Result<(), Reason> {
         let mut state = self.state();
         // Under the same lock as the removal of a Dataset marks it: a block lands before and is removed, or not at all.
         if state.policy.retired(set) {
