@@ -54,7 +54,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         stage("build", &mut || cargo(&["build", "--locked", "--workspace", "--all-targets"]));
         stage("unit and model tests", &mut || {
             let mut command = workspace::cargo()?;
-            command.args(["test", "--locked", "--workspace", "--exclude", "forebay-e2e"]).env("FOREBAY_PARTS", &bin);
+            command
+                .args(["test", "--locked", "--workspace", "--no-fail-fast", "--exclude", "forebay-e2e"])
+                .env("FOREBAY_PARTS", &bin);
             sh::run(&mut command).map(drop)
         });
         stage("tests of the whole", &mut || whole(&workspace::program("forebay-agent", false)?, None));

@@ -22,6 +22,8 @@ use crate::{Mount, schedule};
 /// makes many readers complain at once.
 const CALM: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether all that was brought in is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// A tier that is not known by then is broken; prefetch goes on with the others.
 const RECOVERY: Duration = Duration::from_secs(300);
 
@@ -145,6 +147,18 @@ impl Inner {
         self.state().filling = if wanted { Filling::Running } else { Filling::Idle };
     }
 
+    /// Waits until something of a complete plan is lost: damaged on the disk, or evicted by others.
+    async fn wait_for_loss(self: &Arc<Self>, generation: &Arc<Generation>) {
+        loop {
+            tokio::time::sleep(LOOK_AGAIN).await;
+            // Sums tell cheaply that nothing is lost; only else is the whole plan looked at.
+            let planned = self.prefetch.total_bytes.load(Ordering::Relaxed);
+            if self.cached_bytes() < planned && self.anything_missing(generation).await {
+                return;
+            }
+        }
+    }
+
     /// After a kill the cache takes nothing new until it knows what it holds: what is fetched before is thrown away.
     async fn wait_for_recovery(&self) {
         let recovering = || self.cache.health().iter().any(|tier| tier.state == TierState::Recovering);
@@ -177,7 +191,11 @@ impl Inner {
                     warn!(dataset = self.settings.name, why, "prefetch is not complete");
                     return;
                 }
-                Pass::Nothing | Pass::Complete => return,
+                Pass::Complete => {
+                    self.wait_for_loss(&generation).await;
+                    attempt = 0;
+                }
+                Pass::Nothing => return,
             }
         }
     }

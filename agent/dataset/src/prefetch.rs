@@ -67,6 +67,12 @@ impl Inner {
         self.settings.quota.map_or(room - room / 16, |quota| quota.min(room - room / 16))
     }
 
+    /// Whether a file of the plan is not wholly in the cache.
+    pub(crate) async fn anything_missing(self: &Arc<Self>, generation: &Arc<Generation>) -> bool {
+        let steps = plan::steps(&self.settings.pins, &self.settings.prefetch.paths);
+        self.missing(generation, &steps).await > 0
+    }
+
     /// How many files of the plan are not wholly in the cache. Looks at the cache's memory only.
     async fn missing(self: &Arc<Self>, generation: &Arc<Generation>, steps: &[Step]) -> usize {
         let (inner, generation, steps) = (self.clone(), generation.clone(), steps.to_vec());

@@ -138,7 +138,8 @@ fn f24_a_killed_server_is_cleaned_up_and_mounted_again() {
     let held = File::open(at.join("d/f")).unwrap();
     drop(child);
     assert_eq!(errno(fs::metadata(at.join("d/other"))), libc::ENOTCONN);
-    assert!(matches!(mount_at(&at, 1), Err(MountError::MountPoint { .. } | MountError::Occupied { .. })));
+    let error = mount_at(&at, 1).unwrap_err();
+    assert!(matches!(error, MountError::MountPoint { .. } | MountError::Occupied { .. }), "{error:?}");
     assert_eq!(cleanup_dead(&at).unwrap(), 1);
     assert_eq!(cleanup_dead(&at).unwrap(), 0);
     drop(held);
