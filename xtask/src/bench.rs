@@ -101,7 +101,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let args = args.clone().sized();
     install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
     parts::ensure(&["versitygw"])?;
-    let program = if args.has("forebay") { workspace::build_program("forebay-agent", true)? } else { PathBuf::new() };
+    let program = if args.has("forebay") { workspace::agent()? } else { PathBuf::new() };
 
     let base = args.work.clone().unwrap_or_else(std::env::temp_dir);
     let work = tempfile::Builder::new().prefix("forebay-bench-").tempdir_in(base).context("make a temporary directory")?;

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     say("[1/6] programs");
     install::debian(&["fusermount3", "rclone", "s3fs"])?;
     parts::ensure(&["versitygw"])?;
-    let program = workspace::build_program("forebay-agent", true)?;
+    let program = workspace::agent()?;
 
     say("[2/6] a real tree: the sources this was built from and the toolchain's libraries");
     let work = tempfile::Builder::new().prefix("forebay-demo-").tempdir().context("make a temporary directory")?;

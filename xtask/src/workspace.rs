@@ -34,6 +34,14 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("forebay"))
 }
 
+/// The agent to show or measure: `$FOREBAY_AGENT`, else the release build of this workspace.
+pub(crate) fn agent() -> Result<PathBuf> {
+    match env::var_os("FOREBAY_AGENT") {
+        Some(path) => Ok(path.into()),
+        None => build_program("forebay-agent", true),
+    }
+}
+
 /// Builds one program of the workspace and gives its path.
 pub(crate) fn build_program(package: &str, release: bool) -> Result<PathBuf> {
     let mut command = cargo()?;
