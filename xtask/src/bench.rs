@@ -117,6 +117,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let lab = Lab { args, program, client, data, work: work.path().to_path_buf() };
     let mut results = Results::default();
     lab.measure(&mut results)?;
+    // A machine that was busy with something else for a minute is no reason to fail: only what is slow twice is slow.
+    if lab.args.short
+        && let Err(error) = verdict::floors(&results)
+    {
+        say(&format!("{error}: measuring once more"));
+        results = Results::default();
+        lab.measure(&mut results)?;
+    }
     let table = results.table();
     say(&table);
     let out = workspace::root()?.join(&lab.args.out);
