@@ -285,6 +285,12 @@ impl Drop for Handle {
 
 #[cfg(test)]
 impl Cache {
+    /// Looks at the disks while nothing changes on them: a walk takes time, and would count what goes and what comes.
+    pub(crate) fn frozen<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _stripes = self.inner().shared.freeze();
+        look()
+    }
+
     /// Number of the tier that holds a block.
     pub(crate) fn tier_of(&self, object: &Object, block: u32) -> Option<usize> {
         let name = Name { id: object.id(), size: object.size() };

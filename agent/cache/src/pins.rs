@@ -50,16 +50,19 @@ impl Inner {
     fn pin_in(&self, home: usize, set: u16, name: Name) -> Result<(), PinError> {
         let tier = &self.tiers[home];
         tier.pin_room(name)?;
-        let reservation = match tier.with(name, None, |_, _| ()) {
-            Some(()) => None,
-            None => Some(self.reserve(home, Tier::placeholder_charge(name), None).map_err(|_| tier.unavailable())?),
-        };
-        {
+        let mut reservation = None;
+        loop {
             let stripe = self.shared.stripe(&name.id);
             if self.tiers.iter().any(|tier| tier.is_pinned(name, Some(&stripe))) {
                 return Ok(());
             }
-            tier.pin(name, set, reservation, &stripe)?;
+            // Room is made without the stripe; until it is back the object may have come or gone.
+            if reservation.is_some() || tier.with(name, Some(&stripe), |_, _| ()).is_some() {
+                tier.pin(name, set, reservation, &stripe)?;
+                break;
+            }
+            drop(stripe);
+            reservation = Some(self.reserve(home, Tier::placeholder_charge(name), None).map_err(|_| tier.unavailable())?);
         }
         for other in self.tiers.iter().filter(|other| other.number != home) {
             let blocks: Vec<u32> = other

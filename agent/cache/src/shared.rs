@@ -94,6 +94,12 @@ impl Shared {
         }
     }
 
+    /// Has all stripes at once: nothing changes on any disk meanwhile.
+    #[cfg(test)]
+    pub(crate) fn freeze(&self) -> Vec<MutexGuard<'_, ()>> {
+        self.stripes.iter().map(lock).collect()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }

@@ -57,6 +57,11 @@ pub(crate) fn beats(candidate: u8, incumbent: u8) -> bool {
     candidate > incumbent.saturating_add(MARGIN)
 }
 
+/// How often an incumbent was used lately, as far as it still counts.
+fn idle(arena: &impl Arena, sketch: &Sketch, block: Ref) -> u8 {
+    sketch.count_idle(arena.hash(block), arena.link(block).stamp)
+}
+
 impl Policy {
     /// Chooses a block to evict; `None` when there is none that may go.
     pub(crate) fn victim(&mut self, arena: &mut impl Arena, sketch: &Sketch, want: Want) -> Option<Victim> {
@@ -70,7 +75,7 @@ impl Policy {
     pub(crate) fn victim_for(&mut self, arena: &mut impl Arena, sketch: &Sketch, want: Want, count: u8) -> Option<Victim> {
         let (block, cause) = self.due(arena, want).or_else(|| {
             let oldest = self.oldest(arena, Place::Main)?;
-            if beats(count, sketch.count(arena.hash(oldest))) {
+            if beats(count, idle(arena, sketch, oldest)) {
                 return Some((oldest, Cause::Lost));
             }
             self.again(arena, oldest);
@@ -131,7 +136,7 @@ impl Policy {
             // Dataset would shield the cold ones of all others.
             let own = self.sets[usize::from(arena.link(candidate).set)].main.tail;
             for incumbent in [oldest, Some(own).filter(|own| *own != NONE && Some(*own) != oldest)].into_iter().flatten() {
-                if beats(count, sketch.count(arena.hash(incumbent))) {
+                if beats(count, idle(arena, sketch, incumbent)) {
                     self.advance(arena, candidate);
                     return Some((incumbent, Cause::Lost));
                 }
@@ -163,6 +168,6 @@ impl Policy {
     /// Whether main would take a block used `count` times when the tier is full, for a block that another tier evicts.
     pub(crate) fn would_take(&self, arena: &impl Arena, sketch: &Sketch, want: Want, count: u8) -> bool {
         self.due(arena, want).is_some()
-            || self.oldest(arena, Place::Main).is_some_and(|oldest| count > sketch.count(arena.hash(oldest)))
+            || self.oldest(arena, Place::Main).is_some_and(|oldest| count > idle(arena, sketch, oldest))
     }
 }

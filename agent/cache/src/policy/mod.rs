@@ -4,6 +4,7 @@
 //! oldest block of *main*, and the one used less often lately goes; a tie keeps the incumbent. So a scan over more than fits
 //! cannot flush what is there, and a dataset read again and again keeps a constant part cached.
 
+mod ages;
 mod contest;
 mod link;
 mod sets;

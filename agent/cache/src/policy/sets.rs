@@ -61,7 +61,7 @@ impl Policy {
     /// Takes a landed block into its Dataset's window and counts the access that brought it. Blocks that the window
     /// has no room for go on to main as long as that has: `room` is what windows and main may hold together, `budget` the windows' part.
     pub(crate) fn landed(&mut self, arena: &mut impl Arena, sketch: &mut Sketch, block: Ref, now: u32, room: u64, budget: u64) {
-        sketch.add(arena.hash(block));
+        sketch.add(arena.hash(block), now);
         arena.link_mut(block).set_flag(FRESH, true);
         let set = arena.link(block).set;
         self.active(set, now);
@@ -93,7 +93,7 @@ impl Policy {
             self.sets[usize::from(set)].main.rejuvenate(arena, block);
         }
         if !fresh {
-            sketch.add(arena.hash(block));
+            sketch.add(arena.hash(block), now);
         }
         !fresh
     }

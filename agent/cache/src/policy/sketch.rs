@@ -1,3 +1,5 @@
+use super::ages::Ages;
+
 /// How often blocks were used lately: a count-min sketch of 4-bit counters that are halved from time to time.
 ///
 /// It remembers blocks that are not cached too; that is what lets a block that comes back win against one that does not. Eight
@@ -9,6 +11,7 @@ pub(crate) struct Sketch {
     additions: u64,
     /// Additions after which all counters are halved.
     period: u64,
+    ages: Ages,
 }
 
 /// The largest count.
@@ -20,7 +23,13 @@ impl Sketch {
     /// For about `blocks` cached blocks; it grows by [`Sketch::ensure`].
     pub(crate) fn new(blocks: u64) -> Self {
         let words = blocks.clamp(1024, 1 << 26).next_power_of_two();
-        Self { words: vec![0; words as usize], mask: words - 1, additions: 0, period: words * PERIOD_PER_BLOCK }
+        Self {
+            words: vec![0; words as usize],
+            mask: words - 1,
+            additions: 0,
+            period: words * PERIOD_PER_BLOCK,
+            ages: Ages::default(),
+        }
     }
 
     /// Grows it for `blocks` cached blocks. What it knows is kept: a block's words in the larger table are copies of
@@ -35,7 +44,8 @@ impl Sketch {
 
     /// Counts one use. Only the smallest of a block's counters grow: the others are too large already, by the uses of
     /// other blocks.
-    pub(crate) fn add(&mut self, hash: u64) {
+    pub(crate) fn add(&mut self, hash: u64, now: u32) {
+        self.ages.count(now, self.words.len() as u64 / 4);
         let count = self.count(hash);
         if count == MAX {
             return;
@@ -62,6 +72,17 @@ impl Sketch {
             })
             .min()
             .unwrap_or(0)
+    }
+
+    /// [`Sketch::count`] of a block last used at `stamp`, halved for each time that it was due twice and did not come.
+    ///
+    /// A block counted five times in a hundred uses of anything is due each twenty; after forty without it, it counts two. So the files of
+    /// yesterday's epochs give way to today's, while in a cycle, however long, nothing is ever late.
+    pub(crate) fn count_idle(&self, hash: u64, stamp: u32) -> u8 {
+        let count = self.count(hash);
+        let since = self.ages.since(stamp);
+        let due = self.additions.saturating_sub(since) / u64::from(count.max(1));
+        count >> (since / (2 * due).max(1)).min(7)
     }
 
     fn halve(&mut self) {
@@ -92,7 +113,7 @@ mod tests {
     fn counts_up_to_the_largest() {
         let mut sketch = Sketch::new(1024);
         for n in 1..=20u8 {
-            sketch.add(42);
+            sketch.add(42, 0);
             assert_eq!(sketch.count(42), n.min(MAX));
         }
         assert_eq!(sketch.count(43), 0);
@@ -102,22 +123,46 @@ mod tests {
     fn forgets_by_halves() {
         let mut sketch = Sketch::new(1024);
         for _ in 0..8 {
-            sketch.add(1);
+            sketch.add(1, 0);
         }
         // One other block, so that no collision hides what is forgotten.
         for _ in 0..9 {
-            sketch.add(2);
+            sketch.add(2, 0);
         }
         sketch.additions = sketch.period - 1;
-        sketch.add(2);
+        sketch.add(2, 0);
         assert_eq!((sketch.count(1), sketch.count(2)), (4, 5));
+    }
+
+    #[test]
+    fn what_is_overdue_counts_less() {
+        let mut sketch = Sketch::new(1024);
+        let mut now = 0;
+        let mut others = 1000..;
+        for _ in 0..8 {
+            now += 1;
+            sketch.add(1, now);
+            for hash in others.by_ref().take(500) {
+                sketch.add(hash, now);
+            }
+        }
+        let stamp = now;
+        let mut counts = Vec::new();
+        for _ in 0..8 {
+            now += 1;
+            counts.push(sketch.count_idle(1, stamp));
+            for hash in others.by_ref().take(500) {
+                sketch.add(hash, now);
+            }
+        }
+        assert!(counts[..2] == [8, 8] && counts.is_sorted_by(|a, b| a >= b) && counts[7] <= 2, "{counts:?}");
     }
 
     #[test]
     fn keeps_what_it_knows_when_it_grows() {
         let mut sketch = Sketch::new(1024);
         for hash in 0..500 {
-            sketch.add(hash);
+            sketch.add(hash, 0);
         }
         let before: Vec<_> = (0..500).map(|h| sketch.count(h)).collect();
         sketch.ensure(5000);
@@ -129,7 +174,7 @@ mod tests {
     fn seldom_overcounts() {
         let mut sketch = Sketch::new(10_000);
         for hash in 0..10_000u64 {
-            sketch.add(mix(hash));
+            sketch.add(mix(hash), 0);
         }
         let wrong = (0..10_000u64).filter(|h| sketch.count(mix(*h)) > 1).count();
         assert!(wrong < 100, "{wrong} of 10000 overcounted");

@@ -105,15 +105,13 @@ fn racing_readers_writers_and_evictors_see_only_right_bytes_within_the_capacity(
             });
         }
         for tier in &config.tiers {
-            let (stop, objects, tmp) = (&stop, tier.dir.join("objects"), tier.dir.join("tmp"));
+            let (cache, stop, objects, tmp) = (&cache, &stop, tier.dir.join("objects"), tier.dir.join("tmp"));
             let capacity = tier.capacity;
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    // A file may be renamed from the one directory to the other between the two walks, and be counted twice; not
-                    // when they are taken in this order.
-                    let real = allocated(&objects) + allocated(&tmp);
+                    let real = cache.frozen(|| allocated(&objects) + allocated(&tmp));
                     assert!(real <= capacity, "{real} of {capacity}");
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::sleep(Duration::from_millis(3));
                 }
             });
         }

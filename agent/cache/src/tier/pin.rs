@@ -71,7 +71,7 @@ impl Tier {
                 .and_then(|file| metafile::set_header(&*self.io, &*file, &name.id, &path, sidecar, header))
                 .map(|()| sidecar),
             None if reservation.is_some() => self.make_placeholder(name, &path, header),
-            None => Err(io::Error::from_raw_os_error(2)),
+            None => return Err(self.unavailable()),
         };
         let sidecar = written.map_err(|e| {
             self.fault("pin", &path, &e);
