@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use forebay_cache::index::{Batch, Index, IndexError};
 use forebay_cache::io::{DiskIo, TierIo};
 use forebay_cache::{
-    BLOCK, Cache, CacheConfig, DatasetPolicy, Landing, Medium, Object, ObjectId, Parts, Read, TierConfig, TierState,
+    BLOCK, Cache, CacheConfig, DatasetId, DatasetPolicy, Landing, Medium, Object, ObjectId, Parts, Read, TierConfig, TierState,
 };
 
 fn config(dir: &Path, capacity: u64) -> CacheConfig {
@@ -34,8 +34,11 @@ fn memory() -> (u64, u64) {
     (field("VmRSS"), field("VmHWM"))
 }
 
-fn object(cache: &Cache, number: u64, size: u64) -> Object {
-    let ds = cache.set_dataset("measured", DatasetPolicy::default());
+fn dataset(cache: &Cache) -> DatasetId {
+    cache.set_dataset("measured", DatasetPolicy::default())
+}
+
+fn object(cache: &Cache, ds: DatasetId, number: u64, size: u64) -> Object {
     cache.object(ds, ObjectId::derive("measure://", &number.to_string(), b"1", size), size)
 }
 
@@ -52,6 +55,7 @@ fn data(size: u64) -> Vec<u8> {
 
 fn rates(dir: &Path) {
     let cache = Cache::open(config(dir, 8 << 30)).unwrap();
+    let ds = dataset(&cache);
     let small = data(100 << 10);
     let block = data(BLOCK);
     let count = 10_000;
@@ -67,7 +71,7 @@ fn rates(dir: &Path) {
         });
         rate("100 KiB objects, insert", count, small.len() as u64, || {
             for n in first..first + count {
-                object(&cache, n, small.len() as u64).insert(0, &small, Landing::default());
+                object(&cache, ds, n, small.len() as u64).insert(0, &small, Landing::default());
             }
         });
         let mut buf = vec![0; BLOCK as usize];
@@ -78,12 +82,12 @@ fn rates(dir: &Path) {
         });
         rate("100 KiB objects, read", count, small.len() as u64, || {
             for n in first..first + count {
-                assert_eq!(object(&cache, n, small.len() as u64).read_at(0, &mut buf[..small.len()]), Read::Hit(small.len()));
+                assert_eq!(object(&cache, ds, n, small.len() as u64).read_at(0, &mut buf[..small.len()]), Read::Hit(small.len()));
             }
         });
         std::fs::remove_dir_all(&plain).unwrap();
         let blocks = 1024;
-        let large = object(&cache, first + 999_999, blocks * BLOCK);
+        let large = object(&cache, ds, first + 999_999, blocks * BLOCK);
         let file =
             std::fs::File::options().create(true).truncate(true).read(true).write(true).open(dir.join("plain.bin")).unwrap();
         rate("1 MiB writes, plain file", blocks, BLOCK, || {
@@ -118,7 +122,7 @@ fn rates(dir: &Path) {
                 assert_eq!(large.read_at(at(n), &mut buf[..4096]), Read::Hit(4096));
             }
         });
-        let medium = object(&cache, first + 999_998, 200 * BLOCK);
+        let medium = object(&cache, ds, first + 999_998, 200 * BLOCK);
         rate("1 MiB blocks, insert (meta data in an attribute)", 200, BLOCK, || {
             for n in 0..200u32 {
                 medium.insert(n, &block, Landing::default());
@@ -137,6 +141,7 @@ fn million(dir: &Path, count: u64) {
     println!("at rest: memory {:?} MiB", memory());
     {
         let cache = Cache::open(config(dir, capacity)).unwrap();
+        let ds = dataset(&cache);
         let ready = || cache.health()[0].state == TierState::Ready;
         while !ready() {
             std::thread::sleep(Duration::from_millis(10));
@@ -145,7 +150,7 @@ fn million(dir: &Path, count: u64) {
         let small = data(1000);
         rate("1000-byte objects, insert", count, 1000, || {
             for n in 0..count {
-                object(&cache, n, 1000).insert(0, &small, Landing::default());
+                object(&cache, ds, n, 1000).insert(0, &small, Landing::default());
             }
         });
         let usage = cache.usage().tiers[0].clone();
@@ -194,9 +199,10 @@ fn own_memory(dir: &Path, count: u64) {
     let config = config(dir, count * 16_384 + (1 << 30));
     let io: Arc<dyn TierIo> = Arc::new(DiskIo::new(&config.tiers[0].dir));
     let cache = Cache::open_with(&config, Parts { ios: vec![io], index: Arc::new(Nothing), threads: true }).unwrap();
+    let ds = dataset(&cache);
     let before = memory().0;
     for n in 0..count {
-        object(&cache, n, 1).insert(0, &[7], Landing::default());
+        object(&cache, ds, n, 1).insert(0, &[7], Landing::default());
     }
     let after = memory().0;
     println!("{count} objects without an index: {before} -> {after} MiB, {} bytes an object", (after - before) * BLOCK / count);
@@ -207,7 +213,8 @@ fn start(dir: &Path, capacity: u64, what: &str, scan: bool) {
     let begun = Instant::now();
     let cache = Cache::open(config(dir, capacity)).unwrap();
     let opened = begun.elapsed();
-    let hit = matches!(object(&cache, 77, 1000).read_at(0, &mut [0; 1000]), Read::Hit(1000));
+    let ds = dataset(&cache);
+    let hit = matches!(object(&cache, ds, 77, 1000).read_at(0, &mut [0; 1000]), Read::Hit(1000));
     let first = begun.elapsed();
     if scan {
         println!("{what}: {:?}", cache.recover(&AtomicBool::new(false)).unwrap());
