@@ -5,7 +5,7 @@ use std::sync::Arc;
 use forebay_store::http::{HttpAuth, HttpConfig, HttpStore};
 use forebay_store::{StoreErrorKind, UnderStore, Version};
 
-use crate::behaviour::{list, read};
+use crate::behaviour::{is_changed, list, read};
 use crate::raw::Server;
 use crate::stores::{Fixture, Rclone};
 
@@ -108,6 +108,24 @@ async fn answers_that_are_not_the_range() {
         let server = Server::start(move |_| format!("HTTP/1.1 {answer}"));
         let store = HttpStore::new(HttpConfig::new(&server.url("d/"))).unwrap();
         assert_eq!(read(&store, "k", &Version::ETag("\"v1\"".into()), 2..6).await, Ok(b"abcd".to_vec()), "{answer}");
+    }
+}
+
+/// A changed file is not sent at all by a server that knows conditions.
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_are_bound_to_their_version() {
+    for (version, header) in [
+        (Version::ETag("\"v1\"".into()), "if-match: \"v1\"\r\n"),
+        (Version::Modified(1_577_836_800_000_000_000), "if-unmodified-since: wed, 01 jan 2020 00:00:00 gmt\r\n"),
+    ] {
+        let server = Server::start(move |request| {
+            let bound = request.to_ascii_lowercase().contains(header);
+            let status = if bound { "412 Precondition Failed" } else { "500 Unbound" };
+            format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")
+        });
+        let store = HttpStore::new(HttpConfig::new(&server.url("d/"))).unwrap();
+        let error = read(&store, "k", &version, 0..1).await.unwrap_err();
+        assert!(is_changed(&error), "{error}");
     }
 }
 

@@ -122,6 +122,18 @@ async fn checksums() {
     }
 }
 
+/// versitygw writes such a key into XML, which cannot hold it, whatever encoding is asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_server_cannot_write_is_reported() {
+    let s3 = S3::start(Kind::Versitygw);
+    s3.put("bkt", "bell\u{7}", b"x").await;
+    s3.put("bkt", "good", b"x").await;
+    let listed = list(&S3Store::new(s3.config("bkt")).unwrap(), "", true).await.unwrap();
+    assert_eq!(listed.keys(), ["good"]);
+    assert_eq!(listed.unrepresentable.len(), 1);
+    assert!(listed.unrepresentable[0].reason.contains("cannot write"), "{:?}", listed.unrepresentable);
+}
+
 /// A listing that began as version 1 of the protocol (a marker in its token) goes on so.
 #[tokio::test(flavor = "multi_thread")]
 async fn version_1_of_the_listing_goes_on_by_marker() {
