@@ -123,10 +123,11 @@ impl Inner {
     ) -> bool {
         let stripe = self.shared.stripe(&name.id);
         let (from, to) = (&self.tiers[from], &self.tiers[to]);
+        let Some((set, verified)) = from.movable(name, block, held, &stripe) else { return false };
         if to.has(name, block, Some(&stripe)) {
+            from.remove(name, &[block], &stripe, |_, _, _| true);
             return true;
         }
-        let Some((set, verified)) = from.movable(name, block, held, &stripe) else { return false };
         let Some(data) = from.take_data(name, block, verified) else { return false };
         let moved = crate::tier::Block { name, number: block, crc: crc32c::crc32c(&data), data: &data };
         let landed = to.landing(crate::policy::Place::Main);

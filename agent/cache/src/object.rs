@@ -194,6 +194,14 @@ impl Native {
     }
 }
 
+#[cfg(test)]
+impl Native {
+    /// Reads as the kernel would.
+    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+        self.file.read_at(offset, buf)
+    }
+}
+
 impl Drop for Native {
     fn drop(&mut self) {
         self.inner.tiers[self.tier].give_back(&self.id);

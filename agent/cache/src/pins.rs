@@ -6,8 +6,11 @@ impl Inner {
     /// Pins an object in one tier, its home: `wish`, else the Dataset's landing tier, else where most of it is, else the largest.
     /// What other tiers have of it is moved there.
     pub(crate) fn pin(&self, set: u16, name: Name, wish: Option<&str>) -> Result<(), PinError> {
-        if name.size == 0 || self.tiers.iter().any(|tier| tier.is_pinned(name, None)) {
+        if name.size == 0 {
             return Ok(());
+        }
+        if let Some(home) = self.tiers.iter().find(|tier| tier.is_pinned(name, None)) {
+            return if self.gather(home.number, name) { Ok(()) } else { Err(home.unavailable()) };
         }
         let dataset = self.shared.datasets.get(set);
         if dataset.retired {
@@ -64,6 +67,15 @@ impl Inner {
             drop(stripe);
             reservation = Some(self.reserve(home, Tier::placeholder_charge(name), None).map_err(|_| tier.unavailable())?);
         }
+        if !self.gather(home, name) {
+            self.unpin(name);
+            return Err(tier.unavailable());
+        }
+        Ok(())
+    }
+
+    /// Moves what other tiers have of a pinned object to its home. Whether nothing is left in them.
+    fn gather(&self, home: usize, name: Name) -> bool {
         for other in self.tiers.iter().filter(|other| other.number != home) {
             let blocks: Vec<u32> = other
                 .with(name, None, |state, key| state.objects.blocks(key).into_iter().map(|(block, _)| block).collect())
@@ -73,20 +85,22 @@ impl Inner {
                 let moved = room.is_ok_and(|room| self.relocate(other.number, home, name, block, room, true));
                 // A block that was evicted meanwhile is merely absent; one that stays behind could be evicted later.
                 if !moved && other.has(name, block, None) {
-                    self.unpin(name);
-                    return Err(tier.unavailable());
+                    return false;
                 }
             }
         }
-        Ok(())
+        true
     }
 
-    /// Takes a pin off.
+    /// Takes a pin off. What was held by it beyond its Dataset's quota goes.
     pub(crate) fn unpin(&self, name: Name) {
         for tier in &self.tiers {
             let stripe = self.shared.stripe(&name.id);
             if tier.is_pinned(name, Some(&stripe)) {
                 tier.unpin(name, &stripe);
+                let owner = tier.owner(&name.id);
+                drop(stripe);
+                owner.map(|owner| self.enforce_quota(owner));
             }
         }
     }

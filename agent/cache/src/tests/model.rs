@@ -271,6 +271,7 @@ impl Model {
                 if let Some(native) = self.object(*key).native() {
                     self.natives.push((*key, native));
                 }
+                self.declare();
             }
         }
     }
@@ -342,9 +343,20 @@ impl Model {
             }
         }
         for (name, policy) in NAMES.iter().zip(&self.policies) {
-            if let (true, Some(quota)) = (self.exact, policy.quota) {
+            // What is handed out stays, however low the quota becomes meanwhile.
+            if let (true, true, Some(quota)) = (self.exact, self.natives.is_empty(), policy.quota) {
                 let used = self.bench.cache().usage().datasets[*name].clone();
                 assert!(used.bytes <= quota.max(used.pinned), "Dataset {name} has {} of {quota}", used.bytes);
+            }
+        }
+        for (key, native) in &self.natives {
+            let object = self.object(*key);
+            for block in 0..object.blocks() {
+                let expected = bytes(*key, object.size(), block);
+                let mut buf = vec![0; expected.len()];
+                if let Ok(n) = native.read_at(u64::from(block) * BLOCK, &mut buf) {
+                    assert!(n == expected.len() && buf == expected, "object {key} read natively: block {block} is wrong");
+                }
             }
         }
         for (key, block) in &self.held {

@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::objects::{CLAIMED, PINNED, SEEN, SIDECAR, STALE};
+use super::objects::{CLAIMED, Key, LEASED, PINNED, SEEN, SIDECAR, STALE};
 use super::state::extent;
 use super::{Landed, Name, State, Stripe, Tier, charge, metafile};
 use crate::ObjectId;
@@ -78,7 +78,6 @@ impl Tier {
         };
         let stamp = self.shared.tick_of(object.stat.modified);
         let set = self.shared.datasets.of_tag(object.header.dataset);
-        self.reclaim(&path, &object);
         let mut state = self.state();
         let dataset = self.rule(&mut state, set);
         let mut flags = SEEN;
@@ -145,10 +144,10 @@ impl Tier {
         }
         drop(sketch);
         let charged = state.account.known - before;
-        if charged > 0 {
-            if !claimed {
-                state.found(charged);
-            }
+        if !claimed {
+            state.found(charged);
+        }
+        if known != object.present {
             state.touch_index(id);
         }
         drop(state);
@@ -156,7 +155,6 @@ impl Tier {
         if !lost.is_empty() {
             self.remove(name, &lost, stripe, |_, _, _| true);
         }
-        self.reclaim(&path, &object);
     }
 
     /// Reads all that a file says about itself. An object of which it holds nothing, and that is not pinned, is of no use.
@@ -174,23 +172,31 @@ impl Tier {
         Ok(Found::Object(Box::new(Object { header: loaded.header, sidecar: loaded.sidecar, present, stat })))
     }
 
-    /// Punches what a write or an eviction that was cut short left in a file: space that no record accounts for.
-    fn reclaim(&self, path: &str, object: &Object) {
-        let blocks = block_count(object.header.size);
-        if blocks <= 1 {
-            return;
-        }
-        let expected: u64 = object.present.iter().map(|block| charge::block(block_len(object.header.size, *block))).sum();
-        if object.stat.allocated <= expected + charge::file(blocks) {
-            return;
-        }
-        let Ok(file) = self.io.open(path, Mode::Existing) else { return };
-        for block in (0..blocks).filter(|block| object.present.binary_search(block).is_err()) {
-            let (start, len) = extent(block);
-            if let Err(e) = file.punch(start, len) {
-                return self.trouble("reclaim", path, &e);
+    /// Punches what a write or an eviction that was cut short left in a larger object's file: space that no record accounts for.
+    /// The caller holds the object's stripe.
+    pub(super) fn reclaim(&self, id: &ObjectId, _stripe: &Stripe<'_>) -> io::Result<()> {
+        let (size, present) = {
+            let state = self.state();
+            match state.objects.find(id) {
+                Some(key @ Key::Large(_)) if !state.objects.is(key, LEASED) => {
+                    let present: Vec<u32> = state.objects.blocks(key).into_iter().map(|(block, _)| block).collect();
+                    (state.objects.size_of(key), present)
+                }
+                _ => return Ok(()),
             }
+        };
+        let path = metafile::path(id);
+        let expected: u64 = present.iter().map(|block| charge::block(block_len(size, *block))).sum();
+        let allocated = self.io.stat(&path)?.map_or(0, |stat| stat.allocated);
+        if allocated <= expected {
+            return Ok(());
         }
+        let file = self.io.open(&path, Mode::Existing)?;
+        for block in (0..block_count(size)).filter(|block| present.binary_search(block).is_err()) {
+            let (start, len) = extent(block);
+            file.punch(start, len)?;
+        }
+        Ok(())
     }
 
     /// Tells the order of eviction what holds for a Dataset, and returns it. With the state locked, so that what is said last is

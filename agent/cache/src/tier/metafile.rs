@@ -85,9 +85,11 @@ fn patch(io: &dyn TierIo, file: &dyn FileIo, path: &str, in_sidecar: bool, at: u
         return io.open(&sidecar(path), Mode::Existing)?.write_at(at as u64, bytes);
     }
     let mut raw = file.attribute()?.unwrap_or_default();
-    if raw.len() < at + bytes.len() {
+    if raw.len() < meta::HEADER {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "the file's user.forebay attribute is gone or too short"));
     }
+    // Records that were cut off are records of absent blocks.
+    raw.resize(raw.len().max(at + bytes.len()), 0);
     raw[at..at + bytes.len()].copy_from_slice(bytes);
     file.set_attribute(&raw)
 }

@@ -90,7 +90,7 @@ impl Tier {
     pub(super) fn dispose(&self, id: ObjectId, gone: Gone) -> u64 {
         let path = metafile::path(&id);
         let given_back = match self.free_space(&id, &path, &gone) {
-            Ok(()) => !(gone.leased && gone.whole),
+            Ok(()) => !gone.leased,
             Err(e) => {
                 // The bytes stay charged until a scan finds out what became of them.
                 self.fault("free", &path, &e);
@@ -130,8 +130,11 @@ impl Tier {
                 Err(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => return Err(e),
                 _ => {}
             }
-            let (start, len) = extent(*block);
-            file.punch(start, len)?;
+            // Who reads the file natively would read zeros; a scan after that gives the space back.
+            if !gone.leased {
+                let (start, len) = extent(*block);
+                file.punch(start, len)?;
+            }
         }
         Ok(())
     }

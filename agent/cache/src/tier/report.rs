@@ -71,11 +71,12 @@ impl Tier {
         Some(self.count_of(&state, at))
     }
 
-    /// Dataset of a block that may be moved away, and whether it is verified. `held` moves blocks that are pinned or leased too.
+    /// Dataset of a block that may be moved away, and whether it is verified. `held` moves pinned blocks too;
+    /// nothing is taken out of a file that is read natively.
     pub(crate) fn movable(&self, name: Name, block: u32, held: bool, stripe: &Stripe<'_>) -> Option<(u16, bool)> {
         self.with(name, Some(stripe), |state, key| {
             let at = state.objects.block(key, block)?;
-            if !held && state.objects.is(key, PINNED | LEASED) {
+            if state.objects.is(key, LEASED) || (!held && state.objects.is(key, PINNED)) {
                 return None;
             }
             Some((state.objects.set_of(key), state.objects.link(at).is(VERIFIED)))

@@ -96,6 +96,7 @@ impl Tier {
         match adopted {
             Adopted::Yes => {
                 report.adopted += u64::from(!known);
+                self.reclaim(&id, &stripe)?;
                 let mut state = self.state();
                 match state.objects.find(&id) {
                     Some(key) => state.objects.flag(key, SEEN, true),
