@@ -44,7 +44,18 @@ async fn stream(inner: &Arc<Inner>, remote: &Arc<Remote>, class: Class, flights:
     let mut got = 0u64;
     let mut current = 0;
     while let Some(chunk) = body.next().await {
-        let chunk = chunk?;
+        let chunk = match chunk {
+            Ok(chunk) => chunk,
+            Err(error) => {
+                if let Some(last) = landing {
+                    let _ = last.await;
+                }
+                if error.kind == StoreErrorKind::Corrupt {
+                    drop_landed(remote).await;
+                }
+                return Err(error);
+            }
+        };
         got += chunk.len() as u64;
         inner.stats.got(class, chunk.len() as u64);
         let mut rest = &chunk[..];
@@ -75,6 +86,23 @@ async fn stream(inner: &Arc<Inner>, remote: &Arc<Remote>, class: Class, flights:
         return Ok(());
     }
     Err(wrong(remote, StoreErrorKind::Truncated { got, expected: range.end - range.start }))
+}
+
+/// The store's checksum is of the whole object and shows a wrong byte only with the last chunk, when earlier blocks have
+/// landed: none of them can be told good, so all of them go. A pin stays.
+async fn drop_landed(remote: &Arc<Remote>) {
+    let remote = remote.clone();
+    let dropped = tokio::task::spawn_blocking(move || {
+        let object = &remote.object;
+        let pinned = object.is_pinned();
+        object.evict();
+        if pinned && let Err(error) = object.pin() {
+            tracing::warn!(%error, object = ?remote, "not pinned again after its damaged bytes were dropped");
+        }
+    });
+    if let Err(error) = dropped.await {
+        tracing::error!(%error, "damaged bytes may have stayed in the cache");
+    }
 }
 
 fn wrong(remote: &Remote, kind: StoreErrorKind) -> StoreError {

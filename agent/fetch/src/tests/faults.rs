@@ -1,5 +1,8 @@
+use std::sync::Arc;
+
 use forebay_cache::BLOCK;
 use forebay_store::failing::{Fault, Op, Rule};
+use forebay_store::policy::{Limits, Priority, Resilient};
 use forebay_store::{StoreErrorKind, UnderStore};
 
 use super::{Bench, soon};
@@ -78,4 +81,19 @@ async fn nothing_stays_in_the_air_after_failures() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_of_a_body_whose_checksum_is_wrong_do_not_stay() {
+    let bench = Bench::new();
+    let (bytes, mut remote) = bench.put("damaged", 3 * BLOCK);
+    let resilient = Resilient::new(bench.store.clone(), Limits { retries: 0, ..Limits::default() });
+    remote.background = Arc::new(resilient.with_priority(Priority::Prefetch));
+    remote.reader = Arc::new(resilient);
+    bench.store.inject(Rule::once(Fault::WrongByte(1000)).on(Op::Get));
+    let (filled, _) = bench.fill(remote.clone()).await;
+    assert!(filled.is_err(), "the checksum does not match: {filled:?}");
+    assert_eq!(remote.object.present_bytes(), 0, "blocks that nobody vouches for are cached");
+    let file = bench.fetcher.open(remote);
+    assert!(soon(file.read(0, 3 << 20)).await.unwrap() == bytes);
 }
