@@ -2,7 +2,10 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let files = protox::compile(["forebay/agent/v1/control.proto"], ["proto"])?;
+    let files = protox::compile(
+        ["forebay/agent/v1/control.proto", "forebay/operator/v1/enrolment.proto", "forebay/operator/v1/session.proto"],
+        ["proto"],
+    )?;
     tonic_prost_build::configure().emit_rerun_if_changed(false).compile_fds(files)?;
     Ok(())
 }

@@ -14,11 +14,25 @@ mod report;
 pub mod socket;
 mod status;
 
-/// The generated code of `proto/forebay/agent/v1`. The proto files have the documentation.
+/// The generated code of `proto/forebay`, nested as its packages are: messages of one name those of another by this path.
 #[expect(missing_docs, reason = "generated; the proto files have the documentation")]
-pub mod v1 {
-    tonic::include_proto!("forebay.agent.v1");
+mod generated {
+    pub(crate) mod agent {
+        pub mod v1 {
+            tonic::include_proto!("forebay.agent.v1");
+        }
+    }
+    pub(crate) mod operator {
+        pub mod v1 {
+            tonic::include_proto!("forebay.operator.v1");
+        }
+    }
 }
+
+pub use generated::agent::v1;
+/// The stream between operator and agents, and how an agent comes by its certificate.
+pub use generated::operator::v1 as operator;
+
 
 pub use client::{Client, Watch, connect};
 pub use error::{ConnectError, ControlError, InvalidMessage};
