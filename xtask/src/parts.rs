@@ -10,18 +10,56 @@ use crate::install::lock;
 use crate::sh::{self, say};
 use crate::workspace;
 
-/// A real server that is built from a Go module in `e2e/parts/NAME`, which pins its version and checksums.
+/// A real program that is built from a Go module in `e2e/parts/MODULE`, which pins its version and checksums.
 struct Part {
     name: &'static str,
-    package: &'static str,
-    /// The module whose version in go.mod is the part's version.
+    /// The module's directory.
     module: &'static str,
+    package: &'static str,
+    /// The requirement in go.mod whose version is the part's version.
+    requires: &'static str,
+    /// Package variables that must bear the version: what the program says of itself matters to others.
+    stamp: &'static [&'static str],
+    /// Further names under which one binary is found, each of them another program.
+    also: &'static [&'static str],
 }
 
+const fn part(name: &'static str, module: &'static str, package: &'static str, requires: &'static str) -> Part {
+    Part { name, module, package, requires, stamp: &[], also: &[] }
+}
+
+const CONTAINERD: &str = "github.com/containerd/containerd/v2";
+
 const PARTS: &[Part] = &[
-    Part { name: "versitygw", package: "github.com/versity/versitygw/cmd/versitygw", module: "github.com/versity/versitygw" },
-    Part { name: "minio", package: "github.com/minio/minio", module: "github.com/minio/minio" },
+    part("versitygw", "versitygw", "github.com/versity/versitygw/cmd/versitygw", "github.com/versity/versitygw"),
+    part("minio", "minio", "github.com/minio/minio", "github.com/minio/minio"),
+    Part {
+        stamp: &["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"],
+        also: &["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"],
+        ..part("kube", "kube", ".", "k8s.io/kubernetes")
+    },
+    part("containerd", "containerd", "github.com/containerd/containerd/v2/cmd/containerd", CONTAINERD),
+    part("containerd-shim-runc-v2", "containerd", "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", CONTAINERD),
+    part("ctr", "containerd", "github.com/containerd/containerd/v2/cmd/ctr", CONTAINERD),
+    part("coredns", "coredns", ".", "github.com/coredns/coredns"),
+    part("helm", "helm", "helm.sh/helm/v4/cmd/helm", "helm.sh/helm/v4"),
+    part(
+        "csi-sanity",
+        "csi-sanity",
+        "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity",
+        "github.com/kubernetes-csi/csi-test/v5",
+    ),
+    part(
+        "csi-provisioner",
+        "csi-provisioner",
+        "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
+        "github.com/kubernetes-csi/external-provisioner/v6",
+    ),
 ];
+
+/// What a cluster is made of, and what is tried on it.
+pub(crate) const CLUSTER: &[&str] =
+    &["kube", "containerd", "containerd-shim-runc-v2", "ctr", "coredns", "helm", "csi-sanity", "csi-provisioner"];
 
 /// `cargo xtask parts`.
 pub(crate) fn run(names: &[String]) -> Result<()> {
@@ -41,18 +79,21 @@ pub(crate) fn ensure(names: &[&str]) -> Result<PathBuf> {
     fs::create_dir_all(&bin).with_context(|| format!("create {}", bin.display()))?;
     for part in PARTS.iter().filter(|p| names.contains(&p.name)) {
         let _lock = lock(part.name)?;
-        let sources = workspace::root()?.join("e2e/parts").join(part.name);
-        let dir = format!("{}-{}", part.name, version(part, &sources)?);
+        let sources = workspace::root()?.join("e2e/parts").join(part.module);
+        let version = version(part, &sources)?;
+        let dir = format!("{}-{version}", part.name);
         let program = home.join(&dir).join(part.name);
         if !program.is_file() {
-            build(part, &sources, &program)?;
+            build(part, &version, &sources, &program)?;
         }
-        link(Path::new("..").join(&dir).join(part.name), &bin.join(part.name))?;
+        for name in [part.name].iter().chain(part.also) {
+            link(Path::new("..").join(&dir).join(part.name), &bin.join(name))?;
+        }
     }
     Ok(bin)
 }
 
-fn build(part: &Part, sources: &Path, program: &Path) -> Result<()> {
+fn build(part: &Part, version: &str, sources: &Path, program: &Path) -> Result<()> {
     if !sh::has("go") {
         bail!("{} is built from Go sources and there is no `go` on the path: install Go 1.26 or later", part.name);
     }
@@ -62,11 +103,24 @@ fn build(part: &Part, sources: &Path, program: &Path) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let unfinished = dir.join(format!("{}.{}.tmp", part.name, std::process::id()));
     let mut go = Command::new("go");
-    go.current_dir(sources).args(["build", "-mod=readonly", "-trimpath", "-ldflags", "-s -w", "-o"]).arg(&unfinished);
+    go.current_dir(sources).args(["build", "-mod=readonly", "-trimpath", "-ldflags", &linker_flags(part, version), "-o"]);
+    go.arg(&unfinished);
     sh::run(go.arg(part.package).env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false"))?;
     fs::rename(&unfinished, program).with_context(|| format!("rename {}", unfinished.display()))?;
     say(&format!("built {} in {:.0} s", part.name, start.elapsed().as_secs_f64()));
     Ok(())
+}
+
+/// No symbols, and the version where the part says it: Kubernetes' components compare each other's.
+fn linker_flags(part: &Part, version: &str) -> String {
+    let mut numbers = version.split('.');
+    let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let stamps = part.stamp.iter().map(|package| {
+        format!(
+            " -X {package}.gitVersion=v{version} -X {package}.gitMajor={major} -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
+        )
+    });
+    format!("-s -w{}", stamps.collect::<String>())
 }
 
 /// Puts the link in place by a rename, so that a test that runs now finds either the old or the new program.
@@ -83,7 +137,7 @@ fn link(target: PathBuf, at: &Path) -> Result<()> {
 fn version(part: &Part, sources: &Path) -> Result<String> {
     let path = sources.join("go.mod");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
-    let line = text.lines().find_map(|l| l.trim().trim_start_matches("require ").strip_prefix(part.module)?.strip_prefix(" v"));
+    let line = text.lines().find_map(|l| l.trim().trim_start_matches("require ").strip_prefix(part.requires)?.strip_prefix(" v"));
     let version = line.and_then(|v| v.split_whitespace().next());
-    version.map(str::to_owned).with_context(|| format!("{} does not require {}", path.display(), part.module))
+    version.map(str::to_owned).with_context(|| format!("{} does not require {}", path.display(), part.requires))
 }
