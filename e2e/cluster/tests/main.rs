@@ -1,0 +1,1 @@
+//! Tests of the cluster itself and of what is made for clusters.
