@@ -1,1 +1,4 @@
-//! Tests of the cluster itself and of what is made for clusters.
+//! Tests of the cluster that tests run on, and of the chart.
+
+mod chart;
+mod cluster;
