@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod rendered;
+mod rights;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -168,6 +169,22 @@ fn agents_and_node_driver_have_no_right_and_nobody_has_them_all() {
     for (role, rule) in limited.rules().iter().filter(|(role, _)| role.starts_with("ClusterRole/")) {
         assert!(!rule["resources"].to_string().contains("secrets"), "{role}: {rule}");
     }
+}
+
+#[test]
+fn every_value_that_the_schema_knows_stands_in_the_values_with_its_default() {
+    fn compare(at: &str, schema: &Value, values: &Value) {
+        let Some(properties) = schema["properties"].as_object() else { return };
+        for (key, inner) in properties.iter().filter(|(key, _)| *key != "global") {
+            let at = format!("{at}.{key}");
+            assert!(!values[key].is_null(), "values.yaml does not show {at}");
+            compare(&at, inner, &values[key]);
+        }
+    }
+    let chart = root().join("charts/forebay");
+    let schema = serde_json::from_str(&std::fs::read_to_string(chart.join("values.schema.json")).unwrap()).unwrap();
+    let values = serde_yaml::from_str(&std::fs::read_to_string(chart.join("values.yaml")).unwrap()).unwrap();
+    compare("", &schema, &values);
 }
 
 #[test]
