@@ -55,7 +55,7 @@ pub(crate) struct Mount {
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
     pub(crate) metrics_addr: SocketAddr,
     /// Bytes that may be in flight between stores and cache, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(8..=65536))]
+    #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(24..=65536))]
     pub(crate) memory: u32,
     /// Leave the memory tiers as they are at the end, so that the next start finds them warm. They keep their memory.
     #[arg(long)]

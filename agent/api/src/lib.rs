@@ -33,7 +33,6 @@ pub use generated::agent::v1;
 /// The stream between operator and agents, and how an agent comes by its certificate.
 pub use generated::operator::v1 as operator;
 
-
 pub use client::{Client, Watch, connect};
 pub use error::{ConnectError, ControlError, InvalidMessage};
 pub use report::{DatasetName, DatasetReport};
