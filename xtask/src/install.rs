@@ -7,9 +7,23 @@ use anyhow::{Context, Result, bail};
 use crate::sh::{self, say};
 use crate::workspace;
 
-/// Programs from Debian and the package of each.
-const DEBIAN: &[(&str, &str)] =
-    &[("fusermount3", "fuse3"), ("rclone", "rclone"), ("s3fs", "s3fs"), ("curl", "curl"), ("cc", "gcc"), ("ld", "binutils")];
+/// Programs from Debian, by name or by path, and the package of each.
+const DEBIAN: &[(&str, &str)] = &[
+    ("fusermount3", "fuse3"),
+    ("rclone", "rclone"),
+    ("s3fs", "s3fs"),
+    ("curl", "curl"),
+    ("cc", "gcc"),
+    ("ld", "binutils"),
+    ("musl-gcc", "musl-tools"),
+    ("/etc/ssl/certs/ca-certificates.crt", "ca-certificates"),
+    ("runc", "runc"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("busybox", "busybox-static"),
+    ("nsenter", "util-linux"),
+];
 
 /// The release of cargo-deny in use.
 const DENY: &str = "0.20.2";

@@ -4,10 +4,12 @@
 //! run again.
 
 mod bench;
+mod cluster;
 mod codegen;
 mod contender;
 mod data;
 mod demo;
+mod images;
 mod install;
 mod interrupt;
 mod parts;
@@ -43,11 +45,15 @@ enum Command {
         /// Only tests whose names contain this
         filter: Option<String>,
     },
-    /// Builds the real servers that the tests need and prints where they are
+    /// Builds the real programs that tests need (stores, Kubernetes) and prints where they are
     Parts {
         /// Only these; all when none is named
         names: Vec<String>,
     },
+    /// Starts and stops a real Kubernetes of several nodes on this machine
+    Cluster(cluster::ClusterArgs),
+    /// Builds the container images, reproducibly and without a container engine
+    Images(images::ImagesArgs),
     /// Makes a real file tree at a directory that does not exist yet
     Data {
         /// Where
@@ -72,6 +78,8 @@ fn main() -> ExitCode {
         Command::Ci => test::run(&test::TestArgs::default()),
         Command::E2e { filter } => test::e2e(filter.as_deref()),
         Command::Parts { names } => parts::run(&names),
+        Command::Cluster(args) => cluster::run(&args),
+        Command::Images(args) => images::run(&args),
         Command::Data { dir, small } => data::run(&dir, small),
         Command::Codegen { check } => codegen::run(check),
     };

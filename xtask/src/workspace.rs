@@ -60,8 +60,19 @@ pub(crate) fn program(package: &str, release: bool) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn target() -> Result<PathBuf> {
+/// Where builds go.
+pub(crate) fn target() -> Result<PathBuf> {
+    Ok(metadata()?["target_directory"].as_str().context("cargo metadata names no target directory")?.into())
+}
+
+/// The names of the workspace's packages.
+pub(crate) fn packages() -> Result<Vec<String>> {
+    let metadata = metadata()?;
+    let packages = metadata["packages"].as_array().context("cargo metadata names no packages")?;
+    Ok(packages.iter().filter_map(|package| Some(package["name"].as_str()?.to_owned())).collect())
+}
+
+fn metadata() -> Result<serde_json::Value> {
     let text = sh::read(cargo()?.args(["metadata", "--format-version", "1", "--no-deps", "--locked"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&text)?;
-    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target directory")?.into())
+    Ok(serde_json::from_str(&text)?)
 }

@@ -1,6 +1,8 @@
-//! The language of the agent's local socket: protobufs, the exact types that they are parsed into once, and a client.
+//! The languages of the agent's local socket and of its stream with the operator: protobufs, the exact types that they are
+//! parsed into once, and a client.
 //!
-//! - [`v1`]: the generated messages, client and server of `forebay.agent.v1`.
+//! - [`v1`]: the generated messages, client and server of `forebay.agent.v1`; [`operator`]: those of `forebay.operator.v1`.
+//! - [`session`]: what operator and agents say to each other, as exact types.
 //! - [`DatasetReport`]: a Dataset as one agent serves it; its status is the Dataset resource's own type.
 //! - [`Client`]: what programs on the same node use. [`connect`] says what to do when no agent answers.
 //! - [`socket`]: where the socket lies.
@@ -11,6 +13,7 @@ mod client;
 mod convert;
 mod error;
 mod report;
+pub mod session;
 pub mod socket;
 mod status;
 

@@ -4,7 +4,8 @@
 //! left. All decisions about files are those of `forebay-fs`; this crate translates, and decides only who waits where:
 //! cached data is copied on the threads that serve the kernel, everything else waits on the tokio runtime.
 //!
-//! Node ids are inode numbers and handles are the tree's, so that another process could take over the descriptor.
+//! [`serve_descriptor`] serves a mount that another process made and whose descriptor it keeps, so that the mount outlives its
+//! server: node ids are inode numbers and handles are the tree's, so that the next server understands what the former gave out.
 
 mod adapter;
 mod buffer;
@@ -17,12 +18,17 @@ mod fusermount;
 mod listings;
 mod mounted;
 mod mountinfo;
+mod negotiated;
 mod notify;
 mod options;
+mod served;
+mod session;
 mod waiting;
 
 pub use dead::{cleanup_dead, cleanup_dead_below};
 pub use error::MountError;
 pub use mounted::{Mounted, Unmounted, mount};
+pub use negotiated::Negotiated;
 pub use notify::Notifier;
 pub use options::{MAX_READ, MountOptions};
+pub use served::{Served, serve_descriptor};

@@ -1,20 +1,17 @@
 //! A mount's life, from making it to taking it down.
 
-use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forebay_fs::{FileSystem, Tree};
-use fuser::{BackgroundSession, Config, Session, SessionACL};
+use forebay_fs::Tree;
 use tokio::runtime::Handle;
 
-use crate::adapter::Adapter;
 use crate::device::{self, Place};
 use crate::notify::Notifier;
-use crate::waiting::Waiting;
+use crate::session::{self, Serving};
+use crate::waiting::Watch;
 use crate::{MountError, MountOptions};
 
 /// How often a busy mount is tried again.
@@ -36,9 +33,7 @@ pub enum Unmounted {
 #[derive(Debug)]
 pub struct Mounted {
     place: Place,
-    session: BackgroundSession,
-    notifier: Notifier,
-    waiting: Waiting,
+    serving: Serving,
     gone: bool,
 }
 
@@ -50,33 +45,15 @@ pub struct Mounted {
 pub fn mount<T: Tree>(tree: Arc<T>, options: &MountOptions, runtime: Handle) -> Result<Mounted, MountError> {
     let device = device::open(options)?;
     let place = device.place;
-    let served = serve(tree, options, runtime, device.fd).map_err(|source| {
+    let serving = session::begin(tree, options, Watch::Readers, runtime, device.fd, None).map_err(|source| {
         // The handshake's failure is the news; the mount goes with its descriptor in any case.
         let _ = place.unmount(true);
         MountError::Handshake { at: place.at.clone(), source }
-    });
-    let (session, notifier, waiting) = served?;
+    })?;
     if let Err(error) = place.set_read_ahead(options.read_ahead_kib) {
         tracing::debug!(at = %place.at.display(), %error, "read-ahead stays at the kernel's default");
     }
-    Ok(Mounted { place, session, notifier, waiting, gone: false })
-}
-
-fn serve<T: Tree>(
-    tree: Arc<T>,
-    options: &MountOptions,
-    runtime: Handle,
-    fd: std::os::fd::OwnedFd,
-) -> io::Result<(BackgroundSession, Notifier, Waiting)> {
-    let waiting = Waiting::new(runtime, options.waiting);
-    let fs = FileSystem::new(tree, options.owner);
-    let adapter = Adapter::new(fs, waiting.clone(), options.dataset.clone(), options.xattrs);
-    let mut config = Config::default();
-    config.n_threads = Some(options.threads.max(1));
-    // Who may enter is decided by the kernel (`allow_other`), not once more by the library.
-    let session = Session::from_fd(adapter, fd, SessionACL::All, config)?;
-    let notifier = Notifier::new(session.as_fd().try_clone_to_owned()?);
-    Ok((session.spawn()?, notifier, waiting))
+    Ok(Mounted { place, serving, gone: false })
 }
 
 impl Mounted {
@@ -89,13 +66,13 @@ impl Mounted {
     /// By which the tree's owner makes the kernel forget what a new generation changed.
     #[must_use]
     pub fn notifier(&self) -> &Notifier {
-        &self.notifier
+        &self.serving.notifier
     }
 
     /// Whether nobody is being served any more: the mount was taken down from outside, or serving failed.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.session.guard.is_finished()
+        self.serving.has_ended()
     }
 
     /// Unmounts. While the mount is in use, tries again for `patience`, then takes it out of sight lazily. Blocks.
@@ -114,7 +91,7 @@ impl Mounted {
             thread::sleep(TRY_EVERY);
         }
         self.gone = true;
-        self.waiting.close();
+        self.serving.waiting.close();
         let until = Instant::now() + THREADS_END_WITHIN;
         while !self.has_ended() && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 // `enum fuse_notify_code` of <linux/fuse.h>.
 const INVAL_INODE: i32 = 2;
 const INVAL_ENTRY: i32 = 3;
+const RESEND: i32 = 7;
 const INC_EPOCH: i32 = 8;
 /// Flag of INVAL_ENTRY: ask again instead of dropping the entry with all below it, so that a process whose working directory
 /// it is keeps that. Kernels before 6.2 ignore it and drop.
@@ -64,6 +65,16 @@ impl Notifier {
             other => other?,
         }
         self.invalidate_inode(ROOT_INO)
+    }
+
+    /// Makes the kernel send again every request that was read from the device and is not answered. For the server that takes
+    /// over from one that has ended; requests that this server is working on come a second time, and their second answer is
+    /// dropped by the kernel. Kernels before 6.9 lack it: there whoever waited for the former server goes on waiting.
+    ///
+    /// # Errors
+    /// As [`Notifier::invalidate_inode`]; `InvalidInput` from a kernel that lacks it.
+    pub fn resend(&self) -> io::Result<()> {
+        self.send(RESEND, &[], &[]).map_err(io::Error::from)
     }
 
     fn entry(&self, parent: u64, name: &[u8], flags: u32) -> rustix::io::Result<()> {

@@ -11,19 +11,30 @@ use tokio_util::sync::CancellationToken;
 /// How often a wait looks whether anybody still wants its result.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Whose death ends a wait early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// The thread that waits, by the number that the kernel gives: one of the mounter's process namespace, so only right where
+    /// that is this process's.
+    Readers,
+    /// Nobody's: the numbers mean other threads here.
+    Nobody,
+}
+
 /// Where requests wait. Their number is bounded by the kernel, which has one for each blocked thread and a fixed number of
 /// read-aheads; how many of them work at once is bounded here.
 #[derive(Debug, Clone)]
 pub(crate) struct Waiting {
     runtime: Handle,
     turns: Arc<Semaphore>,
+    watch: Watch,
     closing: CancellationToken,
 }
 
 impl Waiting {
-    pub(crate) fn new(runtime: Handle, at_once: usize) -> Self {
+    pub(crate) fn new(runtime: Handle, at_once: usize, watch: Watch) -> Self {
         let turns = at_once.clamp(1, Semaphore::MAX_PERMITS);
-        Self { runtime, turns: Arc::new(Semaphore::new(turns)), closing: CancellationToken::new() }
+        Self { runtime, turns: Arc::new(Semaphore::new(turns)), watch, closing: CancellationToken::new() }
     }
 
     /// Runs `work` in its turn and hands its result to `answer`. When the thread `tid` that waits for it has died or is being
@@ -35,7 +46,8 @@ impl Waiting {
         work: impl Future<Output = Result<A, FsError>> + Send + 'static,
         answer: impl FnOnce(Result<A, FsError>) + Send + 'static,
     ) {
-        let Self { turns, closing, .. } = self.clone();
+        let Self { turns, closing, watch, .. } = self.clone();
+        let tid = if watch == Watch::Readers { tid } else { 0 };
         self.runtime.spawn(async move {
             let in_turn = async {
                 let _turn = turns.acquire().await.map_err(|_| FsError::Interrupted)?;
@@ -56,7 +68,7 @@ impl Waiting {
     }
 }
 
-/// Returns once thread `tid` wants nothing any more. The kernel gives 0 for a thread that this process cannot see.
+/// Returns once thread `tid` wants nothing any more. 0 stands for a thread that this process cannot see.
 async fn gone(tid: u32) {
     if tid == 0 {
         return std::future::pending().await;

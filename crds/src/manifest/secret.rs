@@ -7,7 +7,7 @@ use super::node::{Node, NodeKind};
 use crate::validate::{FieldError, FieldPath};
 
 /// A Kubernetes Secret: credentials that a mount's `secretRef` names. Its values never appear in `Debug` or in an error.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretData {
     /// The Secret's namespace.
     pub namespace: String,
@@ -95,6 +95,11 @@ impl SecretData {
     /// A Secret of `entries`.
     pub fn new(namespace: &str, name: &str, entries: BTreeMap<String, Redacted>) -> Self {
         Self { namespace: namespace.to_owned(), name: name.to_owned(), entries }
+    }
+
+    /// Its keys and values, by key.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Redacted)> {
+        self.entries.iter().map(|(key, value)| (&**key, value))
     }
 
     /// The value of `key`.

@@ -13,4 +13,5 @@ mod promises;
 mod readers_can_be_killed;
 mod reads_are_true;
 mod requests_are_few;
+mod servers_are_replaced;
 mod stat_tells_the_truth;

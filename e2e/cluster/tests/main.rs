@@ -1,0 +1,4 @@
+//! Tests of the cluster that tests run on, and of the chart.
+
+mod chart;
+mod cluster;

@@ -1,0 +1,3 @@
+//! The operator of Forebay: the only part that talks to the Kubernetes API.
+
+pub mod cli;

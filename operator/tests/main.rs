@@ -1,0 +1,1 @@
+//! What the operator promises, through its public parts.

@@ -1,0 +1,92 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use forebay_cluster::{Image, busybox_image, pause_image};
+
+use crate::sh::{self, say};
+use crate::{install, parts, workspace};
+
+/// Linked statically: the images hold nothing beside the program.
+const TARGET: &str = "x86_64-unknown-linux-musl";
+
+/// Debian's bundle of the authorities that the world trusts, for stores behind HTTPS.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+const PROGRAMS: &[&str] = &["forebay-operator", "forebay-agent", "forebay-csi"];
+
+#[derive(Args, Debug)]
+pub(crate) struct ImagesArgs {
+    /// Build in a third of the time, for tests: hardly optimised
+    #[arg(long)]
+    debug: bool,
+    /// Where the archives go [default: `images` in the target directory]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The images' tag
+    #[arg(long, default_value = "dev")]
+    tag: String,
+    /// The images' registry
+    #[arg(long, default_value = "localhost")]
+    registry: String,
+    /// Also those that tests need: busybox, pause, csi-provisioner
+    #[arg(long)]
+    test: bool,
+}
+
+/// `cargo xtask images`.
+pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
+    let out = match &args.out {
+        Some(out) => out.clone(),
+        None => workspace::target()?.join("images"),
+    };
+    fs::create_dir_all(&out).with_context(|| format!("create {}", out.display()))?;
+    install::debian(&["cc", "musl-gcc", "busybox", AUTHORITIES])?;
+    for (program, path) in programs(args.debug)? {
+        let name = format!("{}/{program}:{}", args.registry, args.tag);
+        let image = Image::new(&name, &[&format!("/{program}")]).program(&format!("/{program}"), &path);
+        write(&image.file(AUTHORITIES, Path::new(AUTHORITIES)), &out, program)?;
+    }
+    if args.test {
+        write(&busybox_image()?, &out, "busybox")?;
+        write(&pause_image()?, &out, "pause")?;
+        let provisioner = parts::ensure(&["csi-provisioner"])?.join("csi-provisioner");
+        let image = Image::new("localhost/csi-provisioner:test", &["/csi-provisioner"]).program("/csi-provisioner", &provisioner);
+        write(&image, &out, "csi-provisioner")?;
+    }
+    Ok(())
+}
+
+fn write(image: &Image, out: &Path, name: &str) -> Result<()> {
+    let archive = out.join(format!("{name}.tar"));
+    image.write(&archive)?;
+    say(&archive.display().to_string());
+    Ok(())
+}
+
+/// Builds the programs and gives the path of each.
+fn programs(debug: bool) -> Result<Vec<(&'static str, PathBuf)>> {
+    if sh::has("rustup") {
+        sh::run(Command::new("rustup").current_dir(workspace::root()?).args(["--quiet", "target", "add", TARGET]))?;
+    }
+    let there = workspace::packages()?;
+    let programs: Vec<_> = PROGRAMS.iter().copied().filter(|&program| there.iter().any(|package| package == program)).collect();
+    let profile = if debug { "image-debug" } else { "image" };
+    let mut build = workspace::cargo()?;
+    build.args(["build", "--locked", "--target", TARGET, "--profile", profile]);
+    for program in &programs {
+        build.args(["--package", program]);
+    }
+    sh::run(&mut build)?;
+    let dir = workspace::target()?.join(TARGET).join(profile);
+    let paths = programs.into_iter().map(|program| {
+        let path = dir.join(program);
+        if !path.is_file() {
+            bail!("{} is not there: it was not built", path.display());
+        }
+        Ok((program, path))
+    });
+    paths.collect()
+}
