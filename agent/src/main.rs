@@ -2,7 +2,9 @@
 
 mod bounded;
 mod cli;
+
 mod control;
+mod engine;
 mod metrics;
 mod node;
 mod progress;
@@ -12,6 +14,7 @@ mod status;
 mod stores;
 mod tiers;
 mod view;
+mod wishes;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -54,6 +57,7 @@ fn start(cli: Cli, console: Console) -> anyhow::Result<()> {
     runtime.block_on(async {
         match cli.command {
             Command::Mount(mount) => node::run(mount, console).await,
+            Command::Cluster(_) => anyhow::bail!("x"),
             Command::Status(ask) => status::command(&ask.state, ask.output, ask.watch).await,
             Command::Refresh(ask) => refresh(&ask).await,
         }
