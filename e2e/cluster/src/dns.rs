@@ -1,9 +1,11 @@
 use std::fs;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use forebay_e2e::part;
+use forebay_e2e::{part, wait_until};
 
 use crate::addresses::Addresses;
 use crate::daemon::Daemon;
@@ -12,7 +14,7 @@ use crate::pki::Pki;
 /// Not 53, which a resolver of the machine may hold on every address.
 const PORT: u16 = 1053;
 
-/// Starts CoreDNS on the machine. It answers for the cluster's names and, pods having no way out, for nothing else.
+/// Starts CoreDNS on the machine and waits until it listens. It answers for the cluster's names and, pods having no way out, for nothing else.
 pub(crate) fn start(addresses: Addresses, dir: &Path, pki: &Pki) -> Result<()> {
     let corefile = format!(
         "cluster.local:{PORT} in-addr.arpa:{PORT} {{
@@ -32,7 +34,10 @@ pub(crate) fn start(addresses: Addresses, dir: &Path, pki: &Pki) -> Result<()> {
     fs::write(&path, corefile).with_context(|| format!("write {}", path.display()))?;
     let mut command = Command::new(part("coredns")?);
     command.arg("-conf").arg(&path);
-    Daemon::spawn(&mut command, &dir.join("log/coredns.log"), &dir.join("run/coredns.pid")).map(drop)
+    let log = dir.join("log/coredns.log");
+    Daemon::spawn(&mut command, &log, &dir.join("run/coredns.pid"))?;
+    let what = format!("CoreDNS to listen (see {})", log.display());
+    wait_until(&what, Duration::from_secs(60), || Ok(Some(TcpStream::connect((addresses.host(), PORT))?))).map(drop)
 }
 
 /// The service that leads pods to it.
