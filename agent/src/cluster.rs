@@ -1,9 +1,9 @@
 //! The agent at work in a cluster: the operator says what is desired, csi brings the mounts.
 
+mod agent;
 mod hosted;
 mod identity;
 mod kept;
-mod agent;
 mod node;
 mod session;
 mod switch;

@@ -2,6 +2,7 @@
 
 mod bounded;
 mod cli;
+mod cluster;
 
 mod control;
 mod engine;
@@ -57,7 +58,7 @@ fn start(cli: Cli, console: Console) -> anyhow::Result<()> {
     runtime.block_on(async {
         match cli.command {
             Command::Mount(mount) => node::run(mount, console).await,
-            Command::Cluster(_) => anyhow::bail!("x"),
+            Command::Cluster(cluster) => cluster::run(cluster).await,
             Command::Status(ask) => status::command(&ask.state, ask.output, ask.watch).await,
             Command::Refresh(ask) => refresh(&ask).await,
         }

@@ -19,10 +19,7 @@ impl StateDir {
     /// Makes the directory when it is missing, open to nobody else, and takes it.
     pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
         Self::try_take(path)?.with_context(|| {
-            format!(
-                "another forebay-agent runs with --state {}: end it, or give this one a directory of its own",
-                path.display()
-            )
+            format!("another forebay-agent runs with --state {}: end it, or give this one a directory of its own", path.display())
         })
     }
 

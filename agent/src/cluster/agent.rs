@@ -191,7 +191,9 @@ impl Agent {
         let freed = tokio::task::spawn_blocking(move || {
             let freed = cache.remove_dataset(&name);
             match std::fs::remove_dir_all(&dir) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => warn!(dir = %dir.display(), %error, "catalogs stay behind"),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    warn!(dir = %dir.display(), %error, "catalogs stay behind")
+                }
                 _ => {}
             }
             freed

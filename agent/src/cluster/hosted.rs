@@ -4,14 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use anyhow::Context as _;
 use forebay_api::DatasetName;
 use forebay_api::node::{Holding, MountId, MountRequest, Negotiated, Reason, Refusal};
 use forebay_api::session::{DatasetProgress, DatasetState};
+use forebay_crds::conditions;
 use forebay_crds::dataset::{Dataset as DatasetObject, DatasetStatus, Phase};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
-use forebay_crds::conditions;
 use forebay_dataset::Dataset;
 use forebay_fuse::{MountOptions, Served, serve_descriptor};
 use tokio::runtime::Handle;
@@ -179,7 +178,7 @@ impl Hosted {
                 tree.set(dataset.clone());
             }
             if number > state.wished_at {
-                state.refreshed.clone_from(&state.desired.refresh);
+                state.refreshed = state.desired.refresh.clone();
             }
             let names = dataset.top_names(TOP);
             for mount in state.mounts.values() {
@@ -341,9 +340,4 @@ fn to_api(forebay_fuse::Negotiated { minor, flags, max_readahead }: forebay_fuse
 
 fn from_api(Negotiated { minor, flags, max_readahead }: Negotiated) -> forebay_fuse::Negotiated {
     forebay_fuse::Negotiated { minor, flags, max_readahead }
-}
-
-/// Opens the Dataset that is desired.
-pub(crate) fn open(desired: &DatasetState, parts: impl FnOnce(&DatasetObject) -> anyhow::Result<Dataset>) -> anyhow::Result<Dataset> {
-    parts(&object(desired)).with_context(|| format!("Dataset {}", desired.dataset))
 }

@@ -52,7 +52,15 @@ impl KeptDataset {
     pub(crate) fn of(state: &DatasetState, refreshed: Option<String>) -> Self {
         let DatasetState { dataset, uid, generation, spec, secrets: _, refresh } = state;
         let DatasetName { namespace, name } = dataset.clone();
-        Self { namespace, name, uid: uid.clone(), generation: *generation, spec: spec.clone(), refresh: refresh.clone(), refreshed }
+        Self {
+            namespace,
+            name,
+            uid: uid.clone(),
+            generation: *generation,
+            spec: spec.clone(),
+            refresh: refresh.clone(),
+            refreshed,
+        }
     }
 
     /// As the operator would say it, without secrets.
@@ -133,10 +141,7 @@ mod tests {
             secrets: vec![SecretData::new("ml", "obs", entries)],
             refresh: Some("1".into()),
         };
-        let kept = Kept {
-            runtime: None,
-            datasets: BTreeMap::from([("ml/imagenet".to_owned(), KeptDataset::of(&state, None))]),
-        };
+        let kept = Kept { runtime: None, datasets: BTreeMap::from([("ml/imagenet".to_owned(), KeptDataset::of(&state, None))]) };
         file.save(&kept).unwrap();
         assert!(!fs::read_to_string(&file.0).unwrap().contains("hush"));
         assert_eq!(file.load(), kept);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, ensure};
 use forebay_api::session::{DatasetState, Health, TierHealth as TierReport};
-use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, Usage};
+use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, TierState, Usage};
 use forebay_crds::dataset::Dataset as DatasetObject;
 use forebay_crds::manifest::Manifests;
 use forebay_crds::values::{HostPath, SourceKind};
@@ -56,14 +56,20 @@ impl Node {
     pub(crate) fn tiers(&self) -> Health {
         let health = self.cache.health();
         let tiers = self.cache.usage().tiers.into_iter().map(|tier| TierReport {
-            fault: health.iter().find(|known| known.name == tier.name).and_then(|known| known.fault.clone()),
+            fault: health.iter().find(|known| known.name == tier.name).and_then(fault),
             capacity_bytes: tier.capacity,
-            used_bytes: tier.used,
+            used_bytes: tier.charged,
             pinned_bytes: tier.pinned,
             name: tier.name,
         });
         Health { tiers: tiers.collect() }
     }
+}
+
+/// Why a tier takes no blocks; `None`: it works.
+fn fault(tier: &TierHealth) -> Option<String> {
+    let TierState::Faulted { .. } = tier.state else { return None };
+    Some(tier.last_error.clone().unwrap_or_else(|| "its disk fails".into()))
 }
 
 /// Opens the stores. A mount whose Secret has not come is there, and cannot be asked.

@@ -67,7 +67,8 @@ impl Table {
 
 /// Whether pods of `namespace` may use a Dataset of namespace `own`.
 fn granted(own: &str, spec: &DatasetSpec, namespace: &str) -> bool {
-    own == namespace || spec.allowed_namespaces.iter().any(|allowed| matches!(allowed.as_str(), "*") || allowed.as_str() == namespace)
+    own == namespace
+        || spec.allowed_namespaces.iter().any(|allowed| matches!(allowed.as_str(), "*") || allowed.as_str() == namespace)
 }
 
 #[async_trait]

@@ -15,7 +15,11 @@ const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Prepares each tier, fastest first. A memory tier's tmpfs is csi's, so that what it holds outlives this agent; csi is
 /// waited for.
-pub(crate) async fn prepare(spec: &CacheRuntimeSpec, options: &cli::Cluster, csi: &NodeClient) -> anyhow::Result<Vec<TierConfig>> {
+pub(crate) async fn prepare(
+    spec: &CacheRuntimeSpec,
+    options: &cli::Cluster,
+    csi: &NodeClient,
+) -> anyhow::Result<Vec<TierConfig>> {
     let mut prepared = Vec::new();
     for tier in &spec.tiers {
         let one = one(tier, options, csi).await;

@@ -19,8 +19,10 @@ impl Withheld {
     }
 
     fn error(&self, operation: &'static str, key: &str) -> StoreError {
-        StoreError::new(&self.id, operation, key, StoreErrorKind::Denied)
-            .with_cause(format!("Secret {} has not come from the operator: it does not exist, or the operator is away", self.secret))
+        StoreError::new(&self.id, operation, key, StoreErrorKind::Denied).with_cause(format!(
+            "Secret {} has not come from the operator: it does not exist, or the operator is away",
+            self.secret
+        ))
     }
 }
 
