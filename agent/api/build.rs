@@ -3,7 +3,12 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     let files = protox::compile(
-        ["forebay/agent/v1/control.proto", "forebay/operator/v1/enrolment.proto", "forebay/operator/v1/session.proto"],
+        [
+            "forebay/agent/v1/control.proto",
+            "forebay/node/v1/link.proto",
+            "forebay/operator/v1/enrolment.proto",
+            "forebay/operator/v1/session.proto",
+        ],
         ["proto"],
     )?;
     // What carries a credential gets a `Debug` by hand, which prints none.

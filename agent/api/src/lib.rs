@@ -3,6 +3,7 @@
 //!
 //! - [`v1`]: the generated messages, client and server of `forebay.agent.v1`; [`operator`]: those of `forebay.operator.v1`.
 //! - [`session`]: what operator and agents say to each other, as exact types.
+//! - [`node`]: how csi and the agents of a node hand mounts to each other, both ends.
 //! - [`DatasetReport`]: a Dataset as one agent serves it; its status is the Dataset resource's own type.
 //! - [`Client`]: what programs on the same node use. [`connect`] says what to do when no agent answers.
 //! - [`socket`]: where the socket lies.
@@ -12,6 +13,7 @@
 mod client;
 mod convert;
 mod error;
+pub mod node;
 mod report;
 pub mod session;
 pub mod socket;
@@ -23,6 +25,12 @@ mod generated {
     pub(crate) mod agent {
         pub mod v1 {
             tonic::include_proto!("forebay.agent.v1");
+        }
+    }
+    #[expect(unreachable_pub, reason = "generated; nobody outside needs these messages")]
+    pub(crate) mod node {
+        pub mod v1 {
+            tonic::include_proto!("forebay.node.v1");
         }
     }
     pub(crate) mod operator {

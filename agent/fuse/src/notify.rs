@@ -30,6 +30,10 @@ impl Notifier {
         Self { device: Arc::new(device) }
     }
 
+    pub(crate) fn device(&self) -> io::Result<OwnedFd> {
+        self.device.try_clone()
+    }
+
     /// Drops the attributes and pages of inode `ino`; of a directory, its remembered listing.
     ///
     /// # Errors

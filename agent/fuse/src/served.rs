@@ -1,5 +1,6 @@
 //! Serving a mount that somebody else made and keeps.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::path::PathBuf;
@@ -84,6 +85,14 @@ impl Served {
     #[must_use]
     pub fn negotiated(&self) -> Negotiated {
         self.serving.negotiated
+    }
+
+    /// A duplicate of the descriptor: what another server needs besides [`Served::negotiated`].
+    ///
+    /// # Errors
+    /// When this process has as many descriptors as it may.
+    pub fn device(&self) -> io::Result<OwnedFd> {
+        self.serving.notifier.device()
     }
 
     /// By which the tree's owner makes the kernel forget what a new generation changed.

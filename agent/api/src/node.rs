@@ -1,0 +1,43 @@
+//! How csi and the agents of one node hand mounts to each other.
+//!
+//! csi mounts and keeps each mount's descriptor; an agent serves a duplicate of it. Whichever of the two ends, the other has what
+//! it needs to begin again: csi hands the descriptor to the next agent, agents hand theirs back to the next csi.
+//!
+//! - csi: [`NodeListener`] accepts, [`Greeting::greet`] makes an [`Agent`] of a connection, by which agents are asked to serve.
+//! - Agent: [`NodeClient::start`] connects again and again, and lets a [`Host`] answer. [`memory::MemoryHost`] is its twin.
+//! - [`SOCKET`] lies in the run directory of both.
+
+mod agent;
+mod client;
+mod error;
+mod host;
+mod listener;
+pub mod memory;
+mod peer;
+mod socket;
+mod types;
+mod wire;
+
+use std::path::{Path, PathBuf};
+
+pub use agent::Agent;
+pub use client::NodeClient;
+pub use error::{CallError, GreetError, Reason, Refusal};
+pub use host::Host;
+pub use listener::{Greeting, NodeListener};
+pub use types::{Holding, MemoryRequest, MountId, MountRequest, Negotiated, is_label};
+
+/// The socket's name in the run directory.
+pub const SOCKET: &str = "csi.sock";
+
+/// The version of the protocol that both must speak.
+pub const PROTOCOL: u32 = 1;
+
+/// Where a `Memory` tier's tmpfs lies, below the run directory that csi and agents share.
+#[must_use]
+pub fn memory_dir(run: &Path, runtime: &str, tier: &str) -> PathBuf {
+    run.join("memory").join(runtime).join(tier)
+}
+
+#[cfg(test)]
+mod tests;

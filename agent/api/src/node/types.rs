@@ -1,0 +1,82 @@
+//! What is said between csi and agents, as exact types.
+
+use std::fmt;
+use std::os::fd::OwnedFd;
+
+use crate::DatasetName;
+
+/// One mount of one node, from the `mount(2)` that made it to its end. Chosen by csi, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MountId(pub u64);
+
+impl fmt::Display for MountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// What the first server of a mount agreed on with the kernel, which says it once: the next server needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Negotiated {
+    /// Minor version of the kernel's FUSE protocol 7.
+    pub minor: u32,
+    /// The capabilities that both have.
+    pub flags: u64,
+    /// Read-ahead in bytes.
+    pub max_readahead: u32,
+}
+
+/// Asks to serve a mount.
+#[derive(Debug)]
+pub struct MountRequest {
+    /// Which mount.
+    pub mount: MountId,
+    /// What is to be shown there.
+    pub dataset: DatasetName,
+    /// The `/dev/fuse` behind it.
+    pub device: OwnedFd,
+    /// `None` for a mount that nobody has served yet.
+    pub negotiated: Option<Negotiated>,
+}
+
+/// A mount that an agent serves, with the descriptor by which csi can let another one serve it.
+#[derive(Debug)]
+pub struct Holding {
+    /// Which mount.
+    pub mount: MountId,
+    /// What it shows.
+    pub dataset: DatasetName,
+    /// What its first server agreed on.
+    pub negotiated: Negotiated,
+    /// A duplicate of the `/dev/fuse` behind it.
+    pub device: OwnedFd,
+}
+
+/// What an agent asks of csi about a tier of medium `Memory`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MemoryRequest {
+    /// A tmpfs of that size is wanted at [`memory_dir`](super::memory_dir); one that is there is resized.
+    Prepare {
+        /// The tier.
+        tier: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The tier is gone, with all that is in it.
+    Drop {
+        /// The tier.
+        tier: String,
+    },
+}
+
+/// Whether `name` is a name of a Kubernetes object that may stand as one segment of a path: 1 to 253 lower-case letters, digits,
+/// `-` and `.`, beginning and ending with a letter or digit.
+#[must_use]
+pub fn is_label(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let (first, last) = (name.bytes().next(), name.bytes().next_back());
+    name.len() <= 253
+        && first.is_some_and(plain)
+        && last.is_some_and(plain)
+        && name.bytes().all(|byte| plain(byte) || byte == b'-' || byte == b'.')
+}
