@@ -36,7 +36,11 @@ impl Reader {
 
     /// A pod that mounts Dataset `dataset` (`name` or `namespace/name`) inline.
     pub fn inline(namespace: &str, name: &str, dataset: &str) -> Self {
-        Self::of(namespace, name, &format!("csi: {{driver: csi.forebay.io, readOnly: true, volumeAttributes: {{dataset: {dataset}}}}}"))
+        Self::of(
+            namespace,
+            name,
+            &format!("csi: {{driver: csi.forebay.io, readOnly: true, volumeAttributes: {{dataset: {dataset}}}}}"),
+        )
     }
 
     fn of(namespace: &str, name: &str, volume: &str) -> Self {

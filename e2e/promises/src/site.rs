@@ -62,12 +62,27 @@ impl Site {
     fn install(&self) -> Result<()> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/forebay");
         let chart = chart.to_str().context("the chart's path is not UTF-8")?;
-        self.cluster.helm(&[
-            "upgrade", "--install", "forebay", chart, "--namespace", NAMESPACE, "--create-namespace", "--set", "image.tag=dev",
-            "--set", "csi.controller.provisioner.tag=test", "--set", "operator.secretRefreshSeconds=2", "--wait", "--timeout", "4m",
-        ])
-        .map(drop)
-        .with_context(|| self.diagnosis())
+        self.cluster
+            .helm(&[
+                "upgrade",
+                "--install",
+                "forebay",
+                chart,
+                "--namespace",
+                NAMESPACE,
+                "--create-namespace",
+                "--set",
+                "image.tag=dev",
+                "--set",
+                "csi.controller.provisioner.tag=test",
+                "--set",
+                "operator.secretRefreshSeconds=2",
+                "--wait",
+                "--timeout",
+                "4m",
+            ])
+            .map(drop)
+            .with_context(|| self.diagnosis())
     }
 
     /// What runs where, and what our programs say: for the message of a promise that does not hold.
