@@ -34,6 +34,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Mount the Datasets of a manifest file, in the foreground, until SIGTERM or SIGINT.
     Mount(Mount),
+    /// Serve the Datasets of a CacheRuntime on this node, as the operator says. The chart starts it so.
+    Cluster(Cluster),
     /// Tell what a running agent's Datasets are doing.
     Status(Status),
     /// Ask a running agent to list a Dataset's stores again.
@@ -55,7 +57,7 @@ pub(crate) struct Mount {
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
     pub(crate) metrics_addr: SocketAddr,
     /// Bytes that may be in flight between stores and cache, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(8..=65536))]
+    #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(24..=65536))]
     pub(crate) memory: u32,
     /// Leave the memory tiers as they are at the end, so that the next start finds them warm. They keep their memory.
     #[arg(long)]
@@ -63,6 +65,37 @@ pub(crate) struct Mount {
     /// Mount through fusermount3 also where that is not needed.
     #[arg(long)]
     pub(crate) use_fusermount: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cluster {
+    /// The CacheRuntime.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) runtime: String,
+    /// Where this agent keeps its catalogs, its index and what was last desired of it; one agent a directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// Where csi's socket and the memory tiers are, shared with csi.
+    #[arg(long, value_name = "DIR", default_value = "/run/forebay")]
+    pub(crate) run: PathBuf,
+    /// The operator's address.
+    #[arg(long, value_name = "URL")]
+    pub(crate) operator: String,
+    /// File of the certificate authority that operator and agents trust, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: PathBuf,
+    /// File of the pod's ServiceAccount token for the operator.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token: PathBuf,
+    /// Name of this agent's pod.
+    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "")]
+    pub(crate) pod_name: String,
+    /// Where metrics and health are served.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
+    pub(crate) metrics_addr: SocketAddr,
+    /// Bytes that may be in flight between stores and cache, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(24..=65536))]
+    pub(crate) memory: u32,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,10 @@
 
 mod bounded;
 mod cli;
+mod cluster;
+
 mod control;
+mod engine;
 mod metrics;
 mod node;
 mod progress;
@@ -12,6 +15,7 @@ mod status;
 mod stores;
 mod tiers;
 mod view;
+mod wishes;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,6 +26,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Cli, Command, LogFormat};
 use crate::progress::Console;
+
+// musl's own allocator has one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let console = Console::stderr();
@@ -49,6 +58,7 @@ fn start(cli: Cli, console: Console) -> anyhow::Result<()> {
     runtime.block_on(async {
         match cli.command {
             Command::Mount(mount) => node::run(mount, console).await,
+            Command::Cluster(cluster) => cluster::run(cluster).await,
             Command::Status(ask) => status::command(&ask.state, ask.output, ask.watch).await,
             Command::Refresh(ask) => refresh(&ask).await,
         }

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
@@ -18,6 +18,13 @@ pub(crate) struct StateDir {
 impl StateDir {
     /// Makes the directory when it is missing, open to nobody else, and takes it.
     pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
+        Self::try_take(path)?.with_context(|| {
+            format!("another forebay-agent runs with --state {}: end it, or give this one a directory of its own", path.display())
+        })
+    }
+
+    /// The same; `None` while another process has it.
+    pub(crate) fn try_take(path: &Path) -> anyhow::Result<Option<Self>> {
         let make = || format!("make the state directory {}", path.display());
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).with_context(make)?;
         let path = path.canonicalize().with_context(make)?;
@@ -25,11 +32,8 @@ impl StateDir {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&lock);
         let file = file.with_context(|| format!("open {}", lock.display()))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, _lock: file }),
-            Err(Errno::WOULDBLOCK) => bail!(
-                "another forebay-agent runs with --state {}: end it, or give this one a directory of its own",
-                path.display()
-            ),
+            Ok(()) => Ok(Some(Self { path, _lock: file })),
+            Err(Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error).with_context(|| format!("lock {}", lock.display())),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use forebay_cache::{Medium, TierConfig};
@@ -32,6 +32,12 @@ fn one(tier: &Tier, state: &StateDir) -> anyhow::Result<TierConfig> {
         mount_tmpfs(&dir, capacity)?;
         return Ok(TierConfig { name, medium, dir, capacity, reserve: 0 });
     }
+    disk(tier, dir)
+}
+
+/// A tier in a directory of a disk that is there.
+pub(crate) fn disk(tier: &Tier, dir: PathBuf) -> anyhow::Result<TierConfig> {
+    let (name, capacity) = (tier.name.as_str().to_owned(), tier.capacity.bytes());
     let space = statvfs(&dir).with_context(|| format!("ask for the space of {}", dir.display()))?;
     let reserve = tier.reserve.bytes_of(total(&space));
     let room = total(&space).saturating_sub(reserve);
@@ -43,16 +49,21 @@ fn one(tier: &Tier, state: &StateDir) -> anyhow::Result<TierConfig> {
         dir.display(),
         total(&space),
     );
-    Ok(TierConfig { name, medium, dir, capacity, reserve })
+    Ok(TierConfig { name, medium: Medium::Disk, dir, capacity, reserve })
 }
 
 fn total(space: &StatVfs) -> u64 {
     space.f_blocks.saturating_mul(space.f_frsize)
 }
 
+/// Whether what lies at `dir` is in memory.
+pub(crate) fn is_tmpfs(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|found| found.f_type == TMPFS_MAGIC)
+}
+
 /// Makes `dir` a tmpfs with `capacity` as its limit, unless a former process did: what it holds outlives the agent.
 fn mount_tmpfs(dir: &Path, capacity: u64) -> anyhow::Result<()> {
-    let is_tmpfs = statfs(dir).is_ok_and(|found| found.f_type == TMPFS_MAGIC);
+    let is_tmpfs = is_tmpfs(dir);
     if is_mount_point(dir)? && is_tmpfs {
         let options = options(capacity)?;
         let changed = rustix::mount::mount_remount(dir, MountFlags::NODEV | MountFlags::NOSUID, &options);

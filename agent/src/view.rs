@@ -7,6 +7,16 @@ use forebay_fetch::StatsSnapshot;
 /// A Dataset as the agent serves it.
 pub(crate) type DatasetView = forebay_api::DatasetReport;
 
+/// What makes an agent ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Alone: that every Dataset can be read.
+    Datasets,
+    /// In a cluster: that it serves whom it is told to. How a Dataset does is the Dataset's status. What is missing, if
+    /// something is.
+    Agent(Option<String>),
+}
+
 /// The agent at a moment. Its methods may wait for a lock of the cache: async code calls them by [`ask`].
 pub(crate) trait View: Send + Sync + 'static {
     /// The Datasets, in order of namespace and name.
@@ -19,6 +29,10 @@ pub(crate) trait View: Send + Sync + 'static {
     fn health(&self) -> Vec<TierHealth>;
     /// What was fetched since the start.
     fn fetch_stats(&self) -> StatsSnapshot;
+    /// What the agent's readiness is made of.
+    fn readiness(&self) -> Readiness {
+        Readiness::Datasets
+    }
     /// Asks for a new listing of the Dataset `namespace/name`; false when there is none of that name.
     fn refresh(&self, name: &str) -> bool;
 }

@@ -125,6 +125,20 @@ fn a_damaged_body_is_never_served() {
 }
 
 #[test]
+fn a_reader_of_several_blocks_gets_none_that_is_not_verified() {
+    let site = site();
+    let agent = site.start(&site.impatient("faults"));
+    // A bit at the front flips. Only the end of the body, two blocks later, can show it.
+    site.proxy.add(Rule::gets(Fault::Flip(9)).of("victim").times(1));
+    let mut file = std::fs::File::open(agent.root().join(VICTIM)).unwrap();
+    let mut front = vec![0; 4096];
+    std::io::Read::read_exact(&mut file, &mut front).unwrap();
+    assert!(front == site.bytes(VICTIM)[..front.len()], "bytes that nobody had verified were served");
+    // Neither the kernel's pages nor the cache hold any.
+    assert!(read(&agent.root().join(VICTIM)).unwrap() == site.bytes(VICTIM));
+}
+
+#[test]
 fn an_object_that_changes_in_mid_read_is_stale_and_never_mixed() {
     let site = site();
     let agent = site.start(&site.impatient("faults"));

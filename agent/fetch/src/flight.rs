@@ -37,6 +37,8 @@ struct State {
     partial: Vec<u8>,
     /// The whole block; cheap to share from then on.
     full: Option<Bytes>,
+    /// Nobody may see the bytes yet: they are not verified.
+    held: bool,
     end: Option<End>,
     memory: Option<OwnedSemaphorePermit>,
 }
@@ -68,9 +70,36 @@ impl Flight {
         if state.partial.len() == self.len {
             state.full = Some(std::mem::take(&mut state.partial).into());
         }
+        let held = state.held;
         drop(state);
-        self.wake.notify_waiters();
+        if !held {
+            self.wake.notify_waiters();
+        }
         take
+    }
+
+    /// Keeps the bytes that come from now on from readers, until [`Flight::show`].
+    pub(crate) fn hold(&self) {
+        self.state().held = true;
+    }
+
+    /// Lets readers see what was held.
+    pub(crate) fn show(&self) {
+        self.state().held = false;
+        self.wake.notify_waiters();
+    }
+
+    /// Forgets the bytes of a held flight, which prove wrong.
+    pub(crate) fn restart(&self) {
+        let mut state = self.state();
+        state.full = None;
+        state.partial.clear();
+        state.partial.reserve_exact(self.len);
+    }
+
+    /// Whether all bytes are there.
+    pub(crate) fn is_full(&self) -> bool {
+        self.state().full.is_some()
     }
 
     /// The whole block once it is there.
@@ -97,10 +126,10 @@ impl Flight {
             woken.as_mut().enable();
             {
                 let state = self.state();
-                if let Some(full) = &state.full {
+                if let Some(full) = state.full.as_ref().filter(|_| !state.held) {
                     return Ok(full.slice(range));
                 }
-                if state.partial.len() >= range.end {
+                if state.partial.len() >= range.end && !state.held {
                     return Ok(Bytes::copy_from_slice(&state.partial[range]));
                 }
                 if let Some(End::Failed(error)) = &state.end {

@@ -1,10 +1,11 @@
 //! One ranged GET: a run of blocks from store to cache, feeding whoever waits as the bytes arrive.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
 use forebay_cache::{BLOCK, Inserted};
-use forebay_store::{StoreError, StoreErrorKind, StoreResult};
+use forebay_store::{ByteStream, StoreError, StoreErrorKind, StoreResult};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
@@ -22,86 +23,169 @@ pub(crate) fn block_range(block: u32, size: u64) -> Range<u64> {
     start..(start + BLOCK).min(size)
 }
 
+/// How often bytes that prove wrong before anybody has seen them are asked for again.
+const WRONG_BYTES: u32 = 2;
+
 /// Fetches `flights` (consecutive blocks). Each of them has ended when this returns, is dropped or panics, so
 /// nobody waits for ever.
 pub(crate) async fn fetch(inner: Arc<Inner>, remote: Arc<Remote>, class: Class, flights: Vec<Arc<Flight>>) {
-    let guard = Guard { inner: &inner, remote: &remote, flights: &flights };
-    if let Err(error) = stream(&inner, &remote, class, &flights).await {
+    let mut part = Part { inner: &inner, remote: &remote, class, waiting: flights.into() };
+    if let Err(error) = part.run().await {
         inner.stats.failed();
-        guard.fail(FetchError::new(&remote.label, error));
+        part.fail(&FetchError::new(&remote.label, error));
     }
 }
 
-async fn stream(inner: &Arc<Inner>, remote: &Arc<Remote>, class: Class, flights: &[Arc<Flight>]) -> StoreResult<()> {
-    let (Some(first), Some(last)) = (flights.first(), flights.last()) else { return Ok(()) };
-    let size = remote.object.size();
-    let range = block_range(first.block, size).start..block_range(last.block, size).end;
-    // Memory before the request: a body that nobody may read yet would only hold a connection.
-    first.begin(inner.budget.hold(class, first.len).await);
-    inner.stats.get(class);
-    let mut body = remote.store(class).get(&remote.key, &remote.version, range.clone()).await?.body;
-    let mut landing: Option<JoinHandle<()>> = None;
-    let mut got = 0u64;
-    let mut current = 0;
-    while let Some(chunk) = body.next().await {
-        let chunk = match chunk {
-            Ok(chunk) => chunk,
-            Err(error) => {
-                if let Some(last) = landing {
-                    let _ = last.await;
-                }
-                if error.kind == StoreErrorKind::Corrupt {
-                    drop_landed(remote).await;
-                }
-                return Err(error);
+/// One GET at work.
+struct Part<'a> {
+    inner: &'a Arc<Inner>,
+    remote: &'a Arc<Remote>,
+    class: Class,
+    /// Flights whose bytes are not all there. One that is complete is let go, and its memory with the last reader.
+    waiting: VecDeque<Arc<Flight>>,
+}
+
+impl Part<'_> {
+    async fn run(&mut self) -> StoreResult<()> {
+        let (Some(first), Some(last)) = (self.waiting.front(), self.waiting.back()) else { return Ok(()) };
+        let size = self.remote.object.size();
+        let range = block_range(first.block, size).start..block_range(last.block, size).end;
+        // Memory before the request: a body that nobody may read yet would only hold a connection. A whole object may
+        // have to be held until it is verified, so it takes all its memory at once: bit by bit, objects that each
+        // hold a part could wait for each other for ever.
+        let whole = range == (0..size);
+        let ready = if whole { self.waiting.len() } else { 1 };
+        self.begin(ready).await;
+        let mut tries = 0;
+        loop {
+            self.inner.stats.get(self.class);
+            let got = self.remote.store(self.class).get(&self.remote.key, &self.remote.version, range.clone()).await?;
+            if !whole || got.checksum.is_none() {
+                return self.stream(got.body, range, ready).await;
             }
-        };
-        got += chunk.len() as u64;
-        inner.stats.got(class, chunk.len() as u64);
-        let mut rest = &chunk[..];
-        while !rest.is_empty() {
-            let Some(flight) = flights.get(current) else {
-                return Err(wrong(remote, StoreErrorKind::Protocol("more bytes than the range has".into())));
+            match self.gather(got.body, &range).await {
+                Err(error) if error.kind == StoreErrorKind::Corrupt && tries < WRONG_BYTES => {
+                    tries += 1;
+                    tracing::warn!(object = ?self.remote, %error, "wrong bytes came; nobody has seen them, and they are asked for again");
+                    self.waiting.iter().for_each(|flight| flight.restart());
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Takes the memory of the first `flights` of those that wait.
+    async fn begin(&self, flights: usize) {
+        let flights: Vec<_> = self.waiting.iter().take(flights).collect();
+        let lens: Vec<_> = flights.iter().map(|flight| flight.len).collect();
+        let permits = self.inner.budget.hold(self.class, &lens).await;
+        for (flight, permit) in flights.into_iter().zip(permits) {
+            flight.begin(permit);
+        }
+    }
+
+    /// Takes in a whole object that the store's checksum vouches for only at the end: no byte of it is shown before.
+    async fn gather(&mut self, mut body: ByteStream, range: &Range<u64>) -> StoreResult<()> {
+        self.waiting.iter().for_each(|flight| flight.hold());
+        let mut got = 0u64;
+        let mut current = 0;
+        while let Some(chunk) = body.next().await {
+            let chunk = chunk?;
+            got += chunk.len() as u64;
+            self.inner.stats.got(self.class, chunk.len() as u64);
+            let mut rest = &chunk[..];
+            while !rest.is_empty() {
+                let Some(flight) = self.waiting.get(current) else { return Err(self.too_long()) };
+                rest = &rest[flight.append(rest)..];
+                if flight.is_full() {
+                    current += 1;
+                }
+            }
+        }
+        if current < self.waiting.len() {
+            return Err(self.truncated(got, range));
+        }
+        let flights: Vec<_> = self.waiting.drain(..).collect();
+        flights.iter().for_each(|flight| flight.show());
+        let landed = land(self.inner, self.remote, flights);
+        let _ = landed.await;
+        Ok(())
+    }
+
+    /// Shows and stores the bytes as they come. `begun`: flights that have their memory.
+    async fn stream(&mut self, mut body: ByteStream, range: Range<u64>, begun: usize) -> StoreResult<()> {
+        let mut landing = Landing(None);
+        let mut begun = begun;
+        let mut got = 0u64;
+        while let Some(chunk) = body.next().await {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(error) => {
+                    landing.wait().await;
+                    return Err(error);
+                }
             };
-            let used = flight.append(rest);
-            rest = &rest[used..];
-            if flight.full().is_none() {
-                continue;
-            }
-            // One block is written while the next one arrives; a second one waits for it, which holds the body
-            // back when the disk is slower than the store.
-            if let Some(previous) = landing.replace(land(inner, remote, flight.clone())) {
-                let _ = previous.await;
-            }
-            current += 1;
-            if let Some(next) = flights.get(current) {
-                next.begin(inner.budget.hold(class, next.len).await);
+            got += chunk.len() as u64;
+            self.inner.stats.got(self.class, chunk.len() as u64);
+            let mut rest = &chunk[..];
+            while !rest.is_empty() {
+                let Some(flight) = self.waiting.front() else { return Err(self.too_long()) };
+                rest = &rest[flight.append(rest)..];
+                if !flight.is_full() {
+                    continue;
+                }
+                // One block is written while the next one arrives; a second one waits for it, which holds the body
+                // back when the disk is slower than the store.
+                landing.wait().await;
+                landing.0 = self.waiting.pop_front().map(|flight| land(self.inner, self.remote, vec![flight]));
+                begun -= 1;
+                if begun == 0 && !self.waiting.is_empty() {
+                    self.begin(1).await;
+                    begun = 1;
+                }
             }
         }
+        landing.wait().await;
+        if self.waiting.is_empty() { Ok(()) } else { Err(self.truncated(got, &range)) }
     }
-    if let Some(last) = landing {
-        let _ = last.await;
+
+    fn too_long(&self) -> StoreError {
+        wrong(self.remote, StoreErrorKind::Protocol("more bytes than the range has".into()))
     }
-    if current == flights.len() {
-        return Ok(());
+
+    fn truncated(&self, got: u64, range: &Range<u64>) -> StoreError {
+        wrong(self.remote, StoreErrorKind::Truncated { got, expected: range.end - range.start })
     }
-    Err(wrong(remote, StoreErrorKind::Truncated { got, expected: range.end - range.start }))
+
+    /// Ends what has not ended. All leave the table before the first is told: who then asks anew joins none of them.
+    fn fail(&mut self, error: &FetchError) {
+        let end = End::Failed(error.clone());
+        for flight in &self.waiting {
+            self.inner.flights.retire(&self.remote.object.id(), flight, &end);
+        }
+        for flight in self.waiting.drain(..) {
+            flight.finish(end.clone());
+        }
+    }
 }
 
-/// The store's checksum is of the whole object and shows a wrong byte only with the last chunk, when earlier blocks have
-/// landed: none of them can be told good, so all of them go. A pin stays.
-async fn drop_landed(remote: &Arc<Remote>) {
-    let remote = remote.clone();
-    let dropped = tokio::task::spawn_blocking(move || {
-        let object = &remote.object;
-        let pinned = object.is_pinned();
-        object.evict();
-        if pinned && let Err(error) = object.pin() {
-            tracing::warn!(%error, object = ?remote, "not pinned again after its damaged bytes were dropped");
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        if !self.waiting.is_empty() {
+            let kind = StoreErrorKind::Io("the fetch was given up before its end".into());
+            self.fail(&FetchError::new(&self.remote.label, wrong(self.remote, kind)));
         }
-    });
-    if let Err(error) = dropped.await {
-        tracing::error!(%error, "damaged bytes may have stayed in the cache");
+    }
+}
+
+/// The block that is being written, if one is.
+struct Landing(Option<JoinHandle<()>>);
+
+impl Landing {
+    async fn wait(&mut self) {
+        if let Some(writing) = self.0.take() {
+            let _ = writing.await;
+        }
     }
 }
 
@@ -109,45 +193,21 @@ fn wrong(remote: &Remote, kind: StoreErrorKind) -> StoreError {
     StoreError::new(remote.reader.id(), "get", &remote.key, kind)
 }
 
-/// Writes a full block to the cache and ends its flight. Runs apart, because a disk may block.
-fn land(inner: &Arc<Inner>, remote: &Arc<Remote>, flight: Arc<Flight>) -> JoinHandle<()> {
+/// Writes full blocks to the cache and ends their flights. Runs apart, because a disk may block.
+fn land(inner: &Arc<Inner>, remote: &Arc<Remote>, flights: Vec<Arc<Flight>>) -> JoinHandle<()> {
     let (inner, remote) = (inner.clone(), remote.clone());
     tokio::task::spawn_blocking(move || {
-        let Some(bytes) = flight.full() else { return };
-        let end = match remote.object.insert(flight.block, &bytes, remote.landing.clone()) {
-            Inserted::Stored { .. } => End::Landed,
-            Inserted::Refused(reason) => {
-                inner.stats.refused();
-                End::Refused(reason)
-            }
-        };
-        inner.flights.retire(&remote.object.id(), &flight, &end);
-        flight.finish(end);
-    })
-}
-
-/// Ends what has not ended, whatever way the fetch is left.
-struct Guard<'a> {
-    inner: &'a Inner,
-    remote: &'a Remote,
-    flights: &'a [Arc<Flight>],
-}
-
-impl Guard<'_> {
-    fn fail(&self, error: FetchError) {
-        for flight in self.flights.iter().filter(|flight| flight.full().is_none()) {
-            let end = End::Failed(error.clone());
-            self.inner.flights.retire(&self.remote.object.id(), flight, &end);
+        for flight in flights {
+            let Some(bytes) = flight.full() else { continue };
+            let end = match remote.object.insert(flight.block, &bytes, remote.landing.clone()) {
+                Inserted::Stored { .. } => End::Landed,
+                Inserted::Refused(reason) => {
+                    inner.stats.refused();
+                    End::Refused(reason)
+                }
+            };
+            inner.flights.retire(&remote.object.id(), &flight, &end);
             flight.finish(end);
         }
-    }
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if self.flights.iter().any(|flight| flight.full().is_none()) {
-            let kind = StoreErrorKind::Io("the fetch was given up before its end".into());
-            self.fail(FetchError::new(&self.remote.label, wrong(self.remote, kind)));
-        }
-    }
+    })
 }

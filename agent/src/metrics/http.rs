@@ -10,7 +10,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::Semaphore;
 
 use super::ready;
-use crate::view::{View, ask};
+use crate::view::{Readiness, View, ask};
 
 /// Scrapes at a time; one takes milliseconds.
 const SCRAPES: usize = 4;
@@ -51,10 +51,14 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 }
 
 async fn readyz(State(shared): State<Shared>) -> Response {
-    let Some(datasets) = ask(&shared.view, |view| view.datasets()).await else {
+    let answer = ask(&shared.view, |view| match view.readiness() {
+        Readiness::Datasets => ready::readiness(&view.datasets()),
+        Readiness::Agent(None) => (true, "ready\n".to_owned()),
+        Readiness::Agent(Some(missing)) => (false, format!("not ready: {missing}\n")),
+    });
+    let Some((ready, text)) = answer.await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "the agent is ending\n").into_response();
     };
-    let (ready, text) = ready::readiness(&datasets);
     let code = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, text).into_response()
 }

@@ -1,6 +1,6 @@
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::{Process, S3Client, free_port, part, wait_until};
 pub struct S3Server {
     /// The process.
     pub process: Process,
-    /// `127.0.0.1:PORT`.
+    /// Address and port.
     pub address: String,
     access_key: String,
     secret_key: String,
@@ -28,10 +28,15 @@ impl S3Server {
 
     /// versitygw: objects are files below `work/data/BUCKET/`.
     pub fn versitygw(work: &Path) -> Result<Self> {
+        Self::versitygw_on(work, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same at another address of the machine, such as the one that a cluster's pods reach.
+    pub fn versitygw_on(work: &Path, host: Ipv4Addr) -> Result<Self> {
         let data = work.join("data");
         fs::create_dir_all(&data)?;
         let program = part("versitygw")?;
-        Self::start("versitygw", work, |address| {
+        Self::start("versitygw", work, host, |address| {
             let mut command = Command::new(&program);
             // Without --keep-alive it closes the connection after every answer, which no store in production does.
             command.args(["--keep-alive", "--quiet", "--region", "us-east-1", "--port", address]);
@@ -45,7 +50,7 @@ impl S3Server {
         let data = work.join("data");
         fs::create_dir_all(&data)?;
         let program = part("minio")?;
-        Self::start("minio", work, |address| {
+        Self::start("minio", work, Ipv4Addr::LOCALHOST, |address| {
             let mut command = Command::new(&program);
             command.args(["server", "--quiet", "--anonymous", "--address", address]).arg(&data);
             command.env("MINIO_ROOT_USER", Self::ACCESS_KEY).env("MINIO_ROOT_PASSWORD", Self::SECRET_KEY);
@@ -54,7 +59,7 @@ impl S3Server {
         })
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// As a URL.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -65,11 +70,11 @@ impl S3Server {
     }
 
     /// Starts it on a free port; tries other ports when somebody else was quicker.
-    fn start(name: &str, work: &Path, command: impl Fn(&str) -> Command) -> Result<Self> {
+    fn start(name: &str, work: &Path, host: Ipv4Addr, command: impl Fn(&str) -> Command) -> Result<Self> {
         let log = work.join(format!("{name}.log"));
         let mut last = None;
         for _ in 0..5 {
-            let address = format!("127.0.0.1:{}", free_port()?);
+            let address = format!("{host}:{}", free_port()?);
             let mut process = Process::spawn(name, command(&address), &log)?;
             match ready(name, &address, &mut process) {
                 Ok(()) => {

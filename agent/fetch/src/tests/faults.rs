@@ -6,7 +6,7 @@ use forebay_store::policy::{Limits, Priority, Resilient};
 use forebay_store::{StoreErrorKind, UnderStore};
 
 use super::{Bench, soon};
-use crate::FetchErrorKind;
+use crate::{FetchConfig, FetchErrorKind, Remote};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_the_store_reaches_the_reader_named_and_the_next_read_works() {
@@ -44,12 +44,12 @@ async fn each_fault_of_the_store_reaches_the_reader_named_and_the_next_read_work
 #[tokio::test(flavor = "multi_thread")]
 async fn a_break_in_mid_range_keeps_the_blocks_before_it() {
     let bench = Bench::new();
-    let (_, remote) = bench.put("long", 6 * BLOCK);
+    let (_, remote) = bench.put("long", 12 * BLOCK);
     bench.store.inject(Rule::once(Fault::Break(3 * BLOCK + 5, StoreErrorKind::Unavailable)).on(Op::Get));
-    let (filled, progress) = bench.fill(remote.clone()).await;
-    assert_eq!(filled.unwrap_err().kind(), FetchErrorKind::Failed);
-    assert_eq!(progress, 3 * BLOCK);
-    assert_eq!(remote.object.missing(0..6), std::iter::once(3..6).collect::<Vec<_>>());
+    let file = bench.fetcher.open(remote);
+    let error = soon(file.read(BLOCK, 5 << 20)).await.map(|bytes| bytes.len()).unwrap_err();
+    assert_eq!(error.kind(), FetchErrorKind::Failed);
+    assert_eq!(file.remote().object.missing(1..6), std::iter::once(4..6).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,17 +83,54 @@ async fn nothing_stays_in_the_air_after_failures() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn blocks_of_a_body_whose_checksum_is_wrong_do_not_stay() {
-    let bench = Bench::new();
-    let (bytes, mut remote) = bench.put("damaged", 3 * BLOCK);
+/// The bench's object behind the policy that compares checksums, which tries nothing again by itself.
+fn verified(bench: &Bench, remote: &mut Remote) {
     let resilient = Resilient::new(bench.store.clone(), Limits { retries: 0, ..Limits::default() });
     remote.background = Arc::new(resilient.with_priority(Priority::Prefetch));
     remote.reader = Arc::new(resilient);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_bytes_are_asked_for_again_before_anybody_sees_them() {
+    let bench = Bench::new();
+    let (bytes, mut remote) = bench.put("damaged", 3 * BLOCK);
+    verified(&bench, &mut remote);
     bench.store.inject(Rule::once(Fault::WrongByte(1000)).on(Op::Get));
-    let (filled, _) = bench.fill(remote.clone()).await;
-    assert!(filled.is_err(), "the checksum does not match: {filled:?}");
-    assert_eq!(remote.object.present_bytes(), 0, "blocks that nobody vouches for are cached");
     let file = bench.fetcher.open(remote);
+    assert!(soon(file.read(0, 2000)).await.unwrap() == bytes[..2000]);
     assert!(soon(file.read(0, 3 << 20)).await.unwrap() == bytes);
+    assert_eq!(bench.store.total(Op::Get), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_stay_wrong_reach_neither_reader_nor_cache() {
+    let bench = Bench::new();
+    let (bytes, mut remote) = bench.put("damaged", 3 * BLOCK);
+    verified(&bench, &mut remote);
+    bench.store.inject(Rule::always(Fault::WrongByte(1000)).on(Op::Get));
+    let file = bench.fetcher.open(remote.clone());
+    let error = soon(file.read(0, 10)).await.unwrap_err();
+    assert_eq!(error.kind(), FetchErrorKind::Failed, "{error}");
+    let (filled, _) = bench.fill(remote.clone()).await;
+    assert!(filled.is_err(), "{filled:?}");
+    assert_eq!(remote.object.present_bytes(), 0, "blocks that nobody vouches for are cached");
+    bench.store.heal();
+    assert!(soon(file.read(0, 3 << 20)).await.unwrap() == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn held_objects_that_fill_the_memory_do_not_wait_for_each_other() {
+    let least = FetchConfig { reader_memory: 0, background_memory: 0, ..FetchConfig::default() };
+    let bench = Bench::with(least);
+    let files: Vec<_> = (0..12)
+        .map(|index| {
+            let (bytes, mut remote) = bench.put(&format!("object-{index}"), (index % 8 + 1) * BLOCK);
+            verified(&bench, &mut remote);
+            (bytes, bench.fetcher.open(remote))
+        })
+        .collect();
+    let readers = files.iter().map(|(bytes, file)| async move {
+        assert!(soon(file.read(0, bytes.len())).await.unwrap() == bytes[..]);
+    });
+    futures::future::join_all(readers).await;
 }

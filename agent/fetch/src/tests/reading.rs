@@ -68,7 +68,8 @@ async fn a_block_is_fetched_once_however_many_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_reach_the_reader_before_their_block_is_complete() {
     let bench = Bench::new();
-    let (bytes, remote) = bench.put("slow", BLOCK);
+    // Longer than one request, so that no checksum of the whole holds its bytes back.
+    let (bytes, remote) = bench.put("slow", 20 * BLOCK);
     let gate = Gate::closed();
     bench.store.inject(Rule::always(Fault::WaitBody(200_000, gate.clone())).on(Op::Get));
     let file = bench.fetcher.open(remote);
@@ -76,6 +77,52 @@ async fn bytes_reach_the_reader_before_their_block_is_complete() {
     assert!(!file.remote().object.has(0), "the body is still held back");
     gate.open();
     assert!(soon(file.read(500_000, 10)).await.unwrap() == bytes[500_000..500_010]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_of_a_whole_object_wait_for_its_checksum() {
+    let bench = Bench::new();
+    let (bytes, remote) = bench.put("held", 2 * BLOCK);
+    let gate = Gate::closed();
+    bench.store.inject(Rule::always(Fault::WaitBody(BLOCK + 200_000, gate.clone())).on(Op::Get));
+    let file = Arc::new(bench.fetcher.open(remote));
+    let mut reader = tokio::spawn({
+        let file = file.clone();
+        async move { file.read(0, 1000).await }
+    });
+    soon(async {
+        while bench.fetcher.stats().reader_bytes < BLOCK {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let early = tokio::time::timeout(std::time::Duration::from_millis(50), &mut reader).await;
+    assert!(early.is_err(), "bytes that are not verified were shown");
+    assert!(!file.remote().object.has(0), "bytes that are not verified were cached");
+    gate.open();
+    assert!(soon(reader).await.unwrap().unwrap() == bytes[..1000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_has_landed_gives_its_memory_back_while_its_request_goes_on() {
+    let bench = Bench::new();
+    let (_, remote) = bench.put("long", 20 * BLOCK);
+    let gate = Gate::closed();
+    bench.store.inject(Rule::always(Fault::WaitBody(3 * BLOCK + 10, gate.clone())).on(Op::Get));
+    let remote = Arc::new(remote);
+    let flights = bench.fetcher.launch(&remote, crate::Class::Reader, 0..8);
+    let first = Arc::downgrade(&flights[0]);
+    drop(flights);
+    soon(async {
+        while !remote.object.has(2) {
+            tokio::task::yield_now().await;
+        }
+        while first.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    gate.open();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,146 @@
+//! The agent at work in a cluster: the operator says what is desired, csi brings the mounts.
+
+mod agent;
+mod hosted;
+mod identity;
+mod kept;
+mod node;
+mod session;
+mod switch;
+mod table;
+mod tiers;
+mod withheld;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_api::node::NodeClient;
+use forebay_api::session::{Hello, OperatorMessage, RuntimeState};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use self::agent::Agent;
+use self::identity::Operator;
+use self::kept::{Kept, KeptFile, KeptRuntime};
+use self::session::Event;
+use self::table::Table;
+use crate::state::StateDir;
+use crate::view::View;
+use crate::{cli, control, engine, metrics};
+
+/// Events of the session that may wait; the operator waits with the next ones.
+const EVENTS: usize = 64;
+/// How often a former agent's end is waited for.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Runs until SIGTERM or SIGINT. Mounts are csi's and stay: the next agent takes them over.
+pub(crate) async fn run(options: cli::Cluster) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let signalled = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let outcome = engine::wait_for_signal().await;
+            stop.cancel();
+            outcome
+        }
+    });
+    let outcome = serve(options, stop.clone()).await;
+    stop.cancel();
+    outcome?;
+    if signalled.is_finished() { signalled.await? } else { Ok(()) }
+}
+
+async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result<()> {
+    let Some(state) = take_state(&options, &stop).await? else { return Ok(()) };
+    let operator = Operator { url: options.operator.clone(), ca: options.ca.clone(), token: options.token.clone() };
+    let hello = Hello { version: env!("CARGO_PKG_VERSION").into(), pod_name: options.pod_name.clone() };
+    let (send, mut events) = mpsc::channel(EVENTS);
+    let session = tokio::spawn(session::run(operator, hello, send, stop.clone()));
+    let table = Arc::new(Table::new(options.runtime.clone(), Handle::current()));
+    let csi = NodeClient::start(
+        options.run.join(forebay_api::node::SOCKET),
+        options.runtime.clone(),
+        env!("CARGO_PKG_VERSION"),
+        table.clone(),
+    );
+
+    let file = KeptFile::in_dir(state.path());
+    let mut kept = file.load();
+    let mut early = Vec::new();
+    let runtime = match kept.runtime.clone() {
+        Some(runtime) => runtime,
+        None => match first_runtime(&mut events, &mut early, &stop).await {
+            Some(runtime) => runtime,
+            None => return Ok(()),
+        },
+    };
+    kept.runtime = Some(runtime.clone());
+    file.save(&kept)?;
+    let tiers = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        tiers = tiers::prepare(&runtime.spec, &options, &csi) => tiers?,
+    };
+    let node = Arc::new(node::Node::open(tiers, &state, options.memory, table.clone())?);
+    let view: Arc<dyn View> = node.clone();
+    let control = control::serve(forebay_api::socket::path(state.path()), view.clone(), stop.clone()).await?;
+    let (address, metrics) = metrics::serve(options.metrics_addr, view, stop.clone()).await?;
+    info!(%address, "serving metrics and health");
+    let mut agent = Agent::new(node.clone(), state, file, kept);
+    agent.begin().await;
+    table.started();
+    let recovery = engine::recover(node.cache.clone(), stop.clone());
+    agent.run(early, events, stop.clone()).await;
+    info!("ending; mounts stay, and wait for the next agent");
+    stop.cancel();
+    drop(csi);
+    let (_, _, _, _) = tokio::join!(session, control, metrics, recovery);
+    tokio::task::spawn_blocking(move || node.cache.clone().close()).await?;
+    Ok(())
+}
+
+/// Takes the state directory; while a former agent still has it, that one is served to its end.
+async fn take_state(options: &cli::Cluster, stop: &CancellationToken) -> anyhow::Result<Option<StateDir>> {
+    let mut told = false;
+    loop {
+        if let Some(state) = StateDir::try_take(&options.state)? {
+            return Ok(Some(state));
+        }
+        if !told {
+            info!(state = %options.state.display(), "waiting for the former agent to end");
+            told = true;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+    }
+}
+
+/// The CacheRuntime as the operator first says it; other events are put aside. `None` when the agent is to end.
+async fn first_runtime(
+    events: &mut mpsc::Receiver<Event>,
+    early: &mut Vec<Event>,
+    stop: &CancellationToken,
+) -> Option<KeptRuntime> {
+    info!("waiting for the operator to say what this agent's tiers are");
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return None,
+            event = events.recv() => event?,
+        };
+        match event {
+            Event::Said(OperatorMessage::Runtime(runtime)) => {
+                return Some(KeptRuntime::from(&runtime));
+            }
+            // The operator says the runtime before anything else but the beginning of the session.
+            other => early.push(other),
+        }
+    }
+}
+
+/// Whether the tiers of two versions of a CacheRuntime differ: then the agent has to begin anew.
+fn same_tiers(kept: &Kept, now: &RuntimeState) -> bool {
+    kept.runtime.as_ref().is_some_and(|before| before.spec.tiers == now.spec.tiers)
+}

@@ -1,0 +1,263 @@
+//! Brings what runs here to what is desired, and reports.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use forebay_api::DatasetName;
+use forebay_api::session::{AgentMessage, DatasetProgress, DatasetState, Health, OperatorMessage, Released, Removed};
+use forebay_crds::values::HostPath;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::hosted::Hosted;
+use super::kept::{Kept, KeptDataset, KeptFile, KeptRuntime};
+use super::node::Node;
+use super::session::Event;
+use crate::state::StateDir;
+
+/// How often it is looked whether there is something to report.
+const REPORT: Duration = Duration::from_secs(1);
+/// The operator hears at least this often that the agent lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(8);
+
+/// The one task that changes what the agent serves.
+pub(super) struct Agent {
+    node: Arc<Node>,
+    state: StateDir,
+    file: KeptFile,
+    kept: Kept,
+    /// The session under way.
+    session: Option<Session>,
+    /// Datasets named since the session began; `None` after all were.
+    named: Option<BTreeSet<DatasetName>>,
+}
+
+/// What one session has been told.
+struct Session {
+    send: mpsc::Sender<AgentMessage>,
+    datasets: BTreeMap<String, DatasetProgress>,
+    health: Option<(Health, Instant)>,
+}
+
+impl Agent {
+    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept) -> Self {
+        Self { node, state, file, kept, session: None, named: None }
+    }
+
+    /// Serves what a former agent was told to, until the operator says more.
+    pub(super) async fn begin(&mut self) {
+        let known: Vec<_> = self.kept.datasets.values().cloned().collect();
+        if !known.is_empty() {
+            info!(datasets = known.len(), "serving what was last desired, while the operator is asked");
+            self.node.told();
+        }
+        for dataset in known {
+            let hosted = Arc::new(Hosted::new(dataset.state(), dataset.refreshed.clone()));
+            self.node.table.add(hosted.clone());
+            self.work(&hosted, dataset.state()).await;
+        }
+    }
+
+    /// Until `stop`. `early`: events that came before the agent was made.
+    pub(super) async fn run(&mut self, early: Vec<Event>, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
+        for event in early {
+            self.take(event).await;
+        }
+        let mut ticks = tokio::time::interval(REPORT);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = events.recv() => match event {
+                    Some(event) => self.take(event).await,
+                    None => break,
+                },
+                _ = ticks.tick() => {
+                    self.let_go().await;
+                    self.report().await;
+                }
+            }
+        }
+        for hosted in self.node.table.all() {
+            hosted.rest().await;
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Began(send) => {
+                self.session = Some(Session { send, datasets: BTreeMap::new(), health: None });
+                self.named = Some(BTreeSet::new());
+            }
+            Event::Said(OperatorMessage::Runtime(runtime)) => {
+                if !super::same_tiers(&self.kept, &runtime) {
+                    info!("the CacheRuntime's tiers have changed: they are taken up when this pod is replaced");
+                }
+                let allowed = self.allowed_host_paths() != runtime.spec.allowed_host_paths;
+                self.kept.runtime = Some(KeptRuntime::from(&runtime));
+                self.save();
+                if allowed {
+                    for hosted in self.node.table.all() {
+                        self.rework(&hosted, hosted.desired()).await;
+                    }
+                }
+            }
+            Event::Said(OperatorMessage::Dataset(desired)) => {
+                if let Some(named) = &mut self.named {
+                    named.insert(desired.dataset.clone());
+                }
+                self.desire(desired).await;
+            }
+            Event::Said(OperatorMessage::Removed(Removed { uid, dataset })) => match self.node.table.get(&dataset) {
+                Some(hosted) if hosted.uid == uid => {
+                    hosted.remove();
+                    self.let_go().await;
+                }
+                _ => self.tell(AgentMessage::Released(Released { uid, dataset })).await,
+            },
+            Event::Said(OperatorMessage::Synced) => {
+                self.node.told();
+                let named = self.named.take().unwrap_or_default();
+                for hosted in self.node.table.all().into_iter().filter(|hosted| !named.contains(&hosted.name)) {
+                    hosted.remove();
+                }
+                self.let_go().await;
+            }
+        }
+    }
+
+    fn allowed_host_paths(&self) -> Vec<HostPath> {
+        self.kept.runtime.as_ref().map(|runtime| runtime.spec.allowed_host_paths.clone()).unwrap_or_default()
+    }
+
+    /// Brings one Dataset to what is desired.
+    async fn desire(&mut self, desired: DatasetState) {
+        match self.node.table.get(&desired.dataset) {
+            Some(hosted) if hosted.uid == desired.uid => {
+                let now = hosted.desired();
+                if now.spec == desired.spec && now.secrets == desired.secrets {
+                    hosted.set_refresh(desired.clone());
+                } else {
+                    info!(dataset = %desired.dataset, "the spec or a Secret has changed");
+                    self.rework(&hosted, desired.clone()).await;
+                }
+            }
+            former => {
+                if let Some(former) = former {
+                    // Deleted and made anew while the operator was out of hearing.
+                    self.forget(&former).await;
+                }
+                info!(dataset = %desired.dataset, "a Dataset is to be served");
+                let hosted = Arc::new(Hosted::new(desired.clone(), None));
+                self.node.table.add(hosted.clone());
+                self.work(&hosted, desired.clone()).await;
+            }
+        }
+        self.keep(&desired);
+    }
+
+    async fn rework(&self, hosted: &Arc<Hosted>, desired: DatasetState) {
+        hosted.rest().await;
+        self.work(hosted, desired).await;
+    }
+
+    async fn work(&self, hosted: &Arc<Hosted>, desired: DatasetState) {
+        let (node, allowed) = (self.node.clone(), self.allowed_host_paths());
+        let dir = self.state.dataset(&desired.dataset.namespace, &desired.dataset.name);
+        let asked = desired.clone();
+        let opened = tokio::task::spawn_blocking(move || node.dataset(&asked, &allowed, dir)).await;
+        let opened = opened.unwrap_or_else(|error| Err(error.into()));
+        if let Err(error) = &opened {
+            warn!(dataset = %desired.dataset, "cannot be served as desired: {error:#}");
+        }
+        hosted.work(desired, opened);
+    }
+
+    /// Lets go of the Datasets that are to go and that no mount shows any more.
+    async fn let_go(&mut self) {
+        for hosted in self.node.table.all().into_iter().filter(|hosted| hosted.may_go()) {
+            self.forget(&hosted).await;
+            self.tell(AgentMessage::Released(Released { uid: hosted.uid.clone(), dataset: hosted.name.clone() })).await;
+        }
+    }
+
+    async fn forget(&mut self, hosted: &Arc<Hosted>) {
+        hosted.rest().await;
+        let (name, cache) = (hosted.name.to_string(), self.node.cache.clone());
+        let dir = self.state.dataset(&hosted.name.namespace, &hosted.name.name);
+        let freed = tokio::task::spawn_blocking(move || {
+            let freed = cache.remove_dataset(&name);
+            match std::fs::remove_dir_all(&dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    warn!(dir = %dir.display(), %error, "catalogs stay behind")
+                }
+                _ => {}
+            }
+            freed
+        });
+        match freed.await {
+            Ok(bytes) => info!(dataset = %hosted.name, bytes, "let go of"),
+            Err(error) => error!(dataset = %hosted.name, %error, "letting go died"),
+        }
+        self.node.table.take(&hosted.name);
+        self.kept.datasets.remove(&hosted.name.to_string());
+        self.save();
+    }
+
+    fn keep(&mut self, desired: &DatasetState) {
+        let refreshed = self.node.table.get(&desired.dataset).and_then(|hosted| hosted.refreshed());
+        let kept = KeptDataset::of(desired, refreshed);
+        if self.kept.datasets.get(&desired.dataset.to_string()) != Some(&kept) {
+            self.kept.datasets.insert(desired.dataset.to_string(), kept);
+            self.save();
+        }
+    }
+
+    fn save(&self) {
+        if let Err(error) = self.file.save(&self.kept) {
+            warn!("after a restart without the operator this agent serves what it did before: {error:#}");
+        }
+    }
+
+    async fn tell(&mut self, message: AgentMessage) {
+        if let Some(session) = &self.session
+            && session.send.send(message).await.is_err()
+        {
+            self.session = None;
+        }
+    }
+
+    /// Says what has changed since it was last said.
+    async fn report(&mut self) {
+        for hosted in self.node.table.all() {
+            self.keep(&hosted.desired());
+        }
+        let Some(session) = &mut self.session else { return };
+        let node = self.node.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let progress: Vec<_> = node.table.all().iter().map(|hosted| hosted.progress()).collect();
+            (progress, node.tiers())
+        });
+        let Ok((progress, health)) = looked.await else { return };
+        let mut messages = Vec::new();
+        let now = Instant::now();
+        let silent = session.health.as_ref().is_none_or(|(last, at)| *last != health || now.duration_since(*at) >= SIGN_OF_LIFE);
+        if silent {
+            session.health = Some((health.clone(), now));
+            messages.push(AgentMessage::Health(health));
+        }
+        session.datasets.retain(|uid, _| progress.iter().any(|dataset| dataset.uid == *uid));
+        for dataset in progress {
+            if session.datasets.get(&dataset.uid) != Some(&dataset) {
+                session.datasets.insert(dataset.uid.clone(), dataset.clone());
+                messages.push(AgentMessage::Dataset(dataset));
+            }
+        }
+        for message in messages {
+            self.tell(message).await;
+        }
+    }
+}

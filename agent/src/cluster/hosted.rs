@@ -1,0 +1,343 @@
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use forebay_api::DatasetName;
+use forebay_api::node::{Holding, MountId, MountRequest, Negotiated, Reason, Refusal};
+use forebay_api::session::{DatasetProgress, DatasetState};
+use forebay_crds::conditions;
+use forebay_crds::dataset::{Dataset as DatasetObject, DatasetStatus, Phase};
+use forebay_crds::k8s::jiff::Timestamp;
+use forebay_crds::k8s::{Condition, Time};
+use forebay_dataset::Dataset;
+use forebay_fuse::{MountOptions, Served, serve_descriptor};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::switch::Switch;
+use crate::view::DatasetView;
+use crate::wishes;
+
+/// Names in the root that an old kernel is told of one by one at a change of generation.
+const TOP: usize = 10_000;
+
+/// One Dataset on this node: what is desired of it, the Dataset at work, the mounts that show it.
+pub(crate) struct Hosted {
+    pub(crate) name: DatasetName,
+    pub(crate) uid: String,
+    since: SystemTime,
+    state: Mutex<State>,
+}
+
+struct State {
+    desired: DatasetState,
+    /// What the mounts show; `None` until the first Dataset could be opened.
+    tree: Option<Arc<Switch>>,
+    /// The Dataset that is desired now. Until it is listed, the former one may still be what the mounts show.
+    dataset: Option<Dataset>,
+    /// Why there is none, or not the desired one.
+    fault: Option<String>,
+    life: Option<Life>,
+    mounts: BTreeMap<MountId, Mount>,
+    refreshed: Option<String>,
+    /// Generation at the time of the newest wish for a listing: a later one fulfils it.
+    wished_at: u64,
+    removed: bool,
+}
+
+struct Life {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+struct Mount {
+    served: Served,
+    device: OwnedFd,
+}
+
+impl Hosted {
+    pub(crate) fn new(desired: DatasetState, refreshed: Option<String>) -> Self {
+        let state = State {
+            tree: None,
+            dataset: None,
+            fault: None,
+            life: None,
+            mounts: BTreeMap::new(),
+            refreshed,
+            wished_at: 0,
+            removed: false,
+            desired: desired.clone(),
+        };
+        Self { name: desired.dataset, uid: desired.uid, since: SystemTime::now(), state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is desired of it.
+    pub(crate) fn desired(&self) -> DatasetState {
+        self.state().desired.clone()
+    }
+
+    /// The newest wish for a listing that was carried out.
+    pub(crate) fn refreshed(&self) -> Option<String> {
+        self.state().refreshed.clone()
+    }
+
+    /// Ends the work of the Dataset; what it has open is read on.
+    pub(crate) async fn rest(&self) {
+        let life = self.state().life.take();
+        if let Some(Life { stop, task }) = life {
+            stop.cancel();
+            if let Err(error) = task.await {
+                error!(dataset = %self.name, %error, "the Dataset's task died");
+            }
+        }
+    }
+
+    /// Puts `dataset` to work, made of what is `desired` from now on; an error says why there is none.
+    pub(crate) fn work(self: &Arc<Self>, desired: DatasetState, dataset: anyhow::Result<Dataset>) {
+        let mut state = self.state();
+        state.desired = desired;
+        match dataset {
+            Err(error) => state.fault = Some(format!("{error:#}")),
+            Ok(dataset) => {
+                state.fault = None;
+                if state.tree.is_none() {
+                    state.tree = Some(Arc::new(Switch::new(dataset.clone())));
+                }
+                let stop = CancellationToken::new();
+                let task = tokio::spawn(self.clone().live(dataset.clone(), stop.clone()));
+                state.life = Some(Life { stop, task });
+                state.dataset = Some(dataset);
+            }
+        }
+        drop(state);
+        self.wish();
+    }
+
+    /// Lists the stores anew if somebody asked for it and it has not been done.
+    pub(crate) fn wish(&self) {
+        let mut state = self.state();
+        let State { desired, dataset: Some(dataset), refreshed, .. } = &*state else { return };
+        if desired.refresh.is_none() || desired.refresh == *refreshed {
+            return;
+        }
+        let now = *dataset.generation().borrow();
+        if now > 0 {
+            dataset.refresh();
+        }
+        state.wished_at = now;
+    }
+
+    /// Takes up a new wish without touching anything else.
+    pub(crate) fn set_refresh(&self, desired: DatasetState) {
+        self.state().desired = desired;
+        self.wish();
+    }
+
+    /// Asks for a new listing without a wish of the operator.
+    pub(crate) fn refresh(&self) {
+        if let Some(dataset) = &self.state().dataset {
+            dataset.refresh();
+        }
+    }
+
+    async fn live(self: Arc<Self>, dataset: Dataset, stop: CancellationToken) {
+        let work = tokio::spawn({
+            let (dataset, stop) = (dataset.clone(), stop.clone());
+            async move { dataset.run(stop).await }
+        });
+        let mut generation = dataset.generation();
+        loop {
+            let number = *generation.borrow_and_update();
+            if number > 0 {
+                self.show(&dataset, number).await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = generation.changed() => if changed.is_err() { break },
+            }
+        }
+        if let Err(error) = work.await {
+            error!(dataset = %self.name, %error, "the Dataset's task died");
+        }
+    }
+
+    /// Lets the mounts show this generation of `dataset`.
+    async fn show(self: &Arc<Self>, dataset: &Dataset, number: u64) {
+        let (hosted, dataset) = (self.clone(), dataset.clone());
+        let shown = tokio::task::spawn_blocking(move || {
+            let mut state = hosted.state();
+            if let Some(tree) = &state.tree {
+                tree.set(dataset.clone());
+            }
+            if number > state.wished_at {
+                state.refreshed = state.desired.refresh.clone();
+            }
+            let names = dataset.top_names(TOP);
+            for mount in state.mounts.values() {
+                let told = mount.served.notifier().invalidate_all(names.iter().map(|name| name.as_bytes()), TOP);
+                if let Err(error) = told {
+                    warn!(dataset = %hosted.name, %error, "the kernel may show the former generation until its answers expire");
+                }
+            }
+            info!(dataset = %hosted.name, generation = number, mounts = state.mounts.len(), "shown");
+        });
+        if let Err(error) = shown.await {
+            error!(dataset = %self.name, %error, "showing a generation died");
+        }
+    }
+
+    /// Serves a mount; see [`forebay_api::node::Host::serve`].
+    pub(crate) async fn serve(self: &Arc<Self>, request: MountRequest, runtime: Handle) -> Result<Negotiated, Refusal> {
+        let hosted = self.clone();
+        let served = tokio::task::spawn_blocking(move || hosted.serve_blocking(request, runtime)).await;
+        served.unwrap_or_else(|error| Err(Refusal::new(Reason::Failed, format!("serving {} died: {error}", self.name))))
+    }
+
+    fn serve_blocking(&self, request: MountRequest, runtime: Handle) -> Result<Negotiated, Refusal> {
+        let MountRequest { mount, dataset: _, device, negotiated } = request;
+        let mut state = self.state();
+        if let Some(there) = state.mounts.get(&mount) {
+            return Ok(to_api(there.served.negotiated()));
+        }
+        let Some(tree) = state.tree.clone() else {
+            let why = state.fault.clone().unwrap_or_else(|| "it is being opened".into());
+            return Err(Refusal::new(Reason::NotReady, format!("Dataset {} cannot be served: {why}", self.name)));
+        };
+        let now = tree.now();
+        if *now.generation().borrow() == 0 {
+            return Err(Refusal::new(Reason::NotReady, not_listed(&self.name, &now)));
+        }
+        let failed = |error: String| Refusal::new(Reason::Failed, format!("Dataset {}: {error}", self.name));
+        let kept = device.try_clone().map_err(|error| failed(format!("keep the mount's descriptor: {error}")))?;
+        let mut options = MountOptions::new(self.name.to_string(), PathBuf::from(format!("/{}", self.name)));
+        options.owner = wishes::owner(&object(&state.desired));
+        let served = serve_descriptor(tree, &options, runtime, device, negotiated.map(from_api));
+        let served = served.map_err(|error| failed(error.to_string()))?;
+        let agreed = to_api(served.negotiated());
+        info!(dataset = %self.name, %mount, taken_over = negotiated.is_some(), "serving a mount");
+        state.mounts.insert(mount, Mount { served, device: kept });
+        Ok(agreed)
+    }
+
+    pub(crate) fn resend(&self, mount: MountId) {
+        if let Some(there) = self.state().mounts.get(&mount)
+            && let Err(error) = there.served.notifier().resend()
+        {
+            warn!(dataset = %self.name, %mount, %error, "what a former agent left unanswered is not asked for again");
+        }
+    }
+
+    /// Forgets a mount that is gone.
+    pub(crate) fn release(&self, mount: MountId) {
+        if self.state().mounts.remove(&mount).is_some() {
+            info!(dataset = %self.name, %mount, "a mount is gone");
+        }
+    }
+
+    pub(crate) fn holdings(&self) -> Vec<Holding> {
+        let state = self.state();
+        let holding = |(mount, there): (&MountId, &Mount)| {
+            let device = there.device.try_clone().ok()?;
+            Some(Holding { mount: *mount, dataset: self.name.clone(), negotiated: to_api(there.served.negotiated()), device })
+        };
+        state.mounts.iter().filter_map(holding).collect()
+    }
+
+    /// The operator wants it gone.
+    pub(crate) fn remove(&self) {
+        self.state().removed = true;
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.state().removed
+    }
+
+    /// Whether it is to go and no mount shows it any more.
+    pub(crate) fn may_go(&self) -> bool {
+        let state = self.state();
+        state.removed && state.mounts.is_empty()
+    }
+
+    /// How it does, for status and metrics.
+    pub(crate) fn view(&self) -> DatasetView {
+        let (dataset, fault, generation, mounted) = {
+            let state = self.state();
+            (state.dataset.clone(), state.fault.clone(), state.desired.generation, !state.mounts.is_empty())
+        };
+        let mut status = dataset.as_ref().map(Dataset::status).unwrap_or_default();
+        if let Some(fault) = fault {
+            refuse(&mut status, fault);
+        }
+        status.observed_generation = Some(generation);
+        DatasetView {
+            namespace: self.name.namespace.clone(),
+            name: self.name.name.clone(),
+            at: PathBuf::new(),
+            mounted,
+            since: self.since,
+            listing: dataset.as_ref().and_then(Dataset::listing),
+            status,
+        }
+    }
+
+    /// The same as the operator is told.
+    pub(crate) fn progress(&self) -> DatasetProgress {
+        let report = self.view();
+        let state = self.state();
+        DatasetProgress {
+            uid: self.uid.clone(),
+            report,
+            refreshed: state.refreshed.clone(),
+            mounts: u32::try_from(state.mounts.len()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+/// `desired` as the object that it is in the cluster.
+pub(crate) fn object(desired: &DatasetState) -> DatasetObject {
+    let mut object = DatasetObject::new(&desired.dataset.name, desired.spec.clone());
+    object.metadata.namespace = Some(desired.dataset.namespace.clone());
+    object
+}
+
+/// A Dataset that could not be opened as desired.
+fn refuse(status: &mut DatasetStatus, fault: String) {
+    status.phase = Phase::Failed;
+    status.conditions.retain(|condition| condition.type_ != conditions::dataset::ACCEPTED);
+    status.conditions.push(Condition {
+        type_: conditions::dataset::ACCEPTED.into(),
+        status: "False".into(),
+        reason: conditions::reason::INVALID.into(),
+        message: fault,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        observed_generation: None,
+    });
+}
+
+fn not_listed(name: &DatasetName, dataset: &Dataset) -> String {
+    let status = dataset.status();
+    let failed = status.conditions.into_iter().find(|condition| {
+        condition.type_ == conditions::dataset::STORES_REACHABLE && condition.status == "False" && !condition.message.is_empty()
+    });
+    match (failed, dataset.listing()) {
+        (Some(condition), _) => format!("Dataset {name} is not listed yet: {}", condition.message),
+        (None, Some(seen)) => format!("Dataset {name} is being listed: {seen} objects so far"),
+        (None, None) => format!("Dataset {name} is not listed yet"),
+    }
+}
+
+fn to_api(forebay_fuse::Negotiated { minor, flags, max_readahead }: forebay_fuse::Negotiated) -> Negotiated {
+    Negotiated { minor, flags, max_readahead }
+}
+
+fn from_api(Negotiated { minor, flags, max_readahead }: Negotiated) -> forebay_fuse::Negotiated {
+    forebay_fuse::Negotiated { minor, flags, max_readahead }
+}

@@ -1,0 +1,131 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context as _, ensure};
+use forebay_api::session::{DatasetState, Health, TierHealth as TierReport};
+use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, TierState, Usage};
+use forebay_crds::dataset::Dataset as DatasetObject;
+use forebay_crds::manifest::Manifests;
+use forebay_crds::values::{HostPath, SourceKind};
+use forebay_dataset::{Dataset, DatasetParts, Mount};
+use forebay_fetch::{Fetcher, StatsSnapshot};
+use tokio::runtime::Handle;
+
+use super::table::Table;
+use super::withheld::Withheld;
+use crate::state::StateDir;
+use crate::view::{DatasetView, Readiness, View};
+use crate::{engine, stores, wishes};
+
+/// The cache and the way into it, and the Datasets that use them.
+pub(crate) struct Node {
+    pub(crate) table: Arc<Table>,
+    pub(crate) cache: Cache,
+    fetcher: Fetcher,
+    /// Whether the operator has said everything once, or a former agent had it on disk.
+    told: AtomicBool,
+}
+
+impl Node {
+    pub(crate) fn open(tiers: Vec<TierConfig>, state: &StateDir, memory_mib: u32, table: Arc<Table>) -> anyhow::Result<Self> {
+        let smallest = tiers.iter().map(|tier| tier.capacity).min().unwrap_or(0);
+        let cache = Cache::open(CacheConfig::new(tiers, state.index())).context("open the cache")?;
+        let fetcher = Fetcher::new(engine::fetch_config(memory_mib, smallest), Handle::current());
+        Ok(Self { table, cache, fetcher, told: AtomicBool::new(false) })
+    }
+
+    /// What is desired is known from here on.
+    pub(crate) fn told(&self) {
+        self.told.store(true, Ordering::Release);
+    }
+
+    /// Opens the Dataset that is desired, with its catalogs in `state_dir`.
+    pub(crate) fn dataset(&self, desired: &DatasetState, allowed: &[HostPath], state_dir: PathBuf) -> anyhow::Result<Dataset> {
+        let object = super::hosted::object(desired);
+        Ok(Dataset::open(DatasetParts {
+            settings: wishes::settings(&object),
+            mounts: mounts(&object, desired, allowed)?,
+            cache: self.cache.clone(),
+            fetcher: self.fetcher.clone(),
+            state_dir,
+        })?)
+    }
+
+    /// How the tiers do, for the operator.
+    pub(crate) fn tiers(&self) -> Health {
+        let health = self.cache.health();
+        let tiers = self.cache.usage().tiers.into_iter().map(|tier| TierReport {
+            fault: health.iter().find(|known| known.name == tier.name).and_then(fault),
+            capacity_bytes: tier.capacity,
+            used_bytes: tier.charged,
+            pinned_bytes: tier.pinned,
+            name: tier.name,
+        });
+        Health { tiers: tiers.collect() }
+    }
+}
+
+/// Why a tier takes no blocks; `None`: it works.
+fn fault(tier: &TierHealth) -> Option<String> {
+    let TierState::Faulted { .. } = tier.state else { return None };
+    Some(tier.last_error.clone().unwrap_or_else(|| "its disk fails".into()))
+}
+
+/// Opens the stores. A mount whose Secret has not come is there, and cannot be asked.
+fn mounts(object: &DatasetObject, desired: &DatasetState, allowed: &[HostPath]) -> anyhow::Result<Vec<Mount>> {
+    for mount in &object.spec.mounts {
+        let at = mount.path.as_str();
+        if let SourceKind::File { path } = mount.source.kind() {
+            let path: HostPath = path.to_string().parse().with_context(|| format!("mount {at}: its directory"))?;
+            ensure!(
+                allowed.iter().any(|allowed| path.is_within(allowed)),
+                "mount {at}: directory {} of the node may not be mounted: add it to the CacheRuntime's spec.allowedHostPaths",
+                path.as_str()
+            );
+        }
+        ensure!(
+            mount.options.credentials_file.is_none(),
+            "mount {at}: options.credentialsFile is for an agent without a cluster: put the credentials into a Secret and name it in \
+             secretRef"
+        );
+    }
+    let manifests = Manifests { secrets: desired.secrets.clone(), ..Manifests::default() };
+    let mut opened = stores::open(object, &manifests)?;
+    for (mount, wanted) in opened.iter_mut().zip(&object.spec.mounts) {
+        let Some(secret) = wanted.secret_ref.as_ref().filter(|secret| manifests.secret_of(object, secret).is_none()) else {
+            continue;
+        };
+        let name = format!("{}/{}", desired.dataset.namespace, secret.name.as_str());
+        let withheld = Arc::new(Withheld::new(mount.reader.id().clone(), name));
+        mount.reader = withheld.clone();
+        mount.background = withheld;
+    }
+    Ok(opened)
+}
+
+impl View for Node {
+    fn datasets(&self) -> Vec<DatasetView> {
+        self.table.all().iter().map(|hosted| hosted.view()).collect()
+    }
+    fn usage(&self) -> Usage {
+        self.cache.usage()
+    }
+    fn cache_stats(&self) -> Stats {
+        self.cache.stats()
+    }
+    fn health(&self) -> Vec<TierHealth> {
+        self.cache.health()
+    }
+    fn fetch_stats(&self) -> StatsSnapshot {
+        self.fetcher.stats()
+    }
+    fn readiness(&self) -> Readiness {
+        let told = self.told.load(Ordering::Acquire);
+        Readiness::Agent((!told).then(|| "the operator has not said yet what is to be served".to_owned()))
+    }
+    fn refresh(&self, name: &str) -> bool {
+        let found = self.table.all().into_iter().find(|hosted| hosted.name.to_string() == name);
+        found.inspect(|hosted| hosted.refresh()).is_some()
+    }
+}

@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use forebay_api::DatasetName;
+use forebay_api::node::{Holding, Host, MountId, MountRequest, Negotiated, Reason, Refusal};
+use forebay_crds::DatasetSpec;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::hosted::Hosted;
+
+/// How long csi waits for an agent that is starting.
+const START: Duration = Duration::from_secs(20);
+
+/// The Datasets of this agent, as csi asks for them.
+pub(crate) struct Table {
+    runtime: String,
+    hosted: RwLock<BTreeMap<DatasetName, Arc<Hosted>>>,
+    started: watch::Sender<bool>,
+    tasks: Handle,
+}
+
+impl Table {
+    pub(crate) fn new(runtime: String, tasks: Handle) -> Self {
+        Self { runtime, hosted: RwLock::default(), started: watch::Sender::new(false), tasks }
+    }
+
+    /// What was known at the start is in the table: csi may be answered.
+    pub(crate) fn started(&self) {
+        self.started.send_replace(true);
+    }
+
+    pub(crate) fn get(&self, name: &DatasetName) -> Option<Arc<Hosted>> {
+        self.hosted.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// All, in order of namespace and name.
+    pub(crate) fn all(&self) -> Vec<Arc<Hosted>> {
+        self.hosted.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn add(&self, hosted: Arc<Hosted>) {
+        self.hosted.write().unwrap_or_else(PoisonError::into_inner).insert(hosted.name.clone(), hosted);
+    }
+
+    pub(crate) fn take(&self, name: &DatasetName) {
+        self.hosted.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    async fn find(&self, dataset: &DatasetName) -> Result<Arc<Hosted>, Refusal> {
+        let mut started = self.started.subscribe();
+        if tokio::time::timeout(START, started.wait_for(|started| *started)).await.is_err() {
+            return Err(Refusal::new(Reason::NotReady, format!("the agent of CacheRuntime {} is starting", self.runtime)));
+        }
+        self.get(dataset).filter(|hosted| !hosted.is_removed()).ok_or_else(|| {
+            let message = format!(
+                "there is no Dataset {dataset} in CacheRuntime {}, whose agent runs on this node: create it, or correct its name or \
+                 namespace in the volume",
+                self.runtime
+            );
+            Refusal::new(Reason::UnknownDataset, message)
+        })
+    }
+}
+
+/// Whether pods of `namespace` may use a Dataset of namespace `own`.
+fn granted(own: &str, spec: &DatasetSpec, namespace: &str) -> bool {
+    own == namespace
+        || spec.allowed_namespaces.iter().any(|allowed| matches!(allowed.as_str(), "*") || allowed.as_str() == namespace)
+}
+
+#[async_trait]
+impl Host for Table {
+    async fn allowed(&self, dataset: &DatasetName, namespace: &str) -> Result<(), Refusal> {
+        let hosted = self.find(dataset).await?;
+        if granted(&dataset.namespace, &hosted.desired().spec, namespace) {
+            return Ok(());
+        }
+        let message = format!(
+            "pods of namespace {namespace} may not use Dataset {dataset}: add {namespace:?} to spec.allowedNamespaces of the Dataset"
+        );
+        Err(Refusal::new(Reason::NotGranted, message))
+    }
+
+    async fn serve(&self, request: MountRequest) -> Result<Negotiated, Refusal> {
+        let hosted = match self.find(&request.dataset).await {
+            Ok(hosted) => hosted,
+            // A mount that was served before and whose Dataset is going: it goes on until its pods have gone.
+            Err(refusal) => match self.get(&request.dataset) {
+                Some(hosted) if request.negotiated.is_some() => hosted,
+                _ => return Err(refusal),
+            },
+        };
+        hosted.serve(request, self.tasks.clone()).await
+    }
+
+    async fn resend(&self, mount: MountId) {
+        for hosted in self.all() {
+            hosted.resend(mount);
+        }
+    }
+
+    async fn release(&self, mount: MountId) {
+        for hosted in self.all() {
+            hosted.release(mount);
+        }
+    }
+
+    fn holdings(&self) -> Vec<Holding> {
+        self.all().iter().flat_map(|hosted| hosted.holdings()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_uses_its_own_datasets_and_those_that_grant_it() {
+        let table: [(&[&str], &str, bool); 5] = [
+            (&[], "ml", true),
+            (&[], "research", false),
+            (&["research"], "research", true),
+            (&["research"], "other", false),
+            (&["*"], "other", true),
+        ];
+        for (allowed, namespace, expected) in table {
+            let mut spec = DatasetSpec::of(Vec::new());
+            spec.allowed_namespaces = allowed.iter().map(|name| name.parse().unwrap()).collect();
+            assert_eq!(granted("ml", &spec, namespace), expected, "{allowed:?} {namespace}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What promises in the cluster start from: a real Kubernetes with the chart installed, a real store with data in it, pods that read.
+
+mod pods;
+mod site;
+mod stores;
+
+pub use pods::{Reader, SUMS, sums_of};
+pub use site::{NAMESPACE, SOON, Site};
+pub use stores::Store;

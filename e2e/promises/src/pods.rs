@@ -1,0 +1,152 @@
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use forebay_e2e::wait_until;
+
+use crate::site::{SOON, Site};
+
+/// Prints one checksum of all names and bytes below the working directory.
+pub const SUMS: &str = "find . -type f -print0 | sort -z | xargs -0 -n 500 sha256sum | sha256sum";
+
+/// What [`SUMS`] prints for a directory of this machine.
+pub fn sums_of(dir: &Path) -> Result<String> {
+    let output = Command::new("busybox").args(["sh", "-c", SUMS]).current_dir(dir).env("LC_ALL", "C").output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// A pod that reads a volume at `/data`.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    name: String,
+    namespace: String,
+    volume: String,
+    script: String,
+    node: Option<String>,
+    more: String,
+    mount_more: String,
+}
+
+impl Reader {
+    /// A pod of namespace `namespace` that mounts the claim `claim`.
+    pub fn of_claim(namespace: &str, name: &str, claim: &str) -> Self {
+        Self::of(namespace, name, &format!("persistentVolumeClaim: {{claimName: {claim}}}"))
+    }
+
+    /// A pod that mounts Dataset `dataset` (`name` or `namespace/name`) inline.
+    pub fn inline(namespace: &str, name: &str, dataset: &str) -> Self {
+        Self::of(
+            namespace,
+            name,
+            &format!("csi: {{driver: csi.forebay.io, readOnly: true, volumeAttributes: {{dataset: {dataset}}}}}"),
+        )
+    }
+
+    fn of(namespace: &str, name: &str, volume: &str) -> Self {
+        Self {
+            name: name.into(),
+            namespace: namespace.into(),
+            volume: volume.into(),
+            script: SUMS.into(),
+            node: None,
+            more: String::new(),
+            mount_more: String::new(),
+        }
+    }
+
+    /// What it does, in a shell whose working directory is the volume. Otherwise [`SUMS`].
+    pub fn script(mut self, script: &str) -> Self {
+        self.script = script.into();
+        self
+    }
+
+    /// Where it runs.
+    pub fn on(mut self, node: &str) -> Self {
+        self.node = Some(node.into());
+        self
+    }
+
+    /// A line more in its spec.
+    pub fn with(mut self, line: &str) -> Self {
+        self.more.push_str(&format!("  {line}\n"));
+        self
+    }
+
+    /// Fields more in its volumeMount, such as `subPath: a`.
+    pub fn mounted_with(mut self, fields: &str) -> Self {
+        self.mount_more = format!(", {fields}");
+        self
+    }
+
+    /// Its manifest.
+    pub fn yaml(&self) -> String {
+        let Self { name, namespace, volume, script, node, more, mount_more } = self;
+        let node = node.as_ref().map(|node| format!("  nodeSelector: {{kubernetes.io/hostname: {node}}}\n")).unwrap_or_default();
+        let script = format!("cd /data && {script}");
+        format!(
+            "apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: {namespace}}}
+spec:
+{node}{more}  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: main
+    image: localhost/busybox:1
+    args: [{script:?}]
+    volumeMounts: [{{name: data, mountPath: /data{mount_more}}}]
+  volumes:
+  - name: data
+    {volume}
+---
+"
+        )
+    }
+
+    /// Creates it.
+    pub fn start(&self, site: &Site) -> Result<()> {
+        site.cluster.apply(&self.yaml()).map(drop)
+    }
+
+    /// Waits until it has ended well; what it printed.
+    pub fn finish(&self, site: &Site) -> Result<String> {
+        let Self { name, namespace, .. } = self;
+        let pod = ["-n", namespace.as_str()];
+        let kubectl = |words: &[&str]| site.cluster.kubectl(&[&pod[..], words].concat());
+        wait_until(&format!("pod {namespace}/{name} to succeed"), SOON, || {
+            let phase = kubectl(&["get", "pod", name, "-o", "jsonpath={.status.phase}"])?;
+            ensure!(phase != "Failed", "it failed: {}", kubectl(&["logs", name])?);
+            Ok((phase == "Succeeded").then_some(()))
+        })
+        .with_context(|| kubectl(&["describe", "pod", name]).unwrap_or_default())?;
+        Ok(kubectl(&["logs", name])?.trim().to_owned())
+    }
+
+    /// Creates it, waits for its end, removes it; what it printed.
+    pub fn run(&self, site: &Site) -> Result<String> {
+        self.start(site)?;
+        let printed = self.finish(site)?;
+        self.remove(site)?;
+        Ok(printed)
+    }
+
+    /// Removes it, and waits until it is gone.
+    pub fn remove(&self, site: &Site) -> Result<()> {
+        let words = ["delete", "pod", "-n", &self.namespace, &self.name, "--ignore-not-found", "--timeout=180s"];
+        site.cluster.kubectl(&words).map(drop)
+    }
+
+    /// What kubectl tells of it.
+    pub fn describe(&self, site: &Site) -> Result<String> {
+        site.cluster.kubectl(&["describe", "pod", "-n", &self.namespace, &self.name])
+    }
+
+    /// Waits until what kubectl tells of it contains `words`.
+    pub fn wait_described(&self, site: &Site, words: &str) -> Result<()> {
+        wait_until(&format!("pod {}/{} to be described by {words:?}", self.namespace, self.name), SOON, || {
+            Ok(self.describe(site)?.contains(words).then_some(()))
+        })
+        .with_context(|| self.describe(site).unwrap_or_default())
+    }
+}

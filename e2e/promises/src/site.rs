@@ -1,0 +1,151 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use forebay_cluster::{Cluster, ClusterOptions};
+use forebay_e2e::wait_until;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::Store;
+
+/// Where the chart is installed.
+pub const NAMESPACE: &str = "forebay-system";
+/// Long enough for anything that should happen soon, on a machine that does ten other things.
+pub const SOON: Duration = Duration::from_secs(240);
+
+/// The cluster with Forebay in it, and a store.
+#[derive(Debug)]
+pub struct Site {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// A store whose files are at `store.source`.
+    pub store: Store,
+    keep: bool,
+    dir: TempDir,
+}
+
+impl Site {
+    /// Brings all of it up. Needs root, and in the environment FOREBAY_IMAGES: the directory that `cargo xtask images` filled.
+    /// With FOREBAY_CLUSTER, the directory of a cluster that is up, that one is used and stays; the chart is upgraded in it.
+    pub fn start() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("forebay-promises-").tempdir()?;
+        let images = images()?;
+        let kept = std::env::var_os("FOREBAY_CLUSTER").map(PathBuf::from);
+        let cluster = match &kept {
+            Some(kept) => {
+                let cluster = Cluster::open(kept)?;
+                for image in &images {
+                    cluster.import_image(image)?;
+                }
+                cluster
+            }
+            None => {
+                let mut options = ClusterOptions::new(dir.path().join("cluster"));
+                options.images = images;
+                Cluster::start(&options)?
+            }
+        };
+        let store = Store::start(&cluster, &dir.path().join("store"))?;
+        let site = Self { cluster, store, keep: kept.is_some(), dir };
+        site.install()?;
+        Ok(site)
+    }
+
+    /// A directory for a promise's own things.
+    pub fn work(&self, name: &str) -> Result<PathBuf> {
+        let path = self.dir.path().join(name);
+        std::fs::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    fn install(&self) -> Result<()> {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/forebay");
+        let chart = chart.to_str().context("the chart's path is not UTF-8")?;
+        self.cluster
+            .helm(&[
+                "upgrade",
+                "--install",
+                "forebay",
+                chart,
+                "--namespace",
+                NAMESPACE,
+                "--create-namespace",
+                "--set",
+                "image.tag=dev",
+                "--set",
+                "csi.controller.provisioner.tag=test",
+                "--set",
+                "operator.secretRefreshSeconds=2",
+                "--wait",
+                "--timeout",
+                "4m",
+            ])
+            .map(drop)
+            .with_context(|| self.diagnosis())
+    }
+
+    /// What runs where, and what our programs say: for the message of a promise that does not hold.
+    pub fn diagnosis(&self) -> String {
+        let mut text = String::new();
+        let mut add = |words: &[&str]| match self.cluster.kubectl(words) {
+            Ok(told) => text.push_str(&format!("$ kubectl {}\n{told}\n", words.join(" "))),
+            Err(error) => text.push_str(&format!("$ kubectl {}\n{error:#}\n", words.join(" "))),
+        };
+        add(&["get", "datasets,cacheruntimes,pv,pvc,pods", "-A", "-o", "wide"]);
+        add(&["get", "datasets", "-A", "-o", "jsonpath={range .items[*]}{.metadata.name}: {.status.conditions}{\"\\n\"}{end}"]);
+        add(&["get", "events", "-A", "--sort-by=.lastTimestamp"]);
+        for app in ["forebay-operator", "forebay-agent", "forebay-csi-node", "forebay-csi"] {
+            let selector = format!("app.kubernetes.io/name={app}");
+            add(&["logs", "-n", NAMESPACE, "-l", &selector, "--all-containers", "--tail=40", "--prefix"]);
+            let selector = format!("app.kubernetes.io/component={}", app.trim_start_matches("forebay-"));
+            add(&["logs", "-n", NAMESPACE, "-l", &selector, "--all-containers", "--tail=40", "--prefix"]);
+        }
+        text
+    }
+
+    /// The field `path` (a JSON pointer) of an object.
+    pub fn field(&self, words: &[&str], path: &str) -> Result<Value> {
+        Ok(self.cluster.get(words)?.pointer(path).cloned().unwrap_or(Value::Null))
+    }
+
+    /// Waits until an object is as `accept` wants it; the object.
+    pub fn wait_for(&self, what: &str, words: &[&str], accept: impl Fn(&Value) -> bool) -> Result<Value> {
+        let mut last = Value::Null;
+        wait_until(what, SOON, || {
+            last = self.cluster.get(words).unwrap_or(Value::Null);
+            Ok(accept(&last).then(|| last.clone()))
+        })
+        .with_context(|| format!("{words:?} is {last:#}"))
+    }
+
+    /// Waits until a Dataset is in `phase`.
+    pub fn wait_phase(&self, namespace: &str, dataset: &str, phase: &str) -> Result<Value> {
+        let what = format!("Dataset {namespace}/{dataset} to be {phase}");
+        self.wait_for(&what, &["dataset", "-n", namespace, dataset], |object| object["status"]["phase"] == phase)
+    }
+
+    /// Waits until an object is gone.
+    pub fn wait_gone(&self, words: &[&str]) -> Result<()> {
+        wait_until(&format!("{words:?} to be gone"), SOON, || {
+            let all = self.cluster.kubectl(&[&["get"], words, &["--ignore-not-found", "-o", "name"]].concat())?;
+            Ok(all.trim().is_empty().then_some(()))
+        })
+    }
+
+    /// Ends everything. Fails when something could not be taken away.
+    pub fn stop(self) -> Result<()> {
+        if self.keep { Ok(()) } else { self.cluster.stop() }
+    }
+}
+
+fn images() -> Result<Vec<PathBuf>> {
+    let dir = std::env::var_os("FOREBAY_IMAGES").context("FOREBAY_IMAGES names no directory: run `cargo xtask promises`")?;
+    let mut images = Vec::new();
+    for program in ["forebay-operator", "forebay-agent", "forebay-csi", "csi-provisioner"] {
+        let archive = Path::new(&dir).join(format!("{program}.tar"));
+        ensure!(archive.is_file(), "{} is missing: run `cargo xtask images --test`", archive.display());
+        images.push(archive);
+    }
+    Ok(images)
+}

@@ -1,0 +1,61 @@
+//! What Forebay promises in a cluster, each promise on the real thing: real Kubernetes, real kubelets, real pods, a real store.
+//!
+//! `main [FILTER]...` keeps the promises whose names contain one of the filters. Names are `room::promise`.
+
+mod first;
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, anyhow};
+use forebay_promises::Site;
+
+/// A promise: its name, and what shows that it holds.
+type Promise = (&'static str, fn(&Site) -> Result<()>);
+
+const PROMISES: &[&[Promise]] = &[first::PROMISES];
+
+fn main() -> ExitCode {
+    let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter));
+    let promises: Vec<Promise> = PROMISES.iter().copied().flatten().copied().filter(|(name, _)| wanted(name)).collect();
+    if promises.is_empty() {
+        say("no promise has such a name");
+        return ExitCode::FAILURE;
+    }
+    let begun = Instant::now();
+    let site = match Site::start() {
+        Ok(site) => site,
+        Err(error) => {
+            say(&format!("no cluster to try promises on: {error:#}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    say(&format!("{:>6.1} s  the cluster is up, the chart installed", begun.elapsed().as_secs_f64()));
+    let mut broken = Vec::new();
+    for (name, promise) in promises {
+        let begun = Instant::now();
+        let kept = catch_unwind(AssertUnwindSafe(|| promise(&site))).unwrap_or_else(|_| Err(anyhow!("it panicked")));
+        let word = if kept.is_ok() { "kept" } else { "BROKEN" };
+        say(&format!("{:>6.1} s  {word:<6}  {name}", begun.elapsed().as_secs_f64()));
+        if let Err(error) = kept {
+            say(&format!("{error:?}\n{}", site.diagnosis()));
+            broken.push(name);
+        }
+    }
+    if let Err(error) = site.stop() {
+        say(&format!("the cluster left something behind: {error:#}"));
+        broken.push("the end");
+    }
+    if broken.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    say(&format!("broken: {}", broken.join(", ")));
+    ExitCode::FAILURE
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
