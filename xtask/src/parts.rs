@@ -56,6 +56,10 @@ const PARTS: &[Part] = &[
         "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner",
         "github.com/kubernetes-csi/external-provisioner/v6",
     ),
+    Part {
+        stamp: &["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"],
+        ..part("storage-suite", "storage-suite", ".", "k8s.io/kubernetes")
+    },
 ];
 
 /// What a cluster is made of, and what installs on it.
