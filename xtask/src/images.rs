@@ -36,6 +36,12 @@ pub(crate) struct ImagesArgs {
     test: bool,
 }
 
+/// The images that promises in the cluster need, built quickly.
+pub(crate) fn for_tests(out: &Path) -> Result<()> {
+    let (tag, registry) = ("dev".to_owned(), "localhost".to_owned());
+    run(&ImagesArgs { debug: true, out: Some(out.to_owned()), tag, registry, test: true })
+}
+
 /// `cargo xtask images`.
 pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     let out = match &args.out {

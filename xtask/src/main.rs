@@ -13,6 +13,7 @@ mod images;
 mod install;
 mod interrupt;
 mod parts;
+mod promises;
 mod sh;
 mod speed;
 mod test;
@@ -52,6 +53,8 @@ enum Command {
     },
     /// Starts and stops a real Kubernetes of several nodes on this machine
     Cluster(cluster::ClusterArgs),
+    /// Tries what Forebay promises in a cluster, on a real one
+    Promises(promises::PromisesArgs),
     /// Builds the container images, reproducibly and without a container engine
     Images(images::ImagesArgs),
     /// Makes a real file tree at a directory that does not exist yet
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Ci => test::run(&test::TestArgs::default()),
         Command::E2e { filter } => test::e2e(filter.as_deref()),
+        Command::Promises(args) => promises::run(&args),
         Command::Parts { names } => parts::run(&names),
         Command::Cluster(args) => cluster::run(&args),
         Command::Images(args) => images::run(&args),

@@ -6,4 +6,4 @@ mod stores;
 
 pub use pods::{Reader, SUMS, sums_of};
 pub use site::{NAMESPACE, SOON, Site};
-pub use stores::Store;
+pub use stores::{Store, secret};

@@ -59,7 +59,7 @@ impl Store {
 }
 
 /// A Secret for an S3 store.
-pub(crate) fn secret(name: &str, id: &str, key: &str) -> String {
+pub fn secret(name: &str, id: &str, key: &str) -> String {
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{accessKeyId: \"{id}\", secretAccessKey: \"{key}\"}}\n---\n"
     )

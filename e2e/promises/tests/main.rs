@@ -3,6 +3,9 @@
 //! `main [FILTER]...` keeps the promises whose names contain one of the filters. Names are `room::promise`.
 
 mod first;
+mod life;
+mod refusals;
+mod rights;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +18,7 @@ use forebay_promises::Site;
 /// A promise: its name, and what shows that it holds.
 type Promise = (&'static str, fn(&Site) -> Result<()>);
 
-const PROMISES: &[&[Promise]] = &[first::PROMISES];
+const PROMISES: &[&[Promise]] = &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES];
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

@@ -1,0 +1,46 @@
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::sh::{self, say};
+use crate::{cluster, images, install, parts, workspace};
+
+/// What `cargo xtask promises` may be told.
+#[derive(Args, Debug, Default)]
+pub(crate) struct PromisesArgs {
+    /// Only promises whose names contain one of these
+    filters: Vec<String>,
+    /// The directory of a cluster that is up, to try them on it and leave it; the images are built and imported all the same
+    #[arg(long)]
+    cluster: Option<std::path::PathBuf>,
+    /// Do not build the images again
+    #[arg(long)]
+    no_images: bool,
+}
+
+/// `cargo xtask promises`: builds images and a cluster, and tries on it what Forebay promises.
+pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
+    install::debian(cluster::PROGRAMS)?;
+    install::debian(&["rclone"])?;
+    parts::ensure(parts::CLUSTER)?;
+    let bin = parts::ensure(&["csi-provisioner", "versitygw"])?;
+    let out = workspace::target()?.join("images");
+    if !args.no_images {
+        let begun = Instant::now();
+        images::for_tests(&out)?;
+        say(&format!("{:>6.1} s  the images are built", begun.elapsed().as_secs_f64()));
+    }
+    try_on(&out, &bin, args.cluster.as_deref(), &args.filters)
+}
+
+fn try_on(images: &Path, bin: &Path, cluster: Option<&Path>, filters: &[String]) -> Result<()> {
+    let mut command = workspace::cargo()?;
+    command.args(["test", "--locked", "--package", "forebay-promises", "--"]).args(filters);
+    command.env("FOREBAY_IMAGES", images).env("FOREBAY_PARTS", bin);
+    if let Some(cluster) = cluster {
+        command.env("FOREBAY_CLUSTER", cluster);
+    }
+    sh::run(&mut command).map(drop)
+}
