@@ -10,6 +10,10 @@ pub mod dataset {
     pub const PREFETCHED: &str = "Prefetched";
     /// Every store answered the last time it was asked.
     pub const STORES_REACHABLE: &str = "StoresReachable";
+    /// The claim of the Dataset's name is there and bound.
+    pub const CLAIM_BOUND: &str = "ClaimBound";
+    /// Only of a Dataset that is being deleted: it never turns true, since the object is gone then.
+    pub const DELETED: &str = "Deleted";
 }
 
 /// Types of a CacheRuntime's conditions.
@@ -18,6 +22,10 @@ pub mod runtime {
     pub const ACCEPTED: &str = "Accepted";
     /// Every desired agent serves.
     pub const READY: &str = "Ready";
+    /// The tiers fit into the memory and onto the disks of each node that is to lend them.
+    pub const TIERS_FIT: &str = "TiersFit";
+    /// Only of a CacheRuntime that is being deleted: it never turns true, since the object is gone then.
+    pub const DELETED: &str = "Deleted";
 }
 
 /// Reasons of conditions.
@@ -32,6 +40,30 @@ pub mod reason {
     pub const TIER_NOT_FOUND: &str = "TierNotFound";
     /// The Secret does not exist.
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// The operator may not read the Secret.
+    pub const SECRET_NOT_READABLE: &str = "SecretNotReadable";
+    /// The Secret lacks what the store needs.
+    pub const SECRET_INCOMPLETE: &str = "SecretIncomplete";
+    /// A directory of the nodes that the CacheRuntime does not allow.
+    pub const HOST_PATH_NOT_ALLOWED: &str = "HostPathNotAllowed";
+    /// A claim of the Dataset's name exists and is somebody else's.
+    pub const CLAIM_EXISTS: &str = "ClaimExists";
+    /// The claim is not bound yet.
+    pub const CLAIM_PENDING: &str = "ClaimPending";
+    /// Pods still use it.
+    pub const IN_USE: &str = "InUse";
+    /// Nodes are letting go of it.
+    pub const RELEASING: &str = "Releasing";
+    /// No node is to serve.
+    pub const NO_NODES: &str = "NoNodes";
+    /// Agents are starting.
+    pub const STARTING: &str = "Starting";
+    /// A tier takes more than a node has.
+    pub const TIER_DOES_NOT_FIT: &str = "TierDoesNotFit";
+    /// A tier cannot be used on a node.
+    pub const TIER_FAULTY: &str = "TierFaulty";
+    /// A tier's directory is another CacheRuntime's already.
+    pub const TIER_PATH_TAKEN: &str = "TierPathTaken";
     /// The stores are being listed.
     pub const LISTING: &str = "Listing";
     /// A listing failed.

@@ -1,0 +1,200 @@
+//! What the controllers of a replica that leads share.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use kube::Client;
+use kube::runtime::events::Recorder;
+use tokio::time::Instant;
+
+use crate::agents::publish::Published;
+use crate::agents::registry::Registry;
+use crate::dataset::usage::Usage;
+use crate::metrics::Metrics;
+use crate::names;
+use crate::runtime::Settings;
+use crate::secrets::Secrets;
+use crate::stores::{Change, Stores};
+
+/// For so long after this replica began to lead, an agent's silence says nothing.
+const SETTLING: Duration = Duration::from_secs(15);
+/// Least time between two writes of one status.
+const PACE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) settings: Settings,
+    pub(crate) stores: Stores,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) usage: Usage,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) releasing: Since,
+    pub(crate) writes: Pace,
+    pub(crate) began: Instant,
+    chosen: Mutex<HashMap<String, BTreeSet<String>>>,
+    leaving: Mutex<HashMap<String, BTreeMap<String, Instant>>>,
+}
+
+/// What the context is made of.
+pub(crate) struct Parts {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) stores: Stores,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) recorder: Recorder,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Context {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { client, settings, stores, registry, published, secrets, recorder, metrics } = parts;
+        Self {
+            client,
+            namespace: settings.namespace.clone(),
+            settings,
+            stores,
+            registry,
+            published,
+            secrets,
+            usage: Usage::default(),
+            recorder,
+            metrics,
+            releasing: Since::default(),
+            writes: Pace::default(),
+            began: Instant::now(),
+            chosen: Mutex::default(),
+            leaving: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn is_settling(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.began) < SETTLING
+    }
+
+    /// The nodes that are to have an agent of the runtime: as chosen, or till then those that have one.
+    pub(crate) fn agent_nodes(&self, runtime: &str) -> BTreeSet<String> {
+        if let Some(chosen) = lock(&self.chosen).get(runtime) {
+            return chosen.clone();
+        }
+        let pods = self.stores.pods.state();
+        let of_runtime = pods.iter().filter(|pod| {
+            pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::RUNTIME)).is_some_and(|name| name == runtime)
+        });
+        of_runtime.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect()
+    }
+
+    pub(crate) fn set_chosen(&self, runtime: &str, nodes: &BTreeSet<String>) {
+        let before = lock(&self.chosen).insert(runtime.to_owned(), nodes.clone());
+        if before.as_ref() != Some(nodes) {
+            for dataset in self.stores.datasets.state().iter().filter(|dataset| *dataset.spec.runtime == *runtime) {
+                let (namespace, name) = (dataset.metadata.namespace.clone(), dataset.metadata.name.clone());
+                if let (Some(namespace), Some(name)) = (namespace, name) {
+                    self.stores.announce(Change::Dataset { namespace, name });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn set_leaving(&self, runtime: &str, nodes: &BTreeSet<String>) {
+        let mut leaving = lock(&self.leaving);
+        let known = leaving.entry(runtime.to_owned()).or_default();
+        known.retain(|node, _| nodes.contains(node));
+        for node in nodes {
+            known.entry(node.clone()).or_insert_with(Instant::now);
+        }
+    }
+
+    /// For how long each leaving node has been asked to let go.
+    pub(crate) fn leaving_since(&self, runtime: &str, now: Instant) -> BTreeMap<String, Duration> {
+        let leaving = lock(&self.leaving);
+        let of_runtime = leaving.get(runtime).into_iter().flatten();
+        of_runtime.map(|(node, since)| (node.clone(), now.saturating_duration_since(*since))).collect()
+    }
+
+    pub(crate) fn forget_runtime(&self, runtime: &str) {
+        lock(&self.chosen).remove(runtime);
+        lock(&self.leaving).remove(runtime);
+    }
+}
+
+/// Since when something has been going on, by uid. A new leader begins to count anew: what is bounded takes longer then, and
+/// ends nevertheless.
+#[derive(Debug, Default)]
+pub(crate) struct Since(Mutex<HashMap<String, Instant>>);
+
+impl Since {
+    /// For how long it has been going on, if it `is`.
+    pub(crate) fn since(&self, uid: &str, is: bool, now: Instant) -> Duration {
+        let mut known = lock(&self.0);
+        if !is {
+            known.remove(uid);
+            return Duration::ZERO;
+        }
+        now.saturating_duration_since(*known.entry(uid.to_owned()).or_insert(now))
+    }
+
+    pub(crate) fn forget(&self, uid: &str) {
+        lock(&self.0).remove(uid);
+    }
+}
+
+/// At most one write of an object's status in a while.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Mutex<HashMap<String, Instant>>);
+
+impl Pace {
+    /// How long to wait before the next write; `None`: write now, which is noted.
+    pub(crate) fn too_soon(&self, uid: &str) -> Option<Duration> {
+        self.too_soon_at(uid, Instant::now())
+    }
+
+    fn too_soon_at(&self, uid: &str, now: Instant) -> Option<Duration> {
+        let mut last = lock(&self.0);
+        // What is older than the pace says nothing, and the map stays as small as what is written.
+        last.retain(|_, at| now.saturating_duration_since(*at) < PACE);
+        if let Some(at) = last.get(uid) {
+            return Some((*at + PACE).saturating_duration_since(now));
+        }
+        last.insert(uid.to_owned(), now);
+        None
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Each change is one assignment or insertion: what a panic left is whole.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_status_is_written_once_a_second() {
+        let pace = Pace::default();
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        assert_eq!(pace.too_soon_at("a", at(0)), None);
+        assert_eq!(pace.too_soon_at("b", at(0)), None);
+        assert_eq!(pace.too_soon_at("a", at(400)), Some(Duration::from_millis(600)));
+        assert_eq!(pace.too_soon_at("a", at(1000)), None);
+        assert_eq!(pace.too_soon_at("a", at(1001)), Some(Duration::from_millis(999)));
+    }
+
+    #[test]
+    fn what_goes_on_is_counted_from_its_first_sight() {
+        let since = Since::default();
+        let start = Instant::now();
+        assert_eq!(since.since("a", true, start), Duration::ZERO);
+        assert_eq!(since.since("a", true, start + Duration::from_secs(7)), Duration::from_secs(7));
+        since.since("a", false, start);
+        assert_eq!(since.since("a", true, start + Duration::from_secs(9)), Duration::ZERO);
+    }
+}

@@ -1,0 +1,143 @@
+//! Makes it so: the only writes of the Dataset controller.
+
+use std::collections::BTreeSet;
+
+use forebay_crds::{Dataset, DatasetStatus};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::{Api, Resource, ResourceExt as _};
+use serde_json::json;
+
+use super::observe::Observed;
+use super::plan::{Keep, Plan};
+use super::release::Stage;
+use crate::context::Context;
+use crate::events::Note;
+use crate::{events, names, ssa};
+
+/// What the objects are now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Applied {
+    pub(super) claim: Option<PersistentVolumeClaim>,
+    pub(super) foreign_claim: bool,
+    /// Only of a Dataset that is being deleted.
+    pub(super) stage: Option<Stage>,
+    /// The finalizer is gone, and with it the object.
+    pub(super) over: bool,
+}
+
+pub(super) async fn apply(context: &Context, observed: &Observed, plan: Plan) -> Result<Applied, kube::Error> {
+    match plan {
+        Plan::Keep(keep) => self::keep(context, observed, keep).await,
+        Plan::End(stage) => end(context, observed, stage).await,
+    }
+}
+
+async fn keep(context: &Context, observed: &Observed, keep: Keep) -> Result<Applied, kube::Error> {
+    let Keep { finalizer, volume, claim, remake_volume, foreign_claim } = keep;
+    let datasets: Api<Dataset> = Api::namespaced(context.client.clone(), &observed.namespace);
+    if finalizer {
+        // Before anything that would outlive the Dataset.
+        set_finalizers(&datasets, &*observed.dataset, &[names::FINALIZER]).await?;
+    }
+    if remake_volume && let Some(volume) = &observed.volume {
+        let volumes: Api<PersistentVolume> = Api::all(context.client.clone());
+        delete(&volumes, &**volume).await?;
+    }
+    if let Some(volume) = volume {
+        let volumes: Api<PersistentVolume> = Api::all(context.client.clone());
+        ssa::apply(&volumes, *volume, observed.volume.as_deref()).await?;
+    }
+    let claim = match claim {
+        Some(claim) => {
+            let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &observed.namespace);
+            Some(ssa::apply(&claims, *claim, observed.claim.as_deref()).await?)
+        }
+        None => None,
+    };
+    Ok(Applied { claim, foreign_claim, stage: None, over: false })
+}
+
+async fn end(context: &Context, observed: &Observed, stage: Stage) -> Result<Applied, kube::Error> {
+    let claim = observed.claim.as_deref().filter(|claim| super::plan::is_ours(claim, &observed.uid));
+    let mut applied = Applied { claim: claim.cloned(), ..Applied::default() };
+    match &stage {
+        Stage::InUse(_) => {}
+        Stage::Releasing { .. } => {
+            if let Some(claim) = claim {
+                delete(&Api::namespaced(context.client.clone(), &observed.namespace), claim).await?;
+            }
+            if let Some(volume) = observed.volume.as_deref() {
+                delete(&Api::all(context.client.clone()), volume).await?;
+            }
+        }
+        Stage::Over { unanswered } => {
+            if !unanswered.is_empty() {
+                unanswered_note(context, observed, unanswered).await;
+            }
+            let datasets: Api<Dataset> = Api::namespaced(context.client.clone(), &observed.namespace);
+            set_finalizers(&datasets, &*observed.dataset, &[]).await?;
+            context.releasing.forget(&observed.uid);
+            applied.over = true;
+        }
+    }
+    applied.stage = Some(stage);
+    Ok(applied)
+}
+
+async fn unanswered_note(context: &Context, observed: &Observed, nodes: &BTreeSet<String>) {
+    let nodes = nodes.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
+    let text = format!("the agents of {nodes} did not let go within a minute; they free its bytes when they are back");
+    let note = Note { warning: true, reason: "ReleasedWithout".to_owned(), action: "Delete", text };
+    events::publish(&context.recorder, &*observed.dataset, vec![note]).await;
+}
+
+/// Sets the finalizers of this field manager; those of others stay. Nothing happens to an object that is gone.
+pub(crate) async fn set_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[&str]) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    // With the uid in it the object is not made anew where it is gone.
+    let mut metadata = json!({"name": object.name_any(), "uid": object.uid(), "finalizers": finalizers});
+    if let Some(namespace) = object.namespace() {
+        metadata["namespace"] = namespace.into();
+    }
+    let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata});
+    gone_is_done(api.patch(&object.name_any(), &ssa::params(), &Patch::Apply(&body)).await.map(drop))
+}
+
+/// Deletes this very object, if it is still there and nobody has yet.
+pub(crate) async fn delete<K>(api: &Api<K>, object: &K) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    if object.meta().deletion_timestamp.is_some() {
+        return Ok(());
+    }
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
+        ..DeleteParams::background()
+    };
+    gone_is_done(api.delete(&object.name_any(), &params).await.map(drop))
+}
+
+fn gone_is_done(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        // 409: an object of another uid has the name now.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        result => result,
+    }
+}
+
+/// Writes the status.
+pub(super) async fn write(context: &Context, observed: &Observed, status: &DatasetStatus) -> Result<(), kube::Error> {
+    let datasets: Api<Dataset> = Api::namespaced(context.client.clone(), &observed.namespace);
+    let name = observed.dataset.name_any();
+    let body = json!({
+        "apiVersion": Dataset::api_version(&()),
+        "kind": Dataset::kind(&()),
+        "metadata": {"name": name, "namespace": observed.namespace, "uid": observed.uid},
+        "status": status,
+    });
+    gone_is_done(datasets.patch_status(&name, &ssa::params(), &Patch::Apply(&body)).await.map(drop))
+}

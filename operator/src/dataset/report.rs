@@ -1,0 +1,125 @@
+//! The status, from what was applied and what the agents say: pure.
+
+use std::collections::BTreeMap;
+
+use forebay_crds::conditions::{dataset as kind, reason};
+use forebay_crds::k8s::jiff::Timestamp;
+use forebay_crds::{DatasetStatus, Phase};
+use kube::ResourceExt as _;
+
+use super::apply::Applied;
+use super::merge::{Merged, Nodes, merge};
+use super::observe::Observed;
+use super::validate::{Finding, accepted};
+use super::{release, validate};
+use crate::verdict::{Verdict, conditions, find};
+
+pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applied, now: Timestamp) -> DatasetStatus {
+    let dataset = &*observed.dataset;
+    let before = dataset.status.clone().unwrap_or_default();
+    let generation = dataset.metadata.generation.unwrap_or(0);
+    let reports: BTreeMap<&str, &DatasetStatus> =
+        observed.reports.iter().map(|(node, progress)| (node.as_str(), &progress.report.status)).collect();
+    let silent = observed.nodes.iter().any(|node| !reports.contains_key(node.as_str()));
+    let nodes = Nodes { desired: &observed.nodes, reports, generation, runtime: &dataset.spec.runtime };
+    let unheard = nodes.reports.is_empty();
+    let merged = merge(&nodes, &dataset.spec.placement);
+    // Agents come over to a new leader within seconds; till then what the former one wrote is truer than their silence.
+    let merged = if observed.settling && silent { kept(&before, merged) } else { merged };
+    let Merged { phase, mut catalog, cache, prefetch, nodes, verdicts } = merged;
+    if unheard {
+        // The listing is what it was, whoever answers.
+        catalog = before.catalog.clone();
+    }
+    let mut all = vec![accepted(findings, observed)];
+    all.extend(verdicts);
+    let (claim, bound) = claim(observed, applied);
+    all.push(bound);
+    all.extend(applied.stage.as_ref().and_then(release::verdict));
+    let mut status = DatasetStatus {
+        observed_generation: Some(generation),
+        phase: judged(phase, findings),
+        conditions: conditions(&before.conditions, all, Some(generation), now),
+        catalog,
+        cache,
+        prefetch,
+        nodes,
+        claim,
+        summary: Default::default(),
+    };
+    status.summarize();
+    status
+}
+
+/// What was written before, in place of what is not known yet.
+fn kept(before: &DatasetStatus, new: Merged) -> Merged {
+    let Merged { phase: _, catalog: _, cache: _, prefetch: _, nodes, verdicts } = new;
+    let verdicts = verdicts.into_iter().map(|verdict| match find(&before.conditions, verdict.kind) {
+        Some(condition) => Verdict {
+            holds: match condition.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            },
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            ..verdict
+        },
+        None => verdict,
+    });
+    Merged {
+        phase: before.phase,
+        catalog: before.catalog.clone(),
+        cache: before.cache.clone(),
+        prefetch: before.prefetch.clone(),
+        nodes: if before.nodes.desired > 0 { before.nodes.clone() } else { nodes },
+        verdicts: verdicts.collect(),
+    }
+}
+
+/// The phase, with what is wrong with the spec.
+fn judged(phase: Phase, findings: &[Finding]) -> Phase {
+    let Some(first) = findings.first() else { return phase };
+    match phase {
+        Phase::Prefetching | Phase::Ready | Phase::Degraded => Phase::Degraded,
+        Phase::Pending | Phase::Listing | Phase::Failed => match first.reason {
+            reason::INVALID | reason::HOST_PATH_NOT_ALLOWED => Phase::Failed,
+            // It comes to be as soon as what is missing does.
+            _ => Phase::Pending,
+        },
+    }
+}
+
+fn claim(observed: &Observed, applied: &Applied) -> (Option<String>, Verdict) {
+    let name = observed.dataset.name_any();
+    if applied.foreign_claim {
+        let message = format!(
+            "there is a PersistentVolumeClaim {name} in namespace {} that is not this Dataset's: delete it, or give the Dataset another name",
+            observed.namespace
+        );
+        return (None, Verdict::bad(kind::CLAIM_BOUND, reason::CLAIM_EXISTS, message));
+    }
+    let phase = applied.claim.as_ref().and_then(|claim| claim.status.as_ref()).and_then(|status| status.phase.as_deref());
+    match phase {
+        Some("Bound") => {
+            let message = format!("pods mount it by the PersistentVolumeClaim {name}");
+            (Some(name), Verdict::good(kind::CLAIM_BOUND, message))
+        }
+        Some("Lost") => {
+            let message = format!("PersistentVolumeClaim {name} has lost its volume: delete the claim, and it is made anew");
+            (None, Verdict::bad(kind::CLAIM_BOUND, reason::CLAIM_PENDING, message))
+        }
+        _ => {
+            let message = format!("PersistentVolumeClaim {name} is not bound yet");
+            (None, Verdict::bad(kind::CLAIM_BOUND, reason::CLAIM_PENDING, message))
+        }
+    }
+}
+
+/// Everything wrong, for the status and for the agents' desired state alike.
+pub(super) fn findings(observed: &Observed) -> Vec<Finding> {
+    validate::validate(observed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Events: what a person who runs `kubectl describe` is told of. One for each turn of a condition.
+
+use forebay_crds::conditions::{dataset, reason, runtime};
+use forebay_crds::k8s::Condition;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Resource, ResourceExt as _};
+
+use crate::verdict::find;
+
+/// Longest note, in bytes: Kubernetes takes 1,024.
+const LONGEST: usize = 1000;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Note {
+    pub(crate) warning: bool,
+    pub(crate) reason: String,
+    pub(crate) action: &'static str,
+    pub(crate) text: String,
+}
+
+/// Reasons that say that something is under way, not that something is wrong.
+const ON_ITS_WAY: [&str; 7] = [
+    reason::LISTING,
+    reason::PREFETCHING,
+    reason::STARTING,
+    reason::CLAIM_PENDING,
+    reason::RELEASING,
+    reason::IN_USE,
+    reason::NODES_MISSING,
+];
+
+/// The notes that tell how the conditions became what they are.
+pub(crate) fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for condition in after {
+        let old = find(before, &condition.type_);
+        let turned = old.is_none_or(|old| old.status != condition.status || old.reason != condition.reason);
+        if !turned || condition.status == "Unknown" {
+            continue;
+        }
+        let good = condition.status == "True";
+        // What is good from the start is no news; that a Dataset or a runtime is ready is.
+        if good && old.is_none_or(|old| old.status == "Unknown") && condition.type_ != dataset::READY {
+            continue;
+        }
+        let lost = condition.reason == reason::NODES_MISSING && old.is_some_and(|old| old.status == "True");
+        let warning = !good && (lost || !ON_ITS_WAY.contains(&condition.reason.as_str()));
+        notes.push(Note {
+            warning,
+            reason: if good { condition.type_.clone() } else { condition.reason.clone() },
+            action: action(&condition.type_),
+            text: condition.message.clone(),
+        });
+    }
+    // Several conditions may turn for one reason, and say the same.
+    let mut told: Vec<Note> = Vec::new();
+    for note in notes {
+        if !told.iter().any(|other| other.reason == note.reason) {
+            told.push(note);
+        }
+    }
+    told
+}
+
+fn action(kind: &str) -> &'static str {
+    match kind {
+        dataset::ACCEPTED => "Accept",
+        dataset::READY => "Serve",
+        dataset::PREFETCHED => "Prefetch",
+        dataset::STORES_REACHABLE => "ReachStores",
+        dataset::CLAIM_BOUND => "BindClaim",
+        dataset::DELETED => "Delete",
+        runtime::TIERS_FIT => "FitTiers",
+        _ => "Reconcile",
+    }
+}
+
+/// Publishes the notes about an object. That one is lost hurts nobody: the condition stands.
+pub(crate) async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object: &K, notes: Vec<Note>) {
+    let reference = object.object_ref(&());
+    for Note { warning, reason, action, text } in notes {
+        let type_ = if warning { EventType::Warning } else { EventType::Normal };
+        let event = Event { type_, reason, note: Some(cut(text)), action: action.to_owned(), secondary: None };
+        if let Err(error) = recorder.publish(&event, &reference).await {
+            tracing::warn!(name = object.name_any(), reason = event.reason, %error, "an event was not published");
+        }
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::{Verdict, conditions};
+    use forebay_crds::k8s::jiff::Timestamp;
+
+    fn made(verdict: Verdict) -> Vec<Condition> {
+        conditions(&[], vec![verdict], Some(1), Timestamp::UNIX_EPOCH)
+    }
+
+    fn short(before: &[Condition], after: &[Condition]) -> Vec<(bool, String)> {
+        notes(before, after).into_iter().map(|note| (note.warning, note.reason)).collect()
+    }
+
+    #[test]
+    fn each_turn_is_told_once() {
+        let listing = made(Verdict::bad("Ready", reason::LISTING, "1"));
+        let more = made(Verdict::bad("Ready", reason::LISTING, "2"));
+        let ready = made(Verdict::good("Ready", "served"));
+        let missing = made(Verdict::bad("Ready", reason::NODES_MISSING, "n1"));
+        let denied = made(Verdict::bad("Ready", reason::ACCESS_DENIED, "no"));
+        assert_eq!(short(&[], &listing), [(false, "Listing".into())]);
+        assert_eq!(short(&listing, &more), []);
+        assert_eq!(short(&more, &ready), [(false, "Ready".into())]);
+        assert_eq!(short(&ready, &missing), [(true, "NodesMissing".into())]);
+        assert_eq!(short(&[], &missing), [(false, "NodesMissing".into())], "the agents have just been made");
+        assert_eq!(short(&listing, &denied), [(true, "AccessDenied".into())]);
+        assert_eq!(short(&denied, &denied), []);
+    }
+
+    #[test]
+    fn what_is_good_from_the_start_is_no_news_and_one_cause_is_told_once() {
+        assert_eq!(short(&[], &made(Verdict::good("Accepted", ""))), []);
+        let mut two = made(Verdict::bad("Accepted", reason::SECRET_NOT_FOUND, "a"));
+        two.extend(made(Verdict::bad("StoresReachable", reason::SECRET_NOT_FOUND, "a")));
+        assert_eq!(short(&[], &two), [(true, "SecretNotFound".into())]);
+    }
+
+    #[test]
+    fn a_note_fits_into_an_event() {
+        assert!(cut("ü".repeat(900)).len() <= 1024);
+        assert_eq!(cut("short".into()), "short");
+    }
+}

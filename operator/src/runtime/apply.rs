@@ -1,0 +1,73 @@
+//! Makes it so: the only writes of the CacheRuntime controller.
+
+use forebay_crds::{CacheRuntime, CacheRuntimeStatus};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, Patch, Preconditions};
+use kube::{Api, Resource as _};
+use serde_json::json;
+
+use super::observe::Observed;
+use super::plan::{End, Plan};
+use crate::context::Context;
+use crate::dataset::apply::{delete, set_finalizers};
+use crate::{names, ssa};
+
+/// Whether the object is gone with that.
+pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -> Result<bool, kube::Error> {
+    let Plan { finalizer, daemon_set, chosen, leaving, held, misfits: _, outdated, end } = plan;
+    let runtimes: Api<CacheRuntime> = Api::all(context.client.clone());
+    let sets: Api<DaemonSet> = Api::namespaced(context.client.clone(), &context.namespace);
+    if *finalizer {
+        set_finalizers(&runtimes, &*observed.runtime, &[names::FINALIZER]).await?;
+    }
+    // Agents that pods depend on are not told to let go.
+    let told = leaving.difference(held).cloned().collect();
+    context.published.set_leaving(&observed.name, &told);
+    context.set_leaving(&observed.name, &told);
+    context.set_chosen(&observed.name, chosen);
+    match end {
+        None => {
+            if let Some(set) = daemon_set {
+                ssa::apply(&sets, (**set).clone(), observed.daemon_set.as_deref()).await?;
+            }
+        }
+        Some(End::Releasing(_)) => {}
+        Some(End::Stopping(_)) => {
+            if let Some(set) = observed.daemon_set.as_deref() {
+                delete(&sets, set).await?;
+            }
+        }
+        Some(End::Over) => {
+            set_finalizers(&runtimes, &*observed.runtime, &[]).await?;
+            context.releasing.forget(&observed.uid);
+            context.forget_runtime(&observed.name);
+            return Ok(true);
+        }
+    }
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.namespace);
+    for pod in outdated {
+        tracing::info!(pod = pod.name, "an agent's pod is of an older make, it is made anew");
+        let preconditions = Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: None });
+        match pods.delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
+            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
+            result => drop(result?),
+        }
+    }
+    Ok(false)
+}
+
+/// Writes the status.
+pub(super) async fn write(context: &Context, observed: &Observed, status: &CacheRuntimeStatus) -> Result<(), kube::Error> {
+    let runtimes: Api<CacheRuntime> = Api::all(context.client.clone());
+    let body = json!({
+        "apiVersion": CacheRuntime::api_version(&()),
+        "kind": CacheRuntime::kind(&()),
+        "metadata": {"name": observed.name, "uid": observed.uid},
+        "status": status,
+    });
+    match runtimes.patch_status(&observed.name, &ssa::params(), &Patch::Apply(&body)).await {
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        result => result.map(drop),
+    }
+}

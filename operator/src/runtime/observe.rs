@@ -1,0 +1,155 @@
+//! What there is: the only reads of the CacheRuntime controller. All of it comes from caches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_crds::CacheRuntime;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
+
+use super::daemon_set::POD_HASH;
+use crate::agents::registry::Live;
+use crate::context::Context;
+use crate::{names, quantity};
+
+/// A CacheRuntime and all that its reconciliation needs to know.
+#[derive(Debug, Clone)]
+pub(crate) struct Observed {
+    pub(super) runtime: Arc<CacheRuntime>,
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) nodes: Vec<NodeFacts>,
+    pub(super) daemon_set: Option<Arc<DaemonSet>>,
+    pub(super) pods: Vec<PodFacts>,
+    /// Agents that answer.
+    pub(super) live: Vec<Live>,
+    /// For how long each leaving node has been asked to let go.
+    pub(super) asked: BTreeMap<String, Duration>,
+    /// The other CacheRuntimes.
+    pub(super) others: Vec<Arc<CacheRuntime>>,
+    /// Datasets that name it, `namespace/name`.
+    pub(super) datasets: Vec<String>,
+    /// Of one that is being deleted: for how long its agents have been asked to let go.
+    pub(super) ending: Option<Duration>,
+    /// This replica leads so shortly that agents may not have come over yet.
+    pub(super) settling: bool,
+}
+
+/// What matters of a node.
+#[derive(Debug, Clone, Default)]
+pub(super) struct NodeFacts {
+    pub(super) name: String,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) taints: Vec<Taint>,
+    pub(super) ready: bool,
+    /// Cordoned.
+    pub(super) unschedulable: bool,
+    /// Allocatable bytes of memory; `None`: the node does not say.
+    pub(super) memory: Option<u64>,
+}
+
+/// What matters of an agent's pod.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct PodFacts {
+    pub(super) name: String,
+    pub(super) uid: String,
+    pub(super) node: Option<String>,
+    pub(super) ready: bool,
+    pub(super) terminating: bool,
+    /// Hash of what it was made from.
+    pub(super) made_from: Option<String>,
+    /// Why it does not run, in Kubernetes' words.
+    pub(super) trouble: Option<String>,
+}
+
+pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<Observed> {
+    let (name, uid) = (runtime.name_any(), runtime.uid()?);
+    let stores = &context.stores;
+    let now = Instant::now();
+    let ending = match runtime.metadata.deletion_timestamp {
+        None => {
+            context.releasing.forget(&uid);
+            None
+        }
+        Some(_) => Some(context.releasing.since(&uid, true, now)),
+    };
+    let set = ObjectRef::new(&names::daemon_set(&name)).within(&context.namespace);
+    let of_runtime = |pod: &Arc<Pod>| pod.labels().get(names::RUNTIME) == Some(&name);
+    let mut pods: Vec<PodFacts> = stores.pods.state().iter().filter(|pod| of_runtime(pod)).map(|pod| pod_facts(pod)).collect();
+    pods.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut nodes: Vec<NodeFacts> = stores.nodes.state().iter().map(|node| node_facts(node)).collect();
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut datasets: Vec<String> = stores
+        .datasets
+        .state()
+        .iter()
+        .filter(|dataset| *dataset.spec.runtime == *name)
+        .map(|dataset| format!("{}/{}", dataset.namespace().unwrap_or_default(), dataset.name_any()))
+        .collect();
+    datasets.sort();
+    let others = stores.runtimes.state().into_iter().filter(|other| other.name_any() != name).collect();
+    Some(Observed {
+        nodes,
+        daemon_set: stores.daemon_sets.get(&set),
+        pods,
+        live: context.registry.live(&name, now),
+        asked: context.leaving_since(&name, now),
+        others,
+        datasets,
+        ending,
+        settling: context.is_settling(now),
+        runtime,
+        name,
+        uid,
+    })
+}
+
+fn node_facts(node: &Node) -> NodeFacts {
+    let spec = node.spec.clone().unwrap_or_default();
+    let status = node.status.clone().unwrap_or_default();
+    let ready = status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    NodeFacts {
+        name: node.name_any(),
+        labels: node.labels().clone(),
+        taints: spec.taints.unwrap_or_default(),
+        ready: ready && node.metadata.deletion_timestamp.is_none(),
+        unschedulable: spec.unschedulable.unwrap_or(false),
+        memory: status.allocatable.and_then(|has| quantity::units(&has.get("memory")?.0)),
+    }
+}
+
+fn pod_facts(pod: &Pod) -> PodFacts {
+    let status = pod.status.clone().unwrap_or_default();
+    let condition = |kind: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == kind);
+    let unscheduled = condition("PodScheduled").filter(|condition| condition.status == "False").and_then(|c| c.message.clone());
+    let waiting = status.container_statuses.iter().flatten().find_map(|container| {
+        let state = container.state.as_ref()?;
+        let waiting = state.waiting.as_ref()?;
+        let reason = waiting.reason.clone().filter(|reason| reason != "ContainerCreating" && reason != "PodInitializing")?;
+        Some(format!("{reason}: {}", waiting.message.clone().unwrap_or_default()))
+    });
+    let failed = (status.phase.as_deref() == Some("Failed")).then(|| status.message.clone().or(status.reason.clone())).flatten();
+    PodFacts {
+        name: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).or_else(|| aimed_at(pod)),
+        ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        made_from: pod.annotations().get(POD_HASH).cloned(),
+        trouble: failed.or(unscheduled).or(waiting),
+    }
+}
+
+/// The node that the DaemonSet's controller made a pod for which is on none yet.
+fn aimed_at(pod: &Pod) -> Option<String> {
+    let affinity = pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
+    let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
+    match terms.as_slice() {
+        [term] => term.match_fields.as_ref()?.first()?.values.as_ref()?.first().cloned(),
+        _ => None,
+    }
+}

@@ -1,0 +1,149 @@
+//! What there is to be: pure, and without a client.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use kube::ResourceExt as _;
+
+use super::choose::{Candidate, choose, matches};
+use super::daemon_set::{Nodes, Settings, daemon_set, hash_of};
+use super::fit::misfit;
+use super::observe::{NodeFacts, Observed, PodFacts};
+use super::validate::Finding;
+use crate::names;
+
+/// How long an agent that is to go may take to let go of its Datasets, and the agents of a runtime that is being deleted.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is to be done for a CacheRuntime.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Plan {
+    /// The finalizer is missing.
+    pub(super) finalizer: bool,
+    /// As it is to be; `None`: it is to go, or not to come.
+    pub(super) daemon_set: Option<Box<DaemonSet>>,
+    /// Nodes that are to have an agent.
+    pub(super) chosen: BTreeSet<String>,
+    /// Nodes that have one, and whose agents are to let go of everything before they go.
+    pub(super) leaving: BTreeSet<String>,
+    /// Leaving nodes that wait for pods that use volumes there.
+    pub(super) held: BTreeSet<String>,
+    /// Why nodes that match are not chosen.
+    pub(super) misfits: Vec<String>,
+    /// Pods of an older make that are to be made anew now.
+    pub(super) outdated: Vec<PodFacts>,
+    /// Of one that is being deleted: where its end stands.
+    pub(super) end: Option<End>,
+}
+
+/// Where the end of a CacheRuntime stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its agents are to let go of their Datasets; these have not yet.
+    Releasing(BTreeSet<String>),
+    /// Its DaemonSet is being deleted; so many pods are left.
+    Stopping(usize),
+    /// Nothing is left but the finalizer.
+    Over,
+}
+
+pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Settings) -> Plan {
+    let spec = &observed.runtime.spec;
+    let finalizer = !observed.runtime.finalizers().iter().any(|finalizer| finalizer == names::FINALIZER);
+    let mut plan = Plan {
+        finalizer: finalizer && observed.ending.is_none(),
+        daemon_set: None,
+        chosen: BTreeSet::new(),
+        leaving: BTreeSet::new(),
+        held: BTreeSet::new(),
+        misfits: Vec::new(),
+        outdated: Vec::new(),
+        end: None,
+    };
+    if let Some(asked) = observed.ending {
+        plan.end = Some(end(observed, asked));
+        return plan;
+    }
+    if !findings.is_empty() {
+        // What runs goes on as it is: an edit that is wrong takes no cache away.
+        plan.chosen = with_agent(observed);
+        return plan;
+    }
+    let has = with_agent(observed);
+    let matching: Vec<&NodeFacts> = observed.nodes.iter().filter(|node| matches(spec, node)).collect();
+    let mut candidates = Vec::new();
+    for node in &matching {
+        if let Some(why) = misfit(&spec.tiers, settings.memory, node) {
+            plan.misfits.push(why);
+            continue;
+        }
+        candidates.push(Candidate {
+            name: &node.name,
+            ready: node.ready,
+            cordoned: node.unschedulable,
+            has: has.contains(&node.name),
+            busy: mounts(observed, &node.name) > 0,
+        });
+    }
+    plan.chosen = choose(&observed.name, &candidates, spec.replicas);
+    for live in observed.live.iter().filter(|live| !plan.chosen.contains(&live.node)) {
+        if live.mounts > 0 {
+            plan.held.insert(live.node.clone());
+            plan.leaving.insert(live.node.clone());
+        } else if !live.datasets.is_empty() && observed.asked.get(&live.node).is_none_or(|asked| *asked < PATIENCE) {
+            plan.leaving.insert(live.node.clone());
+        }
+    }
+    if observed.settling {
+        // Agents that have not come over yet may hold Datasets, and pods may use them.
+        let silent = |node: &&String| !plan.chosen.contains(*node) && !observed.live.iter().any(|live| live.node == **node);
+        let silent: Vec<String> = has.iter().filter(silent).cloned().collect();
+        plan.held.extend(silent.iter().cloned());
+        plan.leaving.extend(silent);
+    }
+    let nodes = if spec.replicas.is_none() && plan.misfits.is_empty() && plan.leaving.is_empty() {
+        Nodes::Matching
+    } else {
+        Nodes::Named(plan.chosen.union(&plan.leaving).cloned().collect())
+    };
+    let set = daemon_set(&observed.runtime, &observed.name, &observed.uid, &nodes, settings);
+    plan.outdated = outdated(&observed.pods, hash_of(&set));
+    plan.daemon_set = Some(Box::new(set));
+    plan
+}
+
+/// Nodes with an agent that is not on its way out.
+fn with_agent(observed: &Observed) -> BTreeSet<String> {
+    observed.pods.iter().filter(|pod| !pod.terminating).filter_map(|pod| pod.node.clone()).collect()
+}
+
+fn mounts(observed: &Observed, node: &str) -> u32 {
+    observed.live.iter().find(|live| live.node == node).map_or(0, |live| live.mounts)
+}
+
+fn end(observed: &Observed, asked: Duration) -> End {
+    let holding: BTreeSet<String> =
+        observed.live.iter().filter(|live| !live.datasets.is_empty()).map(|live| live.node.clone()).collect();
+    let late = asked >= PATIENCE;
+    if !holding.is_empty() && !late {
+        return End::Releasing(holding);
+    }
+    // Twice as late is too late for anything: pods of a node that is gone never end.
+    if (observed.daemon_set.is_some() || !observed.pods.is_empty()) && asked < PATIENCE * 2 {
+        return End::Stopping(observed.pods.len());
+    }
+    End::Over
+}
+
+/// Pods to be made anew now: a tenth of them at a time, at least one, those that do not serve first; none while others are
+/// on their way.
+fn outdated(pods: &[PodFacts], hash: Option<&String>) -> Vec<PodFacts> {
+    let old = |pod: &&PodFacts| !pod.terminating && pod.made_from.as_ref() != hash;
+    let down = pods.iter().filter(|pod| pod.terminating || (!pod.ready && !old(pod))).count();
+    let at_once = (pods.len() / 10).max(1);
+    let mut old: Vec<&PodFacts> = pods.iter().filter(old).collect();
+    old.sort_by_key(|pod| pod.ready);
+    let broken = old.iter().filter(|pod| !pod.ready).count();
+    old.into_iter().take(at_once.saturating_sub(down).max(broken.min(at_once))).cloned().collect()
+}

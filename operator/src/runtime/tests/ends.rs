@@ -1,0 +1,88 @@
+//! Nodes and runtimes that go.
+
+use std::time::Duration;
+
+use super::super::plan::End;
+use super::*;
+
+fn scaled_down(live: Vec<Live>) -> Observed {
+    let mut observed = observed(ram(Some(1)), vec![node("n1"), node("n2")]);
+    observed.pods = vec![pod("n1", "x"), pod("n2", "x")];
+    observed.live = live;
+    observed
+}
+
+fn terms(plan: &Plan) -> usize {
+    let set = serde_json::to_value(plan.daemon_set.as_ref().unwrap()).unwrap();
+    let affinity = &set["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    affinity["nodeSelectorTerms"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn an_agent_gives_back_its_bytes_before_it_goes() {
+    let mut observed = scaled_down(vec![live("n1", 0, &["u"]), live("n2", 0, &["u"])]);
+    let plan = planned(&observed);
+    assert_eq!((plan.chosen.len(), plan.leaving.len(), plan.held.len()), (1, 1, 0));
+    assert_eq!(terms(&plan), 2, "its pod stays till it has");
+    let leaving = plan.leaving.iter().next().unwrap().clone();
+    observed.live.iter_mut().find(|live| live.node == leaving).unwrap().datasets.clear();
+    let plan = planned(&observed);
+    assert_eq!((plan.leaving.len(), terms(&plan)), (0, 1));
+}
+
+#[test]
+fn an_agent_that_does_not_let_go_or_answer_goes_all_the_same() {
+    let mut observed = scaled_down(vec![live("n1", 0, &["u"]), live("n2", 0, &["u"])]);
+    let leaving = planned(&observed).leaving.iter().next().unwrap().clone();
+    observed.asked.insert(leaving, Duration::from_secs(60));
+    assert_eq!(terms(&planned(&observed)), 1);
+    let silent = scaled_down(vec![]);
+    assert_eq!(terms(&planned(&silent)), 1);
+}
+
+#[test]
+fn an_agent_stays_where_pods_use_its_volumes() {
+    let mut observed = scaled_down(vec![live("n1", 1, &["u"]), live("n2", 1, &["u"])]);
+    let plan = planned(&observed);
+    let held = plan.held.iter().next().unwrap().clone();
+    assert_eq!((plan.held.len(), terms(&plan)), (1, 2));
+    observed.asked.insert(held, Duration::from_secs(6000));
+    assert_eq!(planned(&observed).held.len(), 1, "however long it takes");
+}
+
+#[test]
+fn a_new_leader_takes_nothing_away_before_agents_have_come_over() {
+    let mut observed = scaled_down(vec![]);
+    observed.settling = true;
+    let plan = planned(&observed);
+    assert_eq!((plan.held.len(), terms(&plan)), (1, 2));
+}
+
+#[test]
+fn with_no_node_there_is_an_agent_nowhere() {
+    let mut observed = scaled_down(vec![]);
+    observed.runtime = Arc::new(runtime(ram(Some(0))));
+    let plan = planned(&observed);
+    assert!(plan.chosen.is_empty());
+    let set = serde_json::to_value(plan.daemon_set.unwrap()).unwrap();
+    let affinity = &set["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    assert_eq!(affinity["nodeSelectorTerms"][0]["matchExpressions"][0]["operator"], "Exists");
+}
+
+#[test]
+fn a_runtime_ends_step_by_step_and_always() {
+    let minute = Duration::from_secs(60);
+    let mut observed = scaled_down(vec![live("n1", 1, &["u"]), live("n2", 0, &[])]);
+    observed.daemon_set = Some(Arc::default());
+    let mut at = |asked, change: fn(&mut Observed)| {
+        change(&mut observed);
+        observed.ending = Some(asked);
+        planned(&observed).end.unwrap()
+    };
+    assert_eq!(at(Duration::ZERO, |_| ()), End::Releasing(["n1".to_owned()].into()));
+    assert_eq!(at(minute, |_| ()), End::Stopping(2), "n1 did not let go in time");
+    assert_eq!(at(Duration::ZERO, |o| o.live.clear()), End::Stopping(2));
+    assert_eq!(at(Duration::ZERO, |o| o.daemon_set = None), End::Stopping(2), "pods are on their way out");
+    assert_eq!(at(minute * 2, |_| ()), End::Over, "a pod of a node that is gone never ends");
+    assert_eq!(at(Duration::ZERO, |o| o.pods.clear()), End::Over);
+}

@@ -1,0 +1,84 @@
+//! Server-side apply, and whether there is anything to apply.
+
+use std::fmt::Debug;
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{hash, names, quantity};
+
+/// Annotation with a hash of what was applied: says when what is wished has changed, also by what is not wished any more.
+const APPLIED: &str = "forebay.io/applied";
+
+pub(crate) fn params() -> PatchParams {
+    PatchParams::apply(names::FIELD_MANAGER).force()
+}
+
+/// Makes the object as `wished`; writes nothing when `actual` is so already. Returns the object as it is then.
+pub(crate) async fn apply<K>(api: &Api<K>, mut wished: K, actual: Option<&K>) -> Result<K, kube::Error>
+where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+{
+    let json = serde_json::to_value(&wished).unwrap_or_default();
+    let mark = format!("{:016x}", hash::stable(&[json.to_string().as_bytes()]));
+    wished.annotations_mut().insert(APPLIED.to_owned(), mark.clone());
+    if let Some(actual) = actual {
+        let same_wish = actual.annotations().get(APPLIED) == Some(&mark);
+        if same_wish && covers(&serde_json::to_value(actual).unwrap_or_default(), &json) {
+            return Ok(actual.clone());
+        }
+    }
+    let name = wished.name_any();
+    tracing::info!(kind = %K::kind(&()), name, "applied");
+    api.patch(&name, &params(), &Patch::Apply(&wished)).await
+}
+
+/// Whether `actual` has all that `wished` says. Lists are compared as wholes in length, and element by element.
+fn covers(actual: &Value, wished: &Value) -> bool {
+    match (actual, wished) {
+        (Value::Object(actual), Value::Object(wished)) => wished.iter().all(|(key, wished)| match actual.get(key) {
+            Some(actual) => covers(actual, wished),
+            // The API server leaves out what is empty.
+            None => is_empty(wished),
+        }),
+        (Value::Array(actual), Value::Array(wished)) => {
+            actual.len() == wished.len() && actual.iter().zip(wished).all(|(actual, wished)| covers(actual, wished))
+        }
+        // The API server writes quantities its own way.
+        (Value::String(actual), Value::String(wished)) if actual != wished => {
+            quantity::milli(actual).is_some_and(|value| quantity::milli(wished) == Some(value))
+        }
+        _ => actual == wished,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_others_add_is_theirs_and_what_they_change_is_seen() {
+        let wished = json!({"spec": {"size": "1048576", "list": [{"name": "a"}], "none": {}}});
+        let with = |spec: Value| json!({"spec": spec, "status": {"phase": "Bound"}});
+        assert!(covers(&with(json!({"size": "1Mi", "list": [{"name": "a", "default": 1}], "more": true})), &wished));
+        assert!(!covers(&with(json!({"size": "2Mi", "list": [{"name": "a"}]})), &wished));
+        assert!(!covers(&with(json!({"size": "1Mi", "list": []})), &wished));
+        assert!(!covers(&with(json!({"size": "1Mi", "list": [{"name": "a"}, {"name": "b"}]})), &wished));
+        assert!(!covers(&json!({}), &wished));
+    }
+}

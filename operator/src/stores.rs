@@ -1,0 +1,168 @@
+//! What the operator knows of the cluster: caches that both replicas keep warm, and a word for each change.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+
+use forebay_crds::{CacheRuntime, Dataset};
+use futures::StreamExt as _;
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+
+use crate::names;
+
+/// Changes that a controller may lag behind before it looks at everything anew.
+const CHANGES: usize = 4096;
+
+/// Something that is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Change {
+    /// Anything may have changed.
+    All,
+    /// A Dataset, its volume or its claim.
+    Dataset {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A CacheRuntime or its DaemonSet.
+    Runtime(String),
+    /// A pod of a runtime, or which of its agents answer: its Datasets' status may change too.
+    Agents(String),
+    /// A node.
+    Node,
+}
+
+/// The caches. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) datasets: Store<Dataset>,
+    pub(crate) runtimes: Store<CacheRuntime>,
+    pub(crate) nodes: Store<Node>,
+    pub(crate) pods: Store<Pod>,
+    pub(crate) daemon_sets: Store<DaemonSet>,
+    pub(crate) volumes: Store<PersistentVolume>,
+    pub(crate) claims: Store<PersistentVolumeClaim>,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Stores {
+    /// Begins to watch; the tasks run until the set is dropped.
+    pub(crate) fn start(client: &Client, namespace: &str, tasks: &mut JoinSet<()>) -> Self {
+        let (changes, _) = broadcast::channel(CHANGES);
+        let own = Some(namespace);
+        let all = watcher::Config::default;
+        let managed = || all().labels(&names::managed_selector());
+        let agents = || all().labels(&names::agent_selector());
+        let owned = |labels: &BTreeMap<String, String>| labels.get(names::RUNTIME).cloned();
+        Self {
+            datasets: follow(tasks, Api::all(client.clone()), all(), &changes, |dataset: &Dataset| {
+                Some(Change::Dataset { namespace: dataset.namespace()?, name: dataset.name_any() })
+            }),
+            runtimes: follow(tasks, Api::all(client.clone()), all(), &changes, |runtime: &CacheRuntime| {
+                Some(Change::Runtime(runtime.name_any()))
+            }),
+            nodes: follow(tasks, Api::all(client.clone()), all(), &changes, |_: &Node| Some(Change::Node)),
+            pods: follow(tasks, namespaced(client, own), agents(), &changes, move |pod: &Pod| {
+                owned(pod.labels()).map(Change::Agents)
+            }),
+            daemon_sets: follow(tasks, namespaced(client, own), agents(), &changes, move |set: &DaemonSet| {
+                owned(set.labels()).map(Change::Runtime)
+            }),
+            volumes: follow(tasks, Api::all(client.clone()), managed(), &changes, |volume: &PersistentVolume| {
+                let claim = volume.spec.as_ref()?.claim_ref.as_ref()?;
+                Some(Change::Dataset { namespace: claim.namespace.clone()?, name: claim.name.clone()? })
+            }),
+            claims: follow(tasks, Api::all(client.clone()), managed(), &changes, |claim: &PersistentVolumeClaim| {
+                Some(Change::Dataset { namespace: claim.namespace()?, name: claim.name_any() })
+            }),
+            changes,
+        }
+    }
+
+    /// Every change from now on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Tells of a change that no watch sees, such as an agent's report.
+    pub(crate) fn announce(&self, change: Change) {
+        // Nobody listens while another replica leads.
+        let _ = self.changes.send(change);
+    }
+
+    /// Returns when each cache has been filled once.
+    pub(crate) async fn filled(&self) -> Result<(), kube::runtime::reflector::store::WriterDropped> {
+        let Self { datasets, runtimes, nodes, pods, daemon_sets, volumes, claims, changes: _ } = self;
+        datasets.wait_until_ready().await?;
+        runtimes.wait_until_ready().await?;
+        nodes.wait_until_ready().await?;
+        pods.wait_until_ready().await?;
+        daemon_sets.wait_until_ready().await?;
+        volumes.wait_until_ready().await?;
+        claims.wait_until_ready().await
+    }
+
+    pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<Dataset>> {
+        self.datasets.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    pub(crate) fn runtime(&self, name: &str) -> Option<std::sync::Arc<CacheRuntime>> {
+        self.runtimes.get(&ObjectRef::new(name))
+    }
+}
+
+fn namespaced<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    Api::namespaced(client.clone(), namespace.unwrap_or("default"))
+}
+
+fn follow<K>(
+    tasks: &mut JoinSet<()>,
+    api: Api<K>,
+    config: watcher::Config,
+    changes: &broadcast::Sender<Change>,
+    change_of: impl Fn(&K) -> Option<Change> + Send + 'static,
+) -> Store<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Eq + Hash + Clone,
+{
+    let (store, writer) = reflector::store();
+    let changes = changes.clone();
+    let kind = K::kind(&()).into_owned();
+    let events = watch(api, config)
+        // Nobody here reads who wrote which field, which is half of an object.
+        .modify(|object| object.managed_fields_mut().clear())
+        .default_backoff()
+        .reflect(writer);
+    tasks.spawn(async move {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            let change = match event {
+                Ok(Event::Apply(object) | Event::Delete(object)) => change_of(&object),
+                // The store is swapped when the list is complete; what vanished meanwhile has no event of its own.
+                Ok(Event::InitDone) => Some(Change::All),
+                Ok(Event::Init | Event::InitApply(_)) => None,
+                Err(error) => {
+                    tracing::warn!(kind, %error, "watch broken, it is begun again");
+                    None
+                }
+            };
+            if let Some(change) = change {
+                let _ = changes.send(change);
+            }
+        }
+    });
+    store
+}
