@@ -26,6 +26,7 @@ pub struct Reader {
     node: Option<String>,
     more: String,
     mount_more: String,
+    host_paths: Vec<(String, String, String)>,
 }
 
 impl Reader {
@@ -52,6 +53,7 @@ impl Reader {
             node: None,
             more: String::new(),
             mount_more: String::new(),
+            host_paths: Vec::new(),
         }
     }
 
@@ -79,9 +81,21 @@ impl Reader {
         self
     }
 
+    /// A directory of its node, read-only.
+    pub fn host_path(mut self, name: &str, path: &str, at: &str) -> Self {
+        self.host_paths.push((name.into(), path.into(), at.into()));
+        self
+    }
+
     /// Its manifest.
     pub fn yaml(&self) -> String {
-        let Self { name, namespace, volume, script, node, more, mount_more } = self;
+        let Self { name, namespace, volume, script, node, more, mount_more, host_paths } = self;
+        let mut mounts = String::new();
+        let mut volumes = String::new();
+        for (name, path, at) in host_paths {
+            mounts.push_str(&format!(", {{name: {name}, mountPath: {at}, readOnly: true}}"));
+            volumes.push_str(&format!("  - {{name: {name}, hostPath: {{path: {path}}}}}\n"));
+        }
         let node = node.as_ref().map(|node| format!("  nodeSelector: {{kubernetes.io/hostname: {node}}}\n")).unwrap_or_default();
         let script = format!("cd /data && {script}");
         format!(
@@ -95,11 +109,11 @@ spec:
   - name: main
     image: localhost/busybox:1
     args: [{script:?}]
-    volumeMounts: [{{name: data, mountPath: /data{mount_more}}}]
+    volumeMounts: [{{name: data, mountPath: /data{mount_more}}}{mounts}]
   volumes:
   - name: data
     {volume}
----
+{volumes}---
 "
         )
     }
@@ -121,6 +135,30 @@ spec:
         })
         .with_context(|| kubectl(&["describe", "pod", name]).unwrap_or_default())?;
         Ok(kubectl(&["logs", name])?.trim().to_owned())
+    }
+
+    /// Its phase.
+    pub fn phase(&self, site: &Site) -> Result<String> {
+        site.cluster.kubectl(&["get", "pod", "-n", &self.namespace, &self.name, "-o", "jsonpath={.status.phase}"])
+    }
+
+    /// What it has printed.
+    pub fn printed(&self, site: &Site) -> Result<String> {
+        site.cluster.kubectl(&["logs", "-n", &self.namespace, &self.name])
+    }
+
+    /// Waits until it has printed `words`.
+    pub fn wait_printed(&self, site: &Site, words: &str) -> Result<()> {
+        wait_until(&format!("pod {}/{} to print {words:?}", self.namespace, self.name), SOON, || {
+            ensure!(self.phase(site)? != "Failed", "it failed: {}", self.printed(site)?);
+            Ok(self.printed(site).is_ok_and(|printed| printed.contains(words)).then_some(()))
+        })
+        .with_context(|| self.describe(site).unwrap_or_default())
+    }
+
+    /// Runs a command in it.
+    pub fn exec(&self, site: &Site, words: &[&str]) -> Result<String> {
+        site.cluster.kubectl(&[&["exec", "-n", &self.namespace, &self.name, "--"], words].concat())
     }
 
     /// Creates it, waits for its end, removes it; what it printed.

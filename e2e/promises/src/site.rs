@@ -60,29 +60,21 @@ impl Site {
     }
 
     fn install(&self) -> Result<()> {
+        self.upgrade(&[])
+    }
+
+    /// Installs the chart or upgrades it with values such as `agent.log=debug`, and waits until all of it is ready.
+    pub fn upgrade(&self, values: &[&str]) -> Result<()> {
         let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/forebay");
         let chart = chart.to_str().context("the chart's path is not UTF-8")?;
-        self.cluster
-            .helm(&[
-                "upgrade",
-                "--install",
-                "forebay",
-                chart,
-                "--namespace",
-                NAMESPACE,
-                "--create-namespace",
-                "--set",
-                "image.tag=dev",
-                "--set",
-                "csi.controller.provisioner.tag=test",
-                "--set",
-                "operator.secretRefreshSeconds=2",
-                "--wait",
-                "--timeout",
-                "4m",
-            ])
-            .map(drop)
-            .with_context(|| self.diagnosis())
+        let mut words = vec!["upgrade", "--install", "forebay", chart, "--namespace", NAMESPACE, "--create-namespace"];
+        words.extend(["--wait", "--timeout", "4m"]);
+        let usual = ["image.tag=dev", "csi.controller.provisioner.tag=test", "operator.secretRefreshSeconds=2"];
+        let escaped: Vec<String> = usual.iter().chain(values).map(|value| value.replace(',', "\\,")).collect();
+        for value in &escaped {
+            words.extend(["--set", value]);
+        }
+        self.cluster.helm(&words).map(drop).with_context(|| self.diagnosis())
     }
 
     /// What runs where, and what our programs say: for the message of a promise that does not hold.

@@ -2,9 +2,11 @@
 //!
 //! `main [FILTER]...` keeps the promises whose names contain one of the filters. Names are `room::promise`.
 
+mod faults;
 mod first;
 mod life;
 mod refusals;
+mod removal;
 mod rights;
 
 use std::io::Write as _;
@@ -18,7 +20,8 @@ use forebay_promises::Site;
 /// A promise: its name, and what shows that it holds.
 type Promise = (&'static str, fn(&Site) -> Result<()>);
 
-const PROMISES: &[&[Promise]] = &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES];
+const PROMISES: &[&[Promise]] =
+    &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES, faults::PROMISES, removal::PROMISES];
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
@@ -59,6 +62,6 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
