@@ -21,11 +21,19 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
     let reports: BTreeMap<&str, &DatasetStatus> =
         observed.reports.iter().map(|(node, progress)| (node.as_str(), &progress.report.status)).collect();
     let silent = observed.nodes.iter().any(|node| !reports.contains_key(node.as_str()));
-    let nodes = Nodes { desired: &observed.nodes, reports, generation, runtime: &dataset.spec.runtime };
+    let nodes = Nodes {
+        desired: &observed.nodes,
+        reports,
+        generation,
+        runtime: &dataset.spec.runtime,
+        chosen: observed.chosen,
+        served_before: before.catalog.generation > 0,
+    };
     let unheard = nodes.reports.is_empty();
     let merged = merge(&nodes, &dataset.spec.placement);
     // Agents come over to a new leader within seconds; till then what the former one wrote is truer than their silence.
-    let merged = if observed.settling && silent { kept(&before, merged) } else { merged };
+    // Where nobody served before there is nothing to keep.
+    let merged = if observed.settling && silent && before.nodes.ready > 0 { kept(&before, merged) } else { merged };
     let Merged { phase, mut catalog, cache, prefetch, nodes, verdicts } = merged;
     if unheard {
         // The listing is what it was, whoever answers.
@@ -53,7 +61,7 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
 
 /// What was written before, in place of what is not known yet.
 fn kept(before: &DatasetStatus, new: Merged) -> Merged {
-    let Merged { phase: _, catalog: _, cache: _, prefetch: _, nodes, verdicts } = new;
+    let Merged { phase: _, catalog: _, cache: _, prefetch: _, nodes: _, verdicts } = new;
     let verdicts = verdicts.into_iter().map(|verdict| match find(&before.conditions, verdict.kind) {
         Some(condition) => Verdict {
             holds: match condition.status.as_str() {
@@ -72,7 +80,7 @@ fn kept(before: &DatasetStatus, new: Merged) -> Merged {
         catalog: before.catalog.clone(),
         cache: before.cache.clone(),
         prefetch: before.prefetch.clone(),
-        nodes: if before.nodes.desired > 0 { before.nodes.clone() } else { nodes },
+        nodes: before.nodes.clone(),
         verdicts: verdicts.collect(),
     }
 }
