@@ -22,6 +22,9 @@ pub(crate) struct ImagesArgs {
     /// Build in a third of the time, for tests: hardly optimised
     #[arg(long)]
     debug: bool,
+    /// Build nothing: take the programs in this directory, and with them the libraries that they are linked to. For trying things out
+    #[arg(long, conflicts_with = "debug", value_name = "DIR")]
+    built: Option<PathBuf>,
     /// Where the archives go [default: `images` in the target directory]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -44,9 +47,18 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     };
     fs::create_dir_all(&out).with_context(|| format!("create {}", out.display()))?;
     install::debian(&["cc", "musl-gcc", "busybox", AUTHORITIES])?;
-    for (program, path) in programs(args.debug)? {
+    let programs = match &args.built {
+        Some(dir) => PROGRAMS.iter().map(|&program| (program, dir.join(program))).filter(|(_, path)| path.is_file()).collect(),
+        None => programs(args.debug)?,
+    };
+    for (program, path) in programs {
         let name = format!("{}/{program}:{}", args.registry, args.tag);
-        let image = Image::new(&name, &[&format!("/{program}")]).program(&format!("/{program}"), &path);
+        let mut image = Image::new(&name, &[&format!("/{program}")]).program(&format!("/{program}"), &path);
+        if args.built.is_some() {
+            for library in libraries(&path)? {
+                image = image.program(&library, Path::new(&library));
+            }
+        }
         write(&image.file(AUTHORITIES, Path::new(AUTHORITIES)), &out, program)?;
     }
     if args.test {
@@ -64,6 +76,14 @@ fn write(image: &Image, out: &Path, name: &str) -> Result<()> {
     image.write(&archive)?;
     say(&archive.display().to_string());
     Ok(())
+}
+
+/// The shared libraries of a program, its loader included.
+fn libraries(program: &Path) -> Result<Vec<String>> {
+    let text = sh::read(Command::new("ldd").arg(program))?;
+    // `NAME => /path (0x...)`, `/path (0x...)` or, for what the kernel gives, `NAME (0x...)`.
+    let words = text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    Ok(words.map(str::to_owned).collect())
 }
 
 /// Builds the programs and gives the path of each.
