@@ -37,6 +37,9 @@ pub(crate) struct ImagesArgs {
     /// Also those that tests need: busybox, pause, csi-provisioner
     #[arg(long)]
     test: bool,
+    /// Also those of Kubernetes' own suite for storage drivers, as `localhost/e2e/NAME:VERSION`
+    #[arg(long)]
+    suite: bool,
 }
 
 /// `cargo xtask images`.
@@ -65,8 +68,16 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
         write(&busybox_image()?, &out, "busybox")?;
         write(&pause_image()?, &out, "pause")?;
         let provisioner = parts::ensure(&["csi-provisioner"])?.join("csi-provisioner");
-        let image = Image::new("localhost/csi-provisioner:test", &["/csi-provisioner"]).program("/csi-provisioner", &provisioner);
-        write(&image, &out, "csi-provisioner")?;
+        // The chart's default.
+        let image = Image::new("localhost/csi-provisioner:v6.4.0", &["/csi-provisioner"]);
+        write(&image.program("/csi-provisioner", &provisioner), &out, "csi-provisioner")?;
+    }
+    if args.suite {
+        let agnhost = parts::ensure(&["agnhost"])?.join("agnhost");
+        // The versions are those that the suite of this Kubernetes asks for.
+        write(&busybox_image()?.named("localhost/e2e/busybox:1.37.0-2"), &out, "e2e-busybox")?;
+        let image = busybox_image()?.named("localhost/e2e/agnhost:2.66.1").entrypoint(&["/agnhost"]).arguments(&["pause"]);
+        write(&image.program("/agnhost", &agnhost), &out, "e2e-agnhost")?;
     }
     Ok(())
 }
