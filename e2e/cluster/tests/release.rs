@@ -3,14 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use forebay_cluster::{Cluster, ClusterOptions};
+use forebay_cluster::{Cluster, ClusterOptions, NAMESPACE, chart};
 use forebay_e2e::wait_until;
-
-const NAMESPACE: &str = "forebay-system";
 
 const VALUES: &str = "\
 image: {pullPolicy: Never}
@@ -53,7 +50,7 @@ fn uid(cluster: &Cluster, object: &[&str]) -> Result<String> {
 fn a_release_leaves_nothing_behind_and_loses_no_dataset() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let cluster = Cluster::start(&ClusterOptions { network: 86, nodes: 1, ..ClusterOptions::new(dir.path()) })?;
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/forebay");
+    let chart = chart();
     let chart = chart.to_str().unwrap();
     let before = ours(&cluster)?;
 
