@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_crds::conditions::{dataset as kind, reason};
+use forebay_crds::k8s::Condition;
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::{DatasetStatus, Phase};
 use kube::ResourceExt as _;
@@ -39,7 +40,13 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
         // The listing is what it was, whoever answers.
         catalog = before.catalog.clone();
     }
-    let mut all = vec![accepted(findings, observed)];
+    let accepted = accepted(findings, observed);
+    let accepted = match find(&before.conditions, accepted.kind) {
+        // A new leader has the Secrets to read yet, and that is no news about the Dataset.
+        Some(condition) if accepted.holds.is_none() => as_before(accepted, condition),
+        _ => accepted,
+    };
+    let mut all = vec![accepted];
     all.extend(verdicts);
     let (claim, bound) = claim(observed, applied);
     all.push(bound);
@@ -63,16 +70,7 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
 fn kept(before: &DatasetStatus, new: Merged) -> Merged {
     let Merged { phase: _, catalog: _, cache: _, prefetch: _, nodes: _, verdicts } = new;
     let verdicts = verdicts.into_iter().map(|verdict| match find(&before.conditions, verdict.kind) {
-        Some(condition) => Verdict {
-            holds: match condition.status.as_str() {
-                "True" => Some(true),
-                "False" => Some(false),
-                _ => None,
-            },
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-            ..verdict
-        },
+        Some(condition) => as_before(verdict, condition),
         None => verdict,
     });
     Merged {
@@ -83,6 +81,15 @@ fn kept(before: &DatasetStatus, new: Merged) -> Merged {
         nodes: before.nodes.clone(),
         verdicts: verdicts.collect(),
     }
+}
+
+fn as_before(verdict: Verdict, condition: &Condition) -> Verdict {
+    let holds = match condition.status.as_str() {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    };
+    Verdict { holds, reason: condition.reason.clone(), message: condition.message.clone(), ..verdict }
 }
 
 /// The phase, with what is wrong with the spec.

@@ -97,3 +97,13 @@ fn the_claim_is_named_when_pods_can_mount_it() {
     let status = made(&observed, &foreign, 1);
     assert_eq!(condition(&status, kind::CLAIM_BOUND), ("False", reason::CLAIM_EXISTS));
 }
+
+#[test]
+fn what_a_new_leader_has_not_read_yet_is_no_news() {
+    let mut observed = observed(bucket());
+    let before = made(&observed, &bound(), 1);
+    observed.secrets.insert("obs".into(), crate::secrets::SecretState::Unknown);
+    assert_eq!(condition(&made(&observed, &bound(), 2), kind::ACCEPTED), ("Unknown", reason::STARTING));
+    with_status(&mut observed, before);
+    assert_eq!(condition(&made(&observed, &bound(), 2), kind::ACCEPTED), ("True", reason::AS_DESIRED));
+}
