@@ -10,17 +10,22 @@ pub const NAMESPACE: &str = "forebay-system";
 
 const RELEASE: &str = "forebay";
 
+const IMAGES: &str = "image: {tag: dev, pullPolicy: Never}\n";
+
 impl Cluster {
     /// Installs the chart, or upgrades what is installed, and waits until the operator's and csi's pods are ready. `values` is
     /// YAML; the images are those with the tag `dev`, unless it says otherwise.
     pub fn install(&self, values: &str) -> Result<()> {
-        let file = self.dir().join("values.yaml");
-        std::fs::write(&file, values).with_context(|| format!("write {}", file.display()))?;
-        let (chart, file) = (chart(), file.to_string_lossy());
-        let fixed = ["upgrade", "--install", RELEASE, &chart.to_string_lossy(), "--namespace", NAMESPACE, "--create-namespace"];
-        let images = ["--set", "image.tag=dev", "--set", "image.pullPolicy=Never"];
-        let wait = ["--wait", "--timeout", "5m", "--values", &file];
-        self.helm(&[&fixed[..], &images, &wait].concat()).map(drop)
+        let mut args: Vec<String> = ["upgrade", "--install", RELEASE].map(str::to_owned).to_vec();
+        args.push(chart().to_string_lossy().into_owned());
+        args.extend(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "5m"].map(str::to_owned));
+        // Of two files the second wins.
+        for (name, text) in [("images.yaml", IMAGES), ("values.yaml", values)] {
+            let file = self.dir().join("images").join(name);
+            std::fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
+            args.extend(["--values".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        self.helm(&args.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
     }
 
     /// Uninstalls the release. The definitions stay, and with them every Dataset and CacheRuntime.
