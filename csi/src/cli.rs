@@ -46,6 +46,10 @@ pub struct NodeArgs {
     /// How far the kernel reads ahead of a sequential reader, in KiB.
     #[arg(long, default_value_t = 4096)]
     pub read_ahead_kib: u32,
+    /// The namespace of pods of which the orchestrator says nothing. Kubernetes says it, by CSIDriver's `podInfoOnMount`; without
+    /// either, no volume is published.
+    #[arg(long)]
+    pub without_pod_info: Option<String>,
 }
 
 /// Arguments of `controller`.

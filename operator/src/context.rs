@@ -78,16 +78,17 @@ impl Context {
         now.saturating_duration_since(self.began) < SETTLING
     }
 
-    /// The nodes that are to have an agent of the runtime: as chosen, or till then those that have one.
-    pub(crate) fn agent_nodes(&self, runtime: &str) -> BTreeSet<String> {
+    /// The nodes that are to have an agent of the runtime: as chosen, or till then those that have one; and whether they are
+    /// chosen.
+    pub(crate) fn agent_nodes(&self, runtime: &str) -> (BTreeSet<String>, bool) {
         if let Some(chosen) = lock(&self.chosen).get(runtime) {
-            return chosen.clone();
+            return (chosen.clone(), true);
         }
         let pods = self.stores.pods.state();
         let of_runtime = pods.iter().filter(|pod| {
             pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::RUNTIME)).is_some_and(|name| name == runtime)
         });
-        of_runtime.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect()
+        (of_runtime.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect(), false)
     }
 
     pub(crate) fn set_chosen(&self, runtime: &str, nodes: &BTreeSet<String>) {

@@ -9,6 +9,8 @@ mod observe;
 mod plan;
 mod release;
 mod report;
+#[cfg(test)]
+mod tests;
 pub(crate) mod usage;
 mod validate;
 

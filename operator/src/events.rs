@@ -20,15 +20,11 @@ pub(crate) struct Note {
 }
 
 /// Reasons that say that something is under way, not that something is wrong.
-const ON_ITS_WAY: [&str; 7] = [
-    reason::LISTING,
-    reason::PREFETCHING,
-    reason::STARTING,
-    reason::CLAIM_PENDING,
-    reason::RELEASING,
-    reason::IN_USE,
-    reason::NODES_MISSING,
-];
+const ON_ITS_WAY: [&str; 6] =
+    [reason::LISTING, reason::PREFETCHING, reason::STARTING, reason::CLAIM_PENDING, reason::RELEASING, reason::IN_USE];
+
+/// Conditions that tell how far something is; of the others only what is wrong, and that it is so no more, is news.
+const PROGRESS: [&str; 2] = [dataset::READY, dataset::DELETED];
 
 /// The notes that tell how the conditions became what they are.
 pub(crate) fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
@@ -40,12 +36,11 @@ pub(crate) fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
             continue;
         }
         let good = condition.status == "True";
-        // What is good from the start is no news; that a Dataset or a runtime is ready is.
-        if good && old.is_none_or(|old| old.status == "Unknown") && condition.type_ != dataset::READY {
+        let warning = !good && !ON_ITS_WAY.contains(&condition.reason.as_str());
+        let told_of = old.is_some_and(|old| old.status == "False" && !ON_ITS_WAY.contains(&old.reason.as_str()));
+        if !warning && !PROGRESS.contains(&condition.type_.as_str()) && !(good && told_of) {
             continue;
         }
-        let lost = condition.reason == reason::NODES_MISSING && old.is_some_and(|old| old.status == "True");
-        let warning = !good && (lost || !ON_ITS_WAY.contains(&condition.reason.as_str()));
         notes.push(Note {
             warning,
             reason: if good { condition.type_.clone() } else { condition.reason.clone() },
@@ -122,7 +117,12 @@ mod tests {
         assert_eq!(short(&listing, &more), []);
         assert_eq!(short(&more, &ready), [(false, "Ready".into())]);
         assert_eq!(short(&ready, &missing), [(true, "NodesMissing".into())]);
-        assert_eq!(short(&[], &missing), [(false, "NodesMissing".into())], "the agents have just been made");
+        let pending = made(Verdict::bad("ClaimBound", reason::CLAIM_PENDING, ""));
+        let foreign = made(Verdict::bad("ClaimBound", reason::CLAIM_EXISTS, ""));
+        let bound = made(Verdict::good("ClaimBound", ""));
+        assert_eq!(short(&[], &pending), []);
+        assert_eq!(short(&pending, &bound), [], "as it should be");
+        assert_eq!(short(&foreign, &bound), [(false, "ClaimBound".into())], "what was wrong is right");
         assert_eq!(short(&listing, &denied), [(true, "AccessDenied".into())]);
         assert_eq!(short(&denied, &denied), []);
     }

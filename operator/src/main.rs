@@ -1,6 +1,6 @@
 //! `forebay-operator`: turns Datasets and CacheRuntimes into agents, volumes and claims, and reports into status.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow};
@@ -24,7 +24,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&cli.log).with_context(|| format!("--log {:?} is not a filter", cli.log))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     match cli.log_format {
-        LogFormat::Text => log.init(),
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     let ring = rustls::crypto::ring::default_provider();

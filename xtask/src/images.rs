@@ -22,6 +22,9 @@ pub(crate) struct ImagesArgs {
     /// Build in a third of the time, for tests: hardly optimised
     #[arg(long)]
     debug: bool,
+    /// Build nothing: take the programs in this directory, and with them the libraries that they are linked to. For trying things out
+    #[arg(long, conflicts_with = "debug", value_name = "DIR")]
+    built: Option<PathBuf>,
     /// Where the archives go [default: `images` in the target directory]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -34,6 +37,9 @@ pub(crate) struct ImagesArgs {
     /// Also those that tests need: busybox, pause, csi-provisioner
     #[arg(long)]
     test: bool,
+    /// Also those of Kubernetes' own suite for storage drivers, as `localhost/e2e/NAME:VERSION`
+    #[arg(long)]
+    suite: bool,
 }
 
 /// The images that promises in the cluster need, built quickly.
@@ -50,17 +56,34 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     };
     fs::create_dir_all(&out).with_context(|| format!("create {}", out.display()))?;
     install::debian(&["cc", "musl-gcc", "busybox", AUTHORITIES])?;
-    for (program, path) in programs(args.debug)? {
+    let programs = match &args.built {
+        Some(dir) => PROGRAMS.iter().map(|&program| (program, dir.join(program))).filter(|(_, path)| path.is_file()).collect(),
+        None => programs(args.debug)?,
+    };
+    for (program, path) in programs {
         let name = format!("{}/{program}:{}", args.registry, args.tag);
-        let image = Image::new(&name, &[&format!("/{program}")]).program(&format!("/{program}"), &path);
+        let mut image = Image::new(&name, &[&format!("/{program}")]).program(&format!("/{program}"), &path);
+        if args.built.is_some() {
+            for library in libraries(&path)? {
+                image = image.program(&library, Path::new(&library));
+            }
+        }
         write(&image.file(AUTHORITIES, Path::new(AUTHORITIES)), &out, program)?;
     }
     if args.test {
         write(&busybox_image()?, &out, "busybox")?;
         write(&pause_image()?, &out, "pause")?;
         let provisioner = parts::ensure(&["csi-provisioner"])?.join("csi-provisioner");
-        let image = Image::new("localhost/csi-provisioner:test", &["/csi-provisioner"]).program("/csi-provisioner", &provisioner);
-        write(&image, &out, "csi-provisioner")?;
+        // The chart's default.
+        let image = Image::new("localhost/csi-provisioner:v6.4.0", &["/csi-provisioner"]);
+        write(&image.program("/csi-provisioner", &provisioner), &out, "csi-provisioner")?;
+    }
+    if args.suite {
+        let agnhost = parts::ensure(&["agnhost"])?.join("agnhost");
+        // The versions are those that the suite of this Kubernetes asks for.
+        write(&busybox_image()?.named("localhost/e2e/busybox:1.37.0-2"), &out, "e2e-busybox")?;
+        let image = busybox_image()?.named("localhost/e2e/agnhost:2.66.1").entrypoint(&["/agnhost"]).arguments(&["pause"]);
+        write(&image.program("/agnhost", &agnhost), &out, "e2e-agnhost")?;
     }
     Ok(())
 }
@@ -70,6 +93,14 @@ fn write(image: &Image, out: &Path, name: &str) -> Result<()> {
     image.write(&archive)?;
     say(&archive.display().to_string());
     Ok(())
+}
+
+/// The shared libraries of a program, its loader included.
+fn libraries(program: &Path) -> Result<Vec<String>> {
+    let text = sh::read(Command::new("ldd").arg(program))?;
+    // `NAME => /path (0x...)`, `/path (0x...)` or, for what the kernel gives, `NAME (0x...)`.
+    let words = text.lines().filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')));
+    Ok(words.map(str::to_owned).collect())
 }
 
 /// Builds the programs and gives the path of each.

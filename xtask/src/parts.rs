@@ -60,6 +60,7 @@ const PARTS: &[Part] = &[
         stamp: &["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"],
         ..part("storage-suite", "storage-suite", ".", "k8s.io/kubernetes")
     },
+    part("agnhost", "storage-suite", "k8s.io/kubernetes/test/images/agnhost", "k8s.io/kubernetes"),
 ];
 
 /// What a cluster is made of, and what installs on it.

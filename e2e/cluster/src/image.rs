@@ -20,6 +20,7 @@ pub(crate) const PAUSE: &str = "localhost/pause:1";
 pub struct Image {
     reference: String,
     entrypoint: Vec<String>,
+    arguments: Vec<String>,
     entries: BTreeMap<String, Entry>,
 }
 
@@ -34,8 +35,29 @@ enum Entry {
 impl Image {
     /// An empty image with this full name, e.g. `localhost/forebay-agent:dev`, that runs `entrypoint`.
     pub fn new(reference: &str, entrypoint: &[&str]) -> Self {
-        let entrypoint = entrypoint.iter().map(|&word| word.to_owned()).collect();
-        Self { reference: reference.to_owned(), entrypoint, entries: BTreeMap::new() }
+        let image = Self { reference: String::new(), entrypoint: Vec::new(), arguments: Vec::new(), entries: BTreeMap::new() };
+        image.named(reference).entrypoint(entrypoint)
+    }
+
+    /// The same under another full name.
+    #[must_use]
+    pub fn named(mut self, reference: &str) -> Self {
+        reference.clone_into(&mut self.reference);
+        self
+    }
+
+    /// Runs this instead.
+    #[must_use]
+    pub fn entrypoint(mut self, words: &[&str]) -> Self {
+        self.entrypoint = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// The arguments of a container that gives none.
+    #[must_use]
+    pub fn arguments(mut self, words: &[&str]) -> Self {
+        self.arguments = words.iter().map(|&word| word.to_owned()).collect();
+        self
     }
 
     /// Adds a program.
@@ -86,7 +108,7 @@ impl Image {
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
-            "config": {"Entrypoint": self.entrypoint, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
+            "config": {"Entrypoint": self.entrypoint, "Cmd": self.arguments, "Env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", digest(&layer))]},
             "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "forebay"}],
         }))?;

@@ -19,6 +19,7 @@ mod node;
 mod options;
 mod owner;
 mod pki;
+mod release;
 mod run;
 
 pub use addresses::{Addresses, MAX_NODES};
@@ -26,3 +27,4 @@ pub use cluster::Cluster;
 pub use image::{Image, busybox_image, pause_image};
 pub use node::Node;
 pub use options::ClusterOptions;
+pub use release::{NAMESPACE, chart, image_archives};

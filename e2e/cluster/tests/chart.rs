@@ -188,6 +188,16 @@ fn every_value_that_the_schema_knows_stands_in_the_values_with_its_default() {
 }
 
 #[test]
+fn the_provisioner_is_the_one_that_tests_build() {
+    let pinned = std::fs::read_to_string(root().join("e2e/parts/csi-provisioner/go.mod")).unwrap();
+    let line = pinned.lines().find_map(|line| line.trim().strip_prefix("github.com/kubernetes-csi/external-provisioner/v6 "));
+    let version = line.unwrap().split(' ').next().unwrap();
+    let controller = render("{}").unwrap().object("Deployment", "forebay-csi-controller");
+    let image = &controller["spec"]["template"]["spec"]["containers"][1]["image"];
+    assert_eq!(image, &format!("localhost/csi-provisioner:{version}"));
+}
+
+#[test]
 fn the_dashboard_shows_only_what_is_measured() {
     let documented = std::fs::read_to_string(root().join("docs/metrics.md")).unwrap();
     let rendered = render("monitoring: {dashboard: {enabled: true}}").unwrap();

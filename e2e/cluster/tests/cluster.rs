@@ -103,6 +103,34 @@ spec: {selector: {app: echo}, ports: [{port: 80, targetPort: 8000}]}
     nothing_is_left(&options)
 }
 
+#[test]
+fn what_a_killed_program_left_is_taken_away_by_the_next_start_and_a_persons_is_not() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let options = |name: &str| ClusterOptions { network: 85, nodes: 1, ..ClusterOptions::new(dir.path().join(name)) };
+    let left = Cluster::start(&options("left"))?;
+    left.kubectl(&["create", "namespace", "of-the-former"])?;
+    // A program that is killed does not get to drop anything. Its process is none that runs.
+    std::fs::write(left.dir().join("owner.json"), r#"{"Program":{"pid":1,"began":1152921504606846976}}"#)?;
+    std::mem::forget(left);
+
+    let next = Cluster::start(&options("next"))?;
+    assert!(next.kubectl(&["get", "namespace", "of-the-former"]).is_err());
+    assert_eq!(names(&dir.path().join("left"))?, ["log"]);
+
+    let path = next.dir().to_owned();
+    next.hand_over()?;
+    let refused = Cluster::start(&options("another")).unwrap_err();
+    assert!(format!("{refused:#}").contains("stop it first"), "{refused:#}");
+    assert_eq!(Cluster::open(&path)?.nodes()?.len(), 1);
+    Cluster::remove(&path)?;
+    Cluster::remove(&path)?;
+    nothing_is_left(&options("next"))
+}
+
+fn names(dir: &Path) -> Result<Vec<std::ffi::OsString>> {
+    Ok(std::fs::read_dir(dir)?.flatten().map(|entry| entry.file_name()).collect())
+}
+
 fn a_node_dies_and_comes_back(cluster: &Cluster) -> Result<()> {
     let n1 = cluster.node("n1")?;
     n1.kill()?;
@@ -144,7 +172,6 @@ fn nothing_is_left(options: &ClusterOptions) -> Result<()> {
         let line = String::from_utf8_lossy(&line).into_owned();
         assert!(!line.contains(dir), "{} runs still: {line}", process.path().display());
     }
-    let kept: Vec<_> = std::fs::read_dir(Path::new(dir))?.flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(kept, ["log"]);
+    assert_eq!(names(&options.dir)?, ["log"]);
     Ok(())
 }

@@ -33,6 +33,10 @@ pub(super) struct Nodes<'a> {
     pub(super) generation: i64,
     /// The runtime's name, for messages.
     pub(super) runtime: &'a str,
+    /// Whether the runtime's nodes have been chosen.
+    pub(super) chosen: bool,
+    /// Whether any node has ever served it.
+    pub(super) served_before: bool,
 }
 
 /// A Dataset's status over all its nodes.
@@ -112,6 +116,10 @@ impl<'a> Sight<'a> {
 
     fn ready(&self, nodes: &Nodes<'_>, counted: &BTreeMap<&str, &DatasetStatus>) -> Verdict {
         let (runtime, all) = (nodes.runtime, nodes.desired.len());
+        if all == 0 && !nodes.chosen {
+            let message = format!("the nodes of CacheRuntime {runtime} are not chosen yet");
+            return Verdict::bad(kind::READY, reason::STARTING, message);
+        }
         if all == 0 {
             let remedy = format!("see `kubectl describe cacheruntime {runtime}`");
             return Verdict::bad(
@@ -132,7 +140,8 @@ impl<'a> Sight<'a> {
         if !self.silent.is_empty() {
             let remedy = format!("see its pod among those with the label forebay.io/runtime={runtime}");
             let message = format!("{serving}; no agent answers on {}: {remedy}", named(&self.silent));
-            return Verdict::bad(kind::READY, reason::NODES_MISSING, message);
+            let why = if nodes.served_before { reason::NODES_MISSING } else { reason::STARTING };
+            return Verdict::bad(kind::READY, why, message);
         }
         let (why, message) = said(&self.coming, counted, kind::READY);
         Verdict::bad(kind::READY, &why, format!("{serving}; {message}"))

@@ -29,6 +29,8 @@ pub(crate) struct Observed {
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
     /// The nodes that the runtime's agents are to run on.
     pub(super) nodes: BTreeSet<String>,
+    /// Whether these have been chosen, or are only those that have an agent from before.
+    pub(super) chosen: bool,
     /// What those that answer say, by node.
     pub(super) reports: BTreeMap<String, DatasetProgress>,
     /// This replica leads so shortly that agents may not have come over yet.
@@ -73,12 +75,14 @@ pub(super) async fn observe(context: &Context, dataset: Arc<Dataset>) -> Result<
     };
     let secrets = secret_names(&dataset.spec);
     let secrets = secrets.iter().map(|secret| ((*secret).to_owned(), context.secrets.get(&namespace, secret))).collect();
+    let (nodes, chosen) = context.agent_nodes(&dataset.spec.runtime);
     Ok(Some(Observed {
         runtime: stores.runtime(&dataset.spec.runtime),
         secrets,
         volume: stores.volumes.get(&ObjectRef::new(&names::volume(&uid))),
         claim,
-        nodes: context.agent_nodes(&dataset.spec.runtime),
+        nodes,
+        chosen,
         reports: context.registry.reports(&dataset.spec.runtime, &uid, now),
         settling: context.is_settling(now),
         ending,

@@ -152,7 +152,7 @@ fn size(status: Option<&DatasetStatus>) -> u64 {
 }
 
 fn storage(bytes: u64) -> BTreeMap<String, Quantity> {
-    BTreeMap::from([("storage".to_owned(), Quantity(bytes.to_string()))])
+    BTreeMap::from([("storage".to_owned(), Quantity(format!("{}Mi", bytes.div_ceil(1 << 20))))])
 }
 
 #[cfg(test)]

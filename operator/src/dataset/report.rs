@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use forebay_crds::conditions::{dataset as kind, reason};
+use forebay_crds::k8s::Condition;
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::{DatasetStatus, Phase};
 use kube::ResourceExt as _;
@@ -21,17 +22,31 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
     let reports: BTreeMap<&str, &DatasetStatus> =
         observed.reports.iter().map(|(node, progress)| (node.as_str(), &progress.report.status)).collect();
     let silent = observed.nodes.iter().any(|node| !reports.contains_key(node.as_str()));
-    let nodes = Nodes { desired: &observed.nodes, reports, generation, runtime: &dataset.spec.runtime };
+    let nodes = Nodes {
+        desired: &observed.nodes,
+        reports,
+        generation,
+        runtime: &dataset.spec.runtime,
+        chosen: observed.chosen,
+        served_before: before.catalog.generation > 0,
+    };
     let unheard = nodes.reports.is_empty();
     let merged = merge(&nodes, &dataset.spec.placement);
     // Agents come over to a new leader within seconds; till then what the former one wrote is truer than their silence.
-    let merged = if observed.settling && silent { kept(&before, merged) } else { merged };
+    // Where nobody served before there is nothing to keep.
+    let merged = if observed.settling && silent && before.nodes.ready > 0 { kept(&before, merged) } else { merged };
     let Merged { phase, mut catalog, cache, prefetch, nodes, verdicts } = merged;
     if unheard {
         // The listing is what it was, whoever answers.
         catalog = before.catalog.clone();
     }
-    let mut all = vec![accepted(findings, observed)];
+    let accepted = accepted(findings, observed);
+    let accepted = match find(&before.conditions, accepted.kind) {
+        // A new leader has the Secrets to read yet, and that is no news about the Dataset.
+        Some(condition) if accepted.holds.is_none() => as_before(accepted, condition),
+        _ => accepted,
+    };
+    let mut all = vec![accepted];
     all.extend(verdicts);
     let (claim, bound) = claim(observed, applied);
     all.push(bound);
@@ -53,18 +68,9 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
 
 /// What was written before, in place of what is not known yet.
 fn kept(before: &DatasetStatus, new: Merged) -> Merged {
-    let Merged { phase: _, catalog: _, cache: _, prefetch: _, nodes, verdicts } = new;
+    let Merged { phase: _, catalog: _, cache: _, prefetch: _, nodes: _, verdicts } = new;
     let verdicts = verdicts.into_iter().map(|verdict| match find(&before.conditions, verdict.kind) {
-        Some(condition) => Verdict {
-            holds: match condition.status.as_str() {
-                "True" => Some(true),
-                "False" => Some(false),
-                _ => None,
-            },
-            reason: condition.reason.clone(),
-            message: condition.message.clone(),
-            ..verdict
-        },
+        Some(condition) => as_before(verdict, condition),
         None => verdict,
     });
     Merged {
@@ -72,9 +78,18 @@ fn kept(before: &DatasetStatus, new: Merged) -> Merged {
         catalog: before.catalog.clone(),
         cache: before.cache.clone(),
         prefetch: before.prefetch.clone(),
-        nodes: if before.nodes.desired > 0 { before.nodes.clone() } else { nodes },
+        nodes: before.nodes.clone(),
         verdicts: verdicts.collect(),
     }
+}
+
+fn as_before(verdict: Verdict, condition: &Condition) -> Verdict {
+    let holds = match condition.status.as_str() {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    };
+    Verdict { holds, reason: condition.reason.clone(), message: condition.message.clone(), ..verdict }
 }
 
 /// The phase, with what is wrong with the spec.

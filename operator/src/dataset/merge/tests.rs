@@ -51,7 +51,7 @@ fn merged(desired: usize, said: &[Option<DatasetStatus>], placement: &Placement)
     let all: Vec<(String, &DatasetStatus)> =
         said.iter().enumerate().filter_map(|(i, status)| Some((format!("n{}", i + 1), status.as_ref()?))).collect();
     let reports = all.iter().map(|(node, status)| (node.as_str(), *status)).collect();
-    merge(&Nodes { desired: &desired, reports, generation: 1, runtime: "r" }, placement)
+    merge(&Nodes { desired: &desired, reports, generation: 1, runtime: "r", chosen: true, served_before: true }, placement)
 }
 
 fn every() -> Placement {
@@ -216,5 +216,18 @@ proptest! {
             let served = counted.iter().any(|status| served(status.phase));
             prop_assert_eq!(matches!(merged.phase, Phase::Prefetching | Phase::Ready | Phase::Degraded), served);
         }
+    }
+}
+
+#[test]
+fn what_never_was_served_is_starting_and_not_missing() {
+    let desired = names(1);
+    let nodes =
+        |chosen, desired| Nodes { desired, reports: BTreeMap::new(), generation: 1, runtime: "r", chosen, served_before: false };
+    let none = BTreeSet::new();
+    for (chosen, desired, why) in
+        [(true, &desired, reason::STARTING), (false, &none, reason::STARTING), (true, &none, reason::NO_NODES)]
+    {
+        assert_eq!(merge(&nodes(chosen, desired), &every()).verdicts[0].reason, why);
     }
 }

@@ -1,1 +1,109 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails tells where")]
 
+use forebay_crds::dataset::NodesStatus;
+use forebay_crds::{CatalogStatus, Phase};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus};
+
+use super::*;
+use crate::dataset::tests::{bucket, observed, reports, with_status};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn bound() -> Applied {
+    let status = PersistentVolumeClaimStatus { phase: Some("Bound".into()), ..PersistentVolumeClaimStatus::default() };
+    Applied { claim: Some(PersistentVolumeClaim { status: Some(status), ..Default::default() }), ..Applied::default() }
+}
+
+/// What an agent says that serves the newest spec.
+fn serving() -> DatasetStatus {
+    let catalog = CatalogStatus { files: 3, bytes: 2048, generation: 1, ..CatalogStatus::default() };
+    DatasetStatus { observed_generation: Some(2), phase: Phase::Ready, catalog, ..DatasetStatus::default() }
+}
+
+fn made(observed: &Observed, applied: &Applied, now: i64) -> DatasetStatus {
+    report(observed, &findings(observed), applied, at(now))
+}
+
+fn condition<'a>(status: &'a DatasetStatus, kind: &str) -> (&'a str, &'a str) {
+    let condition = find(&status.conditions, kind).expect(kind);
+    (&condition.status, &condition.reason)
+}
+
+#[test]
+fn a_status_is_stable_so_that_it_is_written_once() {
+    let mut observed = observed(bucket());
+    observed.reports = reports(serving());
+    let first = made(&observed, &bound(), 1);
+    assert_eq!((first.phase, first.claim.as_deref(), first.observed_generation), (Phase::Ready, Some("imagenet"), Some(2)));
+    assert_eq!((first.summary.nodes.as_str(), first.summary.size.as_str()), ("1/1", "2.00Ki"));
+    // As the API server gives it back.
+    let read: DatasetStatus = serde_json::from_value(serde_json::to_value(&first).unwrap()).unwrap();
+    with_status(&mut observed, read);
+    assert_eq!(made(&observed, &bound(), 99), first);
+}
+
+#[test]
+fn when_the_agents_are_gone_the_status_falls_back_and_the_listing_stays() {
+    let mut observed = observed(bucket());
+    observed.reports = reports(serving());
+    let before = made(&observed, &bound(), 1);
+    with_status(&mut observed, before);
+    observed.reports.clear();
+    let after = made(&observed, &bound(), 2);
+    assert_eq!((after.phase, after.nodes.ready, after.catalog.files), (Phase::Pending, 0, 3));
+    assert_eq!(condition(&after, kind::READY), ("False", reason::NODES_MISSING));
+    assert_eq!(after.cache.bytes, 0, "nobody says that anything is cached");
+}
+
+#[test]
+fn a_new_leader_keeps_what_was_written_till_agents_have_come_over() {
+    let mut observed = observed(bucket());
+    observed.reports = reports(serving());
+    let before = made(&observed, &bound(), 1);
+    with_status(&mut observed, before.clone());
+    observed.reports.clear();
+    observed.settling = true;
+    assert_eq!(made(&observed, &bound(), 2), before);
+    let mut never = self::observed(bucket());
+    never.settling = true;
+    let status = made(&never, &bound(), 2);
+    assert_eq!((status.phase, status.nodes.clone()), (Phase::Pending, NodesStatus { ready: 0, desired: 1 }));
+}
+
+#[test]
+fn what_is_wrong_with_the_spec_decides_the_phase() {
+    let mut observed = observed(bucket());
+    observed.secrets.insert("obs".into(), crate::secrets::SecretState::Missing);
+    assert_eq!(made(&observed, &bound(), 1).phase, Phase::Pending);
+    observed.reports = reports(DatasetStatus { phase: Phase::Failed, ..serving() });
+    assert_eq!(made(&observed, &bound(), 1).phase, Phase::Pending, "it comes to be with the Secret");
+    observed.reports = reports(serving());
+    let status = made(&observed, &bound(), 1);
+    assert_eq!(status.phase, Phase::Degraded, "it is served from the cache");
+    assert_eq!(condition(&status, kind::ACCEPTED), ("False", reason::SECRET_NOT_FOUND));
+    let forbidden = self::observed(serde_json::json!({"mounts": [{"path": "/", "source": "/etc"}]}));
+    assert_eq!(made(&forbidden, &bound(), 1).phase, Phase::Failed);
+}
+
+#[test]
+fn the_claim_is_named_when_pods_can_mount_it() {
+    let observed = observed(bucket());
+    let unbound = Applied { claim: Some(PersistentVolumeClaim::default()), ..Applied::default() };
+    let status = made(&observed, &unbound, 1);
+    assert_eq!((status.claim.clone(), condition(&status, kind::CLAIM_BOUND)), (None, ("False", reason::CLAIM_PENDING)));
+    let foreign = Applied { foreign_claim: true, ..Applied::default() };
+    let status = made(&observed, &foreign, 1);
+    assert_eq!(condition(&status, kind::CLAIM_BOUND), ("False", reason::CLAIM_EXISTS));
+}
+
+#[test]
+fn what_a_new_leader_has_not_read_yet_is_no_news() {
+    let mut observed = observed(bucket());
+    let before = made(&observed, &bound(), 1);
+    observed.secrets.insert("obs".into(), crate::secrets::SecretState::Unknown);
+    assert_eq!(condition(&made(&observed, &bound(), 2), kind::ACCEPTED), ("Unknown", reason::STARTING));
+    with_status(&mut observed, before);
+    assert_eq!(condition(&made(&observed, &bound(), 2), kind::ACCEPTED), ("True", reason::AS_DESIRED));
+}

@@ -1,0 +1,125 @@
+//! Volumes: staged on the node, published to pods. Every call may be repeated, and ends what a former attempt began.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use forebay_api::DatasetName;
+use rustix::mount::MountFlags;
+
+use super::{KeepError, Keeper, blocking};
+use crate::mounter::{self, Answer};
+use crate::mountinfo::Mounts;
+use crate::records::{Kind, Use};
+
+/// Shows what is mounted at `from` and numbered `number` at `to`, and makes sure of it: where a mount is missing, a pod would
+/// see and fill a directory of the node.
+pub(super) fn show(from: &Path, to: &Path, flags: MountFlags, number: &str) -> io::Result<()> {
+    let shown = |mounts: &Mounts| mounts.visible(to).is_some_and(|mount| mount.number == number && mount.readonly);
+    if shown(&Mounts::read()?) {
+        return Ok(());
+    }
+    mounter::unmount_all(to)?;
+    std::fs::create_dir_all(to)?;
+    mounter::bind(from, to, flags)?;
+    if shown(&Mounts::read()?) {
+        return Ok(());
+    }
+    mounter::unmount_all(to)?;
+    Err(io::Error::other(format!("what was bound to {} is not the Dataset's mount", to.display())))
+}
+
+impl Keeper {
+    /// Mounts the Dataset for a volume whose staging directory is `path`. What is in that directory is left alone.
+    pub(crate) async fn stage(self: &Arc<Self>, dataset: &DatasetName, volume: &str, path: PathBuf) -> Result<(), KeepError> {
+        self.ensure(dataset).await?;
+        let _lock = self.locks.lock(dataset.clone()).await;
+        self.note(dataset, volume, path, Kind::Stage)
+    }
+
+    /// Forgets a staging directory. Not known is fine.
+    pub(crate) async fn unstage(self: &Arc<Self>, path: &Path) -> Result<(), KeepError> {
+        let Some(used) = self.records.get(path) else { return Ok(()) };
+        let dataset = used.dataset();
+        let _lock = self.locks.lock(dataset.clone()).await;
+        self.records.remove(path).map_err(|source| KeepError::Record { source })?;
+        self.sweep(&dataset).await
+    }
+
+    /// Shows the Dataset at `target`, read-only.
+    pub(crate) async fn publish(
+        self: &Arc<Self>,
+        dataset: &DatasetName,
+        volume: &str,
+        target: PathBuf,
+        flags: MountFlags,
+    ) -> Result<(), KeepError> {
+        self.ensure(dataset).await?;
+        let _lock = self.locks.lock(dataset.clone()).await;
+        let number = self.kept().get(dataset).map(|kept| kept.number.clone());
+        let number = number.ok_or_else(|| KeepError::Awaited { dataset: dataset.clone() })?;
+        // Before the mount is made, so that there is none that nobody knows of.
+        self.note(dataset, volume, target.clone(), Kind::Publish { flags: flags.bits() })?;
+        let (from, to) = (self.at(dataset), target.clone());
+        let shown = blocking(move || show(&from, &to, flags, &number)).await;
+        shown.map_err(|source| KeepError::Mount { at: target, source })
+    }
+
+    /// Takes a pod's directory away. Not there is fine.
+    pub(crate) async fn unpublish(self: &Arc<Self>, target: &Path) -> Result<(), KeepError> {
+        let dataset = self.records.get(target).map(|used| used.dataset());
+        let _lock = match &dataset {
+            Some(dataset) => Some(self.locks.lock(dataset.clone()).await),
+            None => None,
+        };
+        let at = target.to_owned();
+        let gone = blocking(move || {
+            mounter::unmount_all(&at)?;
+            match mounter::remove_dir(&at) {
+                // Not ours then: kubelet says what it finds there.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    tracing::warn!(target = %at.display(), "below the mount lie files, which stay");
+                    Ok(())
+                }
+                other => other,
+            }
+        });
+        gone.await.map_err(|source| KeepError::Mount { at: target.to_owned(), source })?;
+        self.records.remove(target).map_err(|source| KeepError::Record { source })?;
+        match dataset {
+            Some(dataset) => self.sweep(&dataset).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What is known of a path that a volume uses.
+    pub(crate) fn used(&self, path: &Path) -> Option<Use> {
+        self.records.get(path)
+    }
+
+    /// Whether somebody serves the Dataset now.
+    pub(crate) fn is_served(&self, dataset: &DatasetName) -> bool {
+        self.kept().get(dataset).is_some_and(|kept| !kept.servers.is_empty())
+    }
+
+    /// Asks the mount at `path` how large it is. With the path of a published volume.
+    pub(crate) async fn ask(&self, path: PathBuf) -> io::Result<Answer> {
+        blocking(move || Ok(mounter::ask(&path, super::ANSWER_WITHIN))).await
+    }
+
+    fn note(&self, dataset: &DatasetName, volume: &str, path: PathBuf, kind: Kind) -> Result<(), KeepError> {
+        let used = Use {
+            path: path.clone(),
+            volume: volume.to_owned(),
+            namespace: dataset.namespace.clone(),
+            name: dataset.name.clone(),
+            kind,
+        };
+        match self.records.get(&path) {
+            Some(other) if other != used => {
+                Err(KeepError::Taken { at: path, volume: other.volume.clone(), dataset: other.dataset() })
+            }
+            _ => self.records.put(used).map_err(|source| KeepError::Record { source }),
+        }
+    }
+}

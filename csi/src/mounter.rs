@@ -1,0 +1,160 @@
+//! The system calls: what is mounted and unmounted, and never a file touched. All of it blocks.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use forebay_api::DatasetName;
+use rustix::fs::{Mode, OFlags, StatVfs};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use crate::mountinfo::Mounts;
+
+/// The type and the beginning of the source by which every mount of a Dataset is known.
+const FS_TYPE: &str = "fuse.forebay";
+const SOURCE_PREFIX: &str = "forebay:";
+
+/// The largest read that the kernel sends as one request; the agent's block.
+const MAX_READ: u32 = 1 << 20;
+
+/// Mounts that may lie on top of each other at one place.
+const LAYERS: usize = 64;
+
+/// Whether a mount has somebody who answers for it.
+pub(crate) enum Answer {
+    /// It answered.
+    Alive(StatVfs),
+    /// Nobody has its descriptor any more, and nobody ever will.
+    Dead,
+    /// It did not answer in time: its server is slow, or is being replaced.
+    Silent,
+    /// Asking failed in another way.
+    Failed(io::Error),
+}
+
+/// Mounts a FUSE file system that nobody serves yet at `at`, an existing directory. Answers its descriptor and its number.
+pub(crate) fn mount_fuse(at: &Path, dataset: &DatasetName) -> io::Result<(OwnedFd, String)> {
+    let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    let mut data = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read={MAX_READ}",
+        device.as_raw_fd()
+    );
+    if Path::new("/sys/fs/selinux/enforce").exists() {
+        // Every container may read it, as every pod with a grant may: a pod's own label would shut the next one out.
+        data.push_str(",context=\"system_u:object_r:container_file_t:s0\"");
+    }
+    let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
+    let data = CString::new(data)?;
+    rustix::mount::mount(format!("{SOURCE_PREFIX}{dataset}"), at, FS_TYPE, flags, Some(data.as_c_str()))?;
+    match Mounts::read()?.visible(at) {
+        Some(mount) if mount.fs_type == FS_TYPE => Ok((device, mount.number.clone())),
+        _ => Err(io::Error::other(format!("what was mounted at {} is not there", at.display()))),
+    }
+}
+
+/// Whether what is seen at `at` was mounted by [`mount_fuse`] for `dataset`, or bound from it; answers its number.
+pub(crate) fn is_dataset(mounts: &Mounts, at: &Path, dataset: &DatasetName) -> Option<String> {
+    let mount = mounts.visible(at)?;
+    let source = mount.source.strip_prefix(SOURCE_PREFIX)?;
+    (mount.fs_type == FS_TYPE && source == dataset.to_string()).then(|| mount.number.clone())
+}
+
+/// Shows at `to` what is mounted at `from`, read-only and with `extra` restrictions.
+pub(crate) fn bind(from: &Path, to: &Path, extra: MountFlags) -> io::Result<()> {
+    rustix::mount::mount_bind(from, to)?;
+    let flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME | extra;
+    rustix::mount::mount_remount(to, flags, "").map_err(|error| {
+        // Never a mount with less restrictions than were asked for.
+        let _ = rustix::mount::unmount(to, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW);
+        error.into()
+    })
+}
+
+/// Takes away every mount of ours at `at`; what is in use goes out of sight. Nothing being there is fine, and what others mounted
+/// there is an error.
+pub(crate) fn unmount_all(at: &Path) -> io::Result<()> {
+    for _ in 0..LAYERS {
+        match Mounts::read()?.visible(at) {
+            None => return Ok(()),
+            Some(mount) if mount.source.starts_with(SOURCE_PREFIX) => unmount(at)?,
+            Some(other) => {
+                let (at, fs_type) = (at.display(), &other.fs_type);
+                return Err(io::Error::other(format!(
+                    "{at} is a mount point of type {fs_type} that is not Forebay's: unmount it"
+                )));
+            }
+        }
+    }
+    Err(io::Error::other(format!("more than {LAYERS} mounts lie at {}", at.display())))
+}
+
+/// Unmounts what is seen at `at`, lazily if it is in use.
+fn unmount(at: &Path) -> io::Result<()> {
+    match rustix::mount::unmount(at, UnmountFlags::NOFOLLOW) {
+        Err(Errno::BUSY) => Ok(rustix::mount::unmount(at, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?),
+        // Somebody else was faster.
+        Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Removes the directory that was a mount point, if it is empty. Not being there is fine.
+pub(crate) fn remove_dir(at: &Path) -> io::Result<()> {
+    match fs::remove_dir(at) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Asks the mount at `at` by `statfs(2)`, which the kernel never answers from what it remembers. On a thread of its own, for a
+/// mount whose server hangs would hold the caller for ever; the thread ends with the mount.
+pub(crate) fn ask(at: &Path, within: Duration) -> Answer {
+    let (send, receive) = mpsc::sync_channel(1);
+    let asked = at.to_owned();
+    let spawned = std::thread::Builder::new().name("statfs".into()).spawn(move || {
+        let _ = send.send(rustix::fs::statvfs(&asked));
+    });
+    if let Err(error) = spawned {
+        return Answer::Failed(error);
+    }
+    match receive.recv_timeout(within) {
+        Ok(Ok(found)) => Answer::Alive(found),
+        Ok(Err(Errno::NOTCONN | Errno::CONNABORTED)) => Answer::Dead,
+        Ok(Err(error)) => Answer::Failed(error.into()),
+        Err(_) => Answer::Silent,
+    }
+}
+
+/// Sets how far the kernel reads ahead in mounts numbered `number`; the handshake caps it at 128 KiB.
+pub(crate) fn set_read_ahead(number: &str, kib: u32) -> io::Result<()> {
+    fs::write(format!("/sys/class/bdi/{number}/read_ahead_kb"), kib.to_string())
+}
+
+/// Mounts a tmpfs of `bytes` at `at`, or gives the one that is there that size.
+pub(crate) fn tmpfs(at: &Path, bytes: u64) -> io::Result<()> {
+    fs::create_dir_all(at)?;
+    let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NOATIME;
+    // Of files as many as fit: the default is half as many as the node has pages.
+    let data = CString::new(format!("size={bytes},mode=0700,nr_inodes=0"))?;
+    match Mounts::read()?.visible(at) {
+        Some(mount) if mount.fs_type == "tmpfs" => {
+            let data = format!("size={bytes}");
+            Ok(rustix::mount::mount_remount(at, flags, data)?)
+        }
+        Some(other) => Err(io::Error::other(format!("{} is a mount point of type {}", at.display(), other.fs_type))),
+        None => Ok(rustix::mount::mount("forebay-memory", at, "tmpfs", flags, Some(data.as_c_str()))?),
+    }
+}
+
+/// Unmounts the tmpfs at `at` and removes its directory. None there is fine.
+pub(crate) fn drop_tmpfs(at: &Path) -> io::Result<()> {
+    if Mounts::read()?.visible(at).is_some_and(|mount| mount.fs_type == "tmpfs") {
+        unmount(at)?;
+    }
+    remove_dir(at)
+}
