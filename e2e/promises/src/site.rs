@@ -14,7 +14,7 @@ pub const NAMESPACE: &str = "forebay-system";
 /// Long enough for anything that should happen soon, on a machine that does ten other things.
 pub const SOON: Duration = Duration::from_secs(240);
 
-/// The cluster with Forebay in it, and a store.
+/// The cluster, and a store. The first promise installs the chart.
 #[derive(Debug)]
 pub struct Site {
     /// The cluster.
@@ -47,9 +47,7 @@ impl Site {
             }
         };
         let store = Store::start(&cluster, &dir.path().join("store"))?;
-        let site = Self { cluster, store, keep: kept.is_some(), dir };
-        site.install()?;
-        Ok(site)
+        Ok(Self { cluster, store, keep: kept.is_some(), dir })
     }
 
     /// A directory for a promise's own things.
@@ -59,8 +57,10 @@ impl Site {
         Ok(path)
     }
 
-    fn install(&self) -> Result<()> {
-        self.upgrade(&[])
+    /// What `helm` is told beside the chart's defaults.
+    pub fn values(&self) -> Vec<&'static str> {
+        let usual = ["image.tag=dev", "csi.controller.provisioner.tag=test", "operator.secretRefreshSeconds=2"];
+        usual.into_iter().flat_map(|value| ["--set", value]).collect()
     }
 
     /// Installs the chart or upgrades it with values such as `agent.log=debug`, and waits until all of it is ready.
@@ -69,8 +69,8 @@ impl Site {
         let chart = chart.to_str().context("the chart's path is not UTF-8")?;
         let mut words = vec!["upgrade", "--install", "forebay", chart, "--namespace", NAMESPACE, "--create-namespace"];
         words.extend(["--wait", "--timeout", "4m"]);
-        let usual = ["image.tag=dev", "csi.controller.provisioner.tag=test", "operator.secretRefreshSeconds=2"];
-        let escaped: Vec<String> = usual.iter().chain(values).map(|value| value.replace(',', "\\,")).collect();
+        words.extend(self.values());
+        let escaped: Vec<String> = values.iter().map(|value| value.replace(',', "\\,")).collect();
         for value in &escaped {
             words.extend(["--set", value]);
         }
