@@ -15,6 +15,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::context::Context;
+use crate::ssa;
 use crate::stores::{Change, Stores};
 
 /// Objects reconciled at a time.
@@ -24,7 +25,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// Why a reconciliation failed: the API server.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}: {source}")]
+#[error("{what}: {}", ssa::words(source))]
 pub(crate) struct Failed {
     pub(crate) what: &'static str,
     pub(crate) source: kube::Error,

@@ -5,6 +5,7 @@ use forebay_crds::k8s::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
 
+use crate::ssa;
 use crate::verdict::find;
 
 /// Longest note, in bytes: Kubernetes takes 1,024.
@@ -77,8 +78,11 @@ pub(crate) async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, 
     for Note { warning, reason, action, text } in notes {
         let type_ = if warning { EventType::Warning } else { EventType::Normal };
         let event = Event { type_, reason, note: Some(cut(text)), action: action.to_owned(), secondary: None };
-        if let Err(error) = recorder.publish(&event, &reference).await {
-            tracing::warn!(name = object.name_any(), reason = event.reason, %error, "an event was not published");
+        if let Err(error) = recorder.publish(&event, &reference).await
+            && !ssa::is_ending_namespace(&error)
+        {
+            let error = ssa::words(&error);
+            tracing::warn!(name = object.name_any(), reason = event.reason, error, "an event was not published");
         }
     }
 }

@@ -36,6 +36,25 @@ where
     api.patch(&name, &params(), &Patch::Apply(&wished)).await
 }
 
+/// Whether it failed because the namespace is being deleted: then what it would hold is to go anyway.
+pub(crate) fn is_ending_namespace(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => {
+            let causes = status.details.iter().flat_map(|details| &details.causes);
+            status.code == 403 && causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+        }
+        _ => false,
+    }
+}
+
+/// An error in the API server's own words.
+pub(crate) fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        error => error.to_string(),
+    }
+}
+
 /// Whether `actual` has all that `wished` says. Lists are compared as wholes in length, and element by element.
 fn covers(actual: &Value, wished: &Value) -> bool {
     match (actual, wished) {

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
 use crate::sh::{self, say};
-use crate::{install, parts, workspace};
+use crate::{cluster, install, parts, workspace};
 
 /// What `cargo xtask test` may be told.
 #[derive(Args, Debug, Default)]
@@ -42,7 +42,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let mut bin = PathBuf::new();
     let installed = stage("programs and servers", &mut || {
         install::debian(&["fusermount3", "rclone", "s3fs", "curl", "cc"])?;
+        install::debian(cluster::PROGRAMS)?;
         bin = parts::ensure(&["versitygw", "minio"])?;
+        parts::ensure(parts::CLUSTER)?;
         Ok(())
     });
     if installed {

@@ -51,7 +51,10 @@ async fn keep(context: &Context, observed: &Observed, keep: Keep) -> Result<Appl
     let claim = match claim {
         Some(claim) => {
             let claims: Api<PersistentVolumeClaim> = Api::namespaced(context.client.clone(), &observed.namespace);
-            Some(ssa::apply(&claims, *claim, observed.claim.as_deref()).await?)
+            match ssa::apply(&claims, *claim, observed.claim.as_deref()).await {
+                Err(error) if ssa::is_ending_namespace(&error) => None,
+                made => Some(made?),
+            }
         }
         None => None,
     };
