@@ -45,7 +45,7 @@ pub(crate) struct ImagesArgs {
 /// The images that promises in the cluster need, built quickly.
 pub(crate) fn for_tests(out: &Path) -> Result<()> {
     let (tag, registry) = ("dev".to_owned(), "localhost".to_owned());
-    run(&ImagesArgs { debug: true, out: Some(out.to_owned()), tag, registry, test: true })
+    run(&ImagesArgs { debug: true, out: Some(out.to_owned()), tag, registry, test: true, built: None, suite: false })
 }
 
 /// `cargo xtask images`.
