@@ -93,9 +93,16 @@ impl NodeService {
     }
 
     async fn stats(self, request: NodeGetVolumeStatsRequest) -> Result<NodeGetVolumeStatsResponse, StatsError> {
-        let path = named(&request.volume_id, &request.volume_path)?;
-        let used = self.keeper.used(&path).filter(|used| used.volume == request.volume_id);
-        let used = used.ok_or_else(|| StatsError::NotPublished { volume: request.volume_id, path: path.clone() })?;
+        if request.volume_path.is_empty() {
+            return Err(PathError::BadPath(request.volume_path).into());
+        }
+        let not_there = || StatsError::NotPublished { volume: request.volume_id.clone(), path: request.volume_path.clone() };
+        let path = match named(&request.volume_id, &request.volume_path) {
+            // Nothing is published at a path of another form.
+            Err(PathError::BadPath(_)) => return Err(not_there()),
+            other => other?,
+        };
+        let used = self.keeper.used_by(&request.volume_id, Some(&path)).ok_or_else(not_there)?;
         let failed = |why: String| StatsError::Failed { dataset: used.dataset(), why };
         let answer = self.keeper.ask(used.path.clone()).await.map_err(|error| failed(error.to_string()))?;
         let found = match answer {
@@ -119,11 +126,13 @@ impl NodeService {
         if request.volume_id.is_empty() {
             return Err(PathError::NoVolume.into());
         }
-        let path =
-            if request.volume_publish_path.is_empty() { &request.staging_target_path } else { &request.volume_publish_path };
-        let path = named(&request.volume_id, path)?;
-        let used = self.keeper.used(&path).filter(|used| used.volume == request.volume_id);
-        let used = used.ok_or(HealthError::NotHere { volume: request.volume_id.clone(), path })?;
+        let paths = [&request.volume_publish_path, &request.staging_target_path];
+        let path = match paths.into_iter().find(|path| !path.is_empty()) {
+            Some(path) => Some(named(&request.volume_id, path)?),
+            None => None,
+        };
+        let used = self.keeper.used_by(&request.volume_id, path.as_deref());
+        let used = used.ok_or_else(|| HealthError::NotHere { volume: request.volume_id.clone() })?;
         let dataset = used.dataset();
         // The Dataset's own mount, for a staging directory is none.
         let answer = self.keeper.ask(self.keeper.at(&dataset)).await;

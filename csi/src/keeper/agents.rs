@@ -6,7 +6,9 @@ use std::sync::Arc;
 use forebay_api::DatasetName;
 use forebay_api::node::{Agent, CallError, Holding, MemoryRequest, MountId, NodeListener, Reason, Refusal, memory_dir};
 
-use super::{KeepError, Keeper, Kept, blocking};
+use tokio::time::Instant;
+
+use super::{AGAIN, KeepError, Keeper, Kept, PATIENCE, blocking};
 use crate::mounter;
 use crate::records::Kind;
 
@@ -23,7 +25,7 @@ impl Keeper {
                 Ok(greeting) => greeting,
                 Err(error) => {
                     tracing::warn!(%error, "an agent cannot be accepted");
-                    tokio::time::sleep(super::AGAIN).await;
+                    tokio::time::sleep(AGAIN).await;
                     continue;
                 }
             };
@@ -153,8 +155,19 @@ impl Keeper {
         Ok(())
     }
 
-    /// Asks the agents whether pods of `namespace` may use the Dataset.
+    /// Asks the agents whether pods of `namespace` may use the Dataset; waits, but not for ever, for one that knows.
     pub(crate) async fn allowed(&self, dataset: &DatasetName, namespace: &str) -> Result<(), KeepError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.allowed_now(dataset, namespace).await {
+                Err(error) if error.may_pass() && Instant::now() < until => {}
+                other => return other,
+            }
+            let _ = tokio::time::timeout(AGAIN, self.changed.notified()).await;
+        }
+    }
+
+    async fn allowed_now(&self, dataset: &DatasetName, namespace: &str) -> Result<(), KeepError> {
         let mut failed = KeepError::NoAgent { dataset: dataset.clone() };
         for agent in self.newest_first() {
             match agent.allowed(dataset, namespace).await {

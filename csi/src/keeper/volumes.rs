@@ -34,7 +34,18 @@ impl Keeper {
     pub(crate) async fn stage(self: &Arc<Self>, dataset: &DatasetName, volume: &str, path: PathBuf) -> Result<(), KeepError> {
         self.ensure(dataset).await?;
         let _lock = self.locks.lock(dataset.clone()).await;
-        self.note(dataset, volume, path, Kind::Stage)
+        let noted = self.note(dataset, volume, path, Kind::Stage);
+        self.or_sweep(dataset, noted).await
+    }
+
+    /// A failure leaves no mount behind that nobody uses.
+    async fn or_sweep(&self, dataset: &DatasetName, done: Result<(), KeepError>) -> Result<(), KeepError> {
+        if done.is_err()
+            && let Err(error) = self.sweep(dataset).await
+        {
+            tracing::warn!(%dataset, %error, "an unused mount stays");
+        }
+        done
     }
 
     /// Forgets a staging directory. Not known is fine.
@@ -56,13 +67,24 @@ impl Keeper {
     ) -> Result<(), KeepError> {
         self.ensure(dataset).await?;
         let _lock = self.locks.lock(dataset.clone()).await;
+        let shown = self.show(dataset, volume, target, flags).await;
+        self.or_sweep(dataset, shown).await
+    }
+
+    async fn show(&self, dataset: &DatasetName, volume: &str, target: PathBuf, flags: MountFlags) -> Result<(), KeepError> {
         let number = self.kept().get(dataset).map(|kept| kept.number.clone());
         let number = number.ok_or_else(|| KeepError::Awaited { dataset: dataset.clone() })?;
+        let known = self.records.get(&target).is_some();
         // Before the mount is made, so that there is none that nobody knows of.
         self.note(dataset, volume, target.clone(), Kind::Publish { flags: flags.bits() })?;
         let (from, to) = (self.at(dataset), target.clone());
-        let shown = blocking(move || show(&from, &to, flags, &number)).await;
-        shown.map_err(|source| KeepError::Mount { at: target, source })
+        if let Err(source) = blocking(move || show(&from, &to, flags, &number)).await {
+            if !known {
+                self.records.remove(&target).map_err(|source| KeepError::Record { source })?;
+            }
+            return Err(KeepError::Mount { at: target, source });
+        }
+        Ok(())
     }
 
     /// Takes a pod's directory away. Not there is fine.
@@ -92,9 +114,12 @@ impl Keeper {
         }
     }
 
-    /// What is known of a path that a volume uses.
-    pub(crate) fn used(&self, path: &Path) -> Option<Use> {
-        self.records.get(path)
+    /// What is known of a volume, at `path` or anywhere.
+    pub(crate) fn used_by(&self, volume: &str, path: Option<&Path>) -> Option<Use> {
+        match path {
+            Some(path) => self.records.get(path).filter(|used| used.volume == volume),
+            None => self.records.list().into_iter().find(|used| used.volume == volume),
+        }
     }
 
     /// Whether somebody serves the Dataset now.

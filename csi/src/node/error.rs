@@ -1,7 +1,5 @@
 //! What each call of the Node service may fail with, and what that is called in gRPC.
 
-use std::path::PathBuf;
-
 use forebay_api::DatasetName;
 use tonic::{Code, Status};
 
@@ -58,7 +56,7 @@ pub(super) enum StatsError {
     #[error(transparent)]
     Path(#[from] PathError),
     #[error("volume {volume} is not published at {path}")]
-    NotPublished { volume: String, path: PathBuf },
+    NotPublished { volume: String, path: String },
     #[error("Dataset {dataset}: {why}")]
     Failed { dataset: DatasetName, why: String },
 }
@@ -67,8 +65,8 @@ pub(super) enum StatsError {
 pub(super) enum HealthError {
     #[error(transparent)]
     Path(#[from] PathError),
-    #[error("volume {volume} is not in use at {path}")]
-    NotHere { volume: String, path: PathBuf },
+    #[error("volume {volume} is not in use here")]
+    NotHere { volume: String },
 }
 
 fn keep(error: &KeepError) -> Code {

@@ -15,16 +15,14 @@ use crate::{names, ssa};
 
 /// Whether the object is gone with that.
 pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -> Result<bool, kube::Error> {
-    let Plan { finalizer, daemon_set, chosen, leaving, held, misfits: _, outdated, end } = plan;
+    let Plan { finalizer, daemon_set, chosen, leaving: _, unwanted, held: _, misfits: _, outdated, end } = plan;
     let runtimes: Api<CacheRuntime> = Api::all(context.client.clone());
     let sets: Api<DaemonSet> = Api::namespaced(context.client.clone(), &context.namespace);
     if *finalizer {
         set_finalizers(&runtimes, &*observed.runtime, &[names::FINALIZER]).await?;
     }
-    // Agents that pods depend on are not told to let go.
-    let told = leaving.difference(held).cloned().collect();
-    context.published.set_leaving(&observed.name, &told);
-    context.set_leaving(&observed.name, &told);
+    context.published.set_leaving(&observed.name, unwanted);
+    context.set_leaving(&observed.name, unwanted);
     context.set_chosen(&observed.name, chosen);
     match end {
         None => {

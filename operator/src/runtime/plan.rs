@@ -25,8 +25,10 @@ pub(super) struct Plan {
     pub(super) daemon_set: Option<Box<DaemonSet>>,
     /// Nodes that are to have an agent.
     pub(super) chosen: BTreeSet<String>,
-    /// Nodes that have one, and whose agents are to let go of everything before they go.
+    /// Nodes that have one, and keep it until it has let go of everything.
     pub(super) leaving: BTreeSet<String>,
+    /// Nodes whose agents are to let go of everything: those that are not chosen, for as long as they are there.
+    pub(super) unwanted: BTreeSet<String>,
     /// Leaving nodes that wait for pods that use volumes there.
     pub(super) held: BTreeSet<String>,
     /// Why nodes that match are not chosen.
@@ -56,6 +58,7 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         daemon_set: None,
         chosen: BTreeSet::new(),
         leaving: BTreeSet::new(),
+        unwanted: BTreeSet::new(),
         held: BTreeSet::new(),
         misfits: Vec::new(),
         outdated: Vec::new(),
@@ -102,6 +105,9 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         plan.held.extend(silent.iter().cloned());
         plan.leaving.extend(silent);
     }
+    // Agents that pods depend on are not told to let go.
+    let there = observed.live.iter().map(|live| live.node.clone()).chain(has);
+    plan.unwanted = there.filter(|node| !plan.chosen.contains(node) && !plan.held.contains(node)).collect();
     let nodes = if spec.replicas.is_none() && plan.misfits.is_empty() && plan.leaving.is_empty() {
         Nodes::Matching
     } else {

@@ -105,7 +105,7 @@ fn ready(observed: &Observed, plan: &Plan, present: &[&PodFacts], ready: usize) 
     }
     if !plan.held.is_empty() {
         let nodes: Vec<String> = plan.held.iter().cloned().collect();
-        let message = format!("{} to lend no more, and stays while pods there use its volumes", are(&nodes));
+        let message = format!("{} to lend no more; an agent stays there while pods use its volumes", are(&nodes));
         return Verdict::bad(kind::READY, reason::IN_USE, message);
     }
     if !plan.leaving.is_empty() {

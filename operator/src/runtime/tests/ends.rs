@@ -28,6 +28,7 @@ fn an_agent_gives_back_its_bytes_before_it_goes() {
     observed.live.iter_mut().find(|live| live.node == leaving).unwrap().datasets.clear();
     let plan = planned(&observed);
     assert_eq!((plan.leaving.len(), terms(&plan)), (0, 1));
+    assert_eq!(names(&plan.unwanted), [leaving.as_str()], "nothing is given to it while its pod ends");
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn an_agent_stays_where_pods_use_its_volumes() {
     let mut observed = scaled_down(vec![live("n1", 1, &["u"]), live("n2", 1, &["u"])]);
     let plan = planned(&observed);
     let held = plan.held.iter().next().unwrap().clone();
-    assert_eq!((plan.held.len(), terms(&plan)), (1, 2));
+    assert_eq!((plan.held.len(), plan.unwanted.len(), terms(&plan)), (1, 0, 2));
     observed.asked.insert(held, Duration::from_secs(6000));
     assert_eq!(planned(&observed).held.len(), 1, "however long it takes");
 }

@@ -1,0 +1,149 @@
+//! The stand-in agent, a process of its own so that it can be killed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use forebay_api::DatasetName;
+use forebay_api::node::{Holding, Host, MountId, MountRequest, Negotiated, NodeClient, Reason, Refusal, SOCKET};
+use forebay_fs::failing::{FailingTree, Fault, Operation};
+use forebay_fs::memory::{Contents, MemoryTree};
+use forebay_fuse::{MountOptions, Served, serve_descriptor};
+
+const RUN: &str = "FOREBAY_TEST_AGENT_RUN";
+const RUNTIME: &str = "FOREBAY_TEST_AGENT_RUNTIME";
+const TIER: &str = "FOREBAY_TEST_AGENT_TIER";
+
+/// Bytes of `big` in each Dataset.
+pub(crate) const BIG: usize = (4 << 20) + 77;
+
+/// Bytes that differ at every offset and between Datasets.
+pub(crate) fn pattern(seed: u64, length: usize) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}
+
+/// What an agent of `runtime` has: Dataset, the seed of its bytes, the namespaces that may use it besides its own.
+fn datasets(runtime: &str) -> Vec<(DatasetName, u64, &'static [&'static str])> {
+    match runtime {
+        "default" => vec![(DatasetName::new("ml", "imagenet"), 1, &["research"]), (DatasetName::new("ml", "open"), 2, &["*"])],
+        _ => vec![(DatasetName::new("ml", "second"), 3, &[])],
+    }
+}
+
+struct StandIn {
+    runtime: String,
+    mounts: Mutex<BTreeMap<MountId, (DatasetName, Arc<Served>)>>,
+}
+
+impl StandIn {
+    fn mounts(&self) -> std::sync::MutexGuard<'_, BTreeMap<MountId, (DatasetName, Arc<Served>)>> {
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, dataset: &DatasetName) -> Result<(u64, &'static [&'static str]), Refusal> {
+        let found = datasets(&self.runtime).into_iter().find(|(name, ..)| name == dataset);
+        let refusal = || Refusal::new(Reason::UnknownDataset, format!("there is no Dataset {dataset}"));
+        found.map(|(_, seed, granted)| (seed, granted)).ok_or_else(refusal)
+    }
+}
+
+#[async_trait]
+impl Host for StandIn {
+    async fn allowed(&self, dataset: &DatasetName, namespace: &str) -> Result<(), Refusal> {
+        let (_, granted) = self.find(dataset)?;
+        if namespace == dataset.namespace || granted.iter().any(|one| ["*", namespace].contains(one)) {
+            return Ok(());
+        }
+        let message = format!("namespace {namespace} may not use Dataset {dataset}: add it to spec.allowedNamespaces");
+        Err(Refusal::new(Reason::NotGranted, message))
+    }
+
+    async fn serve(&self, request: MountRequest) -> Result<Negotiated, Refusal> {
+        let (seed, _) = self.find(&request.dataset)?;
+        if let Some((_, served)) = self.mounts().get(&request.mount) {
+            return Ok(of(served));
+        }
+        let files = Contents::new().file("big", pattern(seed, BIG), 0).file("dir/small", format!("dataset {seed}"), 0);
+        let tree = FailingTree::new(Arc::new(MemoryTree::new(&files, Duration::ZERO)));
+        tree.inject(Operation::Read, None, Fault::Delay(Duration::from_millis(2)));
+        let (options, runtime) = (MountOptions::new(request.dataset.to_string(), "kept"), tokio::runtime::Handle::current());
+        let earlier = request.negotiated.map(|Negotiated { minor, flags, max_readahead }| forebay_fuse::Negotiated {
+            minor,
+            flags,
+            max_readahead,
+        });
+        let begun = move || serve_descriptor(Arc::new(tree), &options, runtime, request.device, earlier);
+        let served = tokio::task::spawn_blocking(begun).await.unwrap();
+        let served = Arc::new(served.map_err(|error| Refusal::new(Reason::Failed, error.to_string()))?);
+        self.mounts().insert(request.mount, (request.dataset, Arc::clone(&served)));
+        Ok(of(&served))
+    }
+
+    async fn resend(&self, mount: MountId) {
+        let served = self.mounts().get(&mount).map(|(_, served)| Arc::clone(served));
+        if let Some(served) = served {
+            served.notifier().resend().unwrap();
+        }
+    }
+
+    async fn release(&self, mount: MountId) {
+        self.mounts().remove(&mount);
+    }
+
+    fn holdings(&self) -> Vec<Holding> {
+        let holding = |(mount, (dataset, served)): (&MountId, &(DatasetName, Arc<Served>))| Holding {
+            mount: *mount,
+            dataset: dataset.clone(),
+            negotiated: of(served),
+            device: served.device().unwrap(),
+        };
+        self.mounts().iter().map(holding).collect()
+    }
+}
+
+fn of(served: &Served) -> Negotiated {
+    let forebay_fuse::Negotiated { minor, flags, max_readahead } = served.negotiated();
+    Negotiated { minor, flags, max_readahead }
+}
+
+/// What the agent's process does; by itself, as a test, nothing.
+#[test]
+fn process() {
+    let (Ok(run), Ok(runtime)) = (std::env::var(RUN), std::env::var(RUNTIME)) else { return };
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    threads.block_on(async {
+        let host = Arc::new(StandIn { runtime: runtime.clone(), mounts: Mutex::default() });
+        let client = NodeClient::start(PathBuf::from(run).join(SOCKET), runtime, "stand-in", host);
+        if let Ok(bytes) = std::env::var(TIER) {
+            client.connected().await;
+            let size = bytes.parse().unwrap();
+            if size == 0 { client.drop_memory("ram").await.unwrap() } else { client.prepare_memory("ram", size).await.unwrap() }
+        }
+        std::future::pending::<()>().await;
+    });
+}
+
+/// Starts an agent; with `tier`, it asks for a `Memory` tier `ram` of that many bytes first, or has it dropped with 0.
+pub(crate) fn start(run: &std::path::Path, runtime: &str, tier: Option<u64>) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "agent::process", "--nocapture"]).env(RUN, run).env(RUNTIME, runtime);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    if let Some(bytes) = tier {
+        command.env(TIER, bytes.to_string());
+    }
+    command.spawn().unwrap()
+}

@@ -1,0 +1,85 @@
+use std::fs;
+
+use tokio::task::JoinSet;
+use tonic::Code;
+
+use crate::harness::{Node, is_gone, wait_until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_call_may_come_twice() {
+    let node = Node::with_agent();
+    for _ in 0..2 {
+        node.stage("ml/imagenet").await.unwrap();
+    }
+    for _ in 0..3 {
+        node.publish("ml/imagenet", "a", "ml").await.unwrap();
+    }
+    assert_eq!(node.mounts().len(), 2);
+    // Another volume at the same place is another matter.
+    assert_eq!(node.publish("ml/open", "a", "ml").await.unwrap_err().code(), Code::AlreadyExists);
+    for _ in 0..2 {
+        node.unpublish("ml/imagenet", "a").await.unwrap();
+    }
+    for _ in 0..2 {
+        node.unstage("ml/imagenet").await.unwrap();
+    }
+    assert_eq!(node.mounts(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_at_once_do_not_disturb_each_other() {
+    let node = std::sync::Arc::new(Node::with_agent());
+    node.stage("ml/open").await.unwrap();
+    let mut all = JoinSet::new();
+    for at in 0..24 {
+        let node = std::sync::Arc::clone(&node);
+        all.spawn(async move {
+            let (volume, pod) = (format!("ml/{}/v{at}", ["imagenet", "open"][at % 2]), format!("p{}", at % 12));
+            // Two volumes share a pod's directory's name, so that some are refused; the others must work.
+            let mut shown = 0;
+            for _ in 0..4 {
+                node.stage(&volume).await.unwrap();
+                match node.publish(&volume, &pod, "ml").await {
+                    Ok(()) => {
+                        shown += 1;
+                        node.unpublish(&volume, &pod).await.unwrap();
+                    }
+                    Err(refused) => assert_eq!(refused.code(), Code::AlreadyExists, "{refused}"),
+                }
+                node.unstage(&volume).await.unwrap();
+            }
+            shown
+        });
+    }
+    let shown: usize = all.join_all().await.into_iter().sum();
+    assert!(shown >= 4, "{shown}");
+    node.unstage("ml/open").await.unwrap();
+    assert_eq!(node.mounts(), []);
+    assert_eq!(fs::read_dir(node.path("kubelet/plugins/csi.forebay.io/records")).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mount_that_somebody_took_away_is_made_again() {
+    let node = Node::with_agent();
+    node.stage("ml/imagenet").await.unwrap();
+    node.publish("ml/imagenet", "a", "ml").await.unwrap();
+    rustix::mount::unmount(node.target("a"), rustix::mount::UnmountFlags::DETACH).unwrap();
+    // The bare directory is never taken for the volume.
+    node.publish("ml/imagenet", "a", "ml").await.unwrap();
+    assert_eq!(fs::read(node.target("a").join("dir/small")).unwrap(), b"dataset 1");
+    rustix::mount::unmount(node.dataset("ml/imagenet"), rustix::mount::UnmountFlags::DETACH).unwrap();
+    node.publish("ml/imagenet", "b", "ml").await.unwrap();
+    assert_eq!(fs::read(node.target("b").join("dir/small")).unwrap(), b"dataset 1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_below_a_mount_is_left_alone() {
+    let node = Node::with_agent();
+    node.stage("ml/imagenet").await.unwrap();
+    fs::create_dir_all(node.target("a")).unwrap();
+    fs::write(node.target("a").join("kept"), "the node's own").unwrap();
+    node.publish("ml/imagenet", "a", "ml").await.unwrap();
+    assert!(is_gone(&node.target("a").join("kept")));
+    node.unpublish("ml/imagenet", "a").await.unwrap();
+    wait_until("it is seen again", || fs::read(node.target("a").join("kept")).is_ok_and(|kept| kept == b"the node's own"));
+}

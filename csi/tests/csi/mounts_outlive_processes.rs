@@ -1,0 +1,135 @@
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use crate::agent::{BIG, pattern};
+use crate::harness::{Node, wait_until};
+
+/// A reader with a file open all the time, which opens others too, and checks every byte.
+struct Reader {
+    turns: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Reader {
+    fn start(at: PathBuf) -> Self {
+        let (turns, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, told) = (Arc::clone(&turns), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let (kept, want) = (File::open(at.join("big")).unwrap(), pattern(1, BIG));
+            let mut found = vec![0; 200_000];
+            while !told.load(Ordering::SeqCst) {
+                let turn = counted.load(Ordering::SeqCst);
+                let from = turn * 777_777 % (BIG as u64 - 200_000);
+                for file in [&kept, &File::open(at.join("big")).unwrap()] {
+                    file.read_exact_at(&mut found, from).unwrap();
+                    assert!(found == want[from as usize..from as usize + 200_000], "at {from}");
+                    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+                }
+                assert_eq!(fs::read_dir(&at).unwrap().count(), 2);
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        Self { turns, stop, thread }
+    }
+
+    fn goes_on(&self) {
+        let before = self.turns.load(Ordering::SeqCst);
+        wait_until("the reader goes on", || {
+            assert!(!self.thread.is_finished(), "the reader failed");
+            self.turns.load(Ordering::SeqCst) > before + 2
+        });
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap();
+    }
+}
+
+async fn shown(node: &Node) -> Reader {
+    node.stage("ml/imagenet").await.unwrap();
+    node.publish("ml/imagenet", "a", "ml").await.unwrap();
+    let reader = Reader::start(node.target("a"));
+    reader.goes_on();
+    reader
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_are_killed_and_upgraded_under_a_reader() {
+    let mut node = Node::with_agent();
+    let reader = shown(&node).await;
+    let mounts = node.mounts();
+    for round in 0..8 {
+        if round % 2 == 0 {
+            node.kill_agent();
+            node.start_agent("default");
+        } else {
+            // Both serve for a while.
+            node.start_agent("default");
+            reader.goes_on();
+            node.kill_agent();
+        }
+        reader.goes_on();
+    }
+    assert_eq!(node.mounts(), mounts);
+    reader.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn csi_is_killed_under_a_reader_and_has_its_descriptors_back() {
+    let mut node = Node::with_agent();
+    let reader = shown(&node).await;
+    let mounts = node.mounts();
+    for _ in 0..3 {
+        node.kill_csi();
+        reader.goes_on();
+        node.start_csi();
+        // A call waits for the agent to come back.
+        node.publish("ml/imagenet", "b", "ml").await.unwrap();
+        node.unpublish("ml/imagenet", "b").await.unwrap();
+        // What the agent handed back is good for the next one.
+        node.kill_agent();
+        node.start_agent("default");
+        reader.goes_on();
+    }
+    assert_eq!(node.mounts(), mounts);
+    reader.end();
+    node.unpublish("ml/imagenet", "a").await.unwrap();
+    node.unstage("ml/imagenet").await.unwrap();
+    assert_eq!(node.mounts(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_both_are_dead_the_volume_is_mounted_anew() {
+    let mut node = Node::with_agent();
+    shown(&node).await.end();
+    node.kill_agent();
+    node.kill_csi();
+    assert!(fs::read_dir(node.target("a")).is_err());
+    node.start_csi();
+    node.start_agent("default");
+    wait_until("the volume is there again", || {
+        fs::read(node.target("a").join("dir/small")).is_ok_and(|small| small == b"dataset 1")
+    });
+    assert_eq!(node.mounts().len(), 2);
+    node.unpublish("ml/imagenet", "a").await.unwrap();
+    node.unstage("ml/imagenet").await.unwrap();
+    assert_eq!(node.mounts(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_away_while_all_are_dead_goes_away() {
+    let mut node = Node::with_agent();
+    shown(&node).await.end();
+    node.kill_agent();
+    node.kill_csi();
+    node.start_csi();
+    node.unpublish("ml/imagenet", "a").await.unwrap();
+    node.unstage("ml/imagenet").await.unwrap();
+    assert_eq!(node.mounts(), []);
+}
