@@ -59,7 +59,7 @@ impl Site {
 
     /// What `helm` is told beside the chart's defaults.
     pub fn values(&self) -> Vec<&'static str> {
-        let usual = ["image.tag=dev", "csi.controller.provisioner.tag=test", "operator.secretRefreshSeconds=2"];
+        let usual = ["image.tag=dev", "operator.secretRefreshSeconds=2"];
         usual.into_iter().flat_map(|value| ["--set", value]).collect()
     }
 

@@ -23,7 +23,6 @@ impl Store {
         let client = server.client();
         client.make_bucket(Self::BUCKET)?;
         let source = work.join("source");
-        std::fs::create_dir_all(&source)?;
         Ok(Self { server, client, source })
     }
 

@@ -22,6 +22,7 @@ fn dataset(name: &str, mounts: &str) -> String {
 /// A second store with a few files.
 fn second(site: &Site, name: &str) -> Result<Store> {
     let store = Store::start(&site.cluster, &site.work(name)?)?;
+    std::fs::create_dir_all(&store.source)?;
     for n in 0..40u8 {
         std::fs::write(store.source.join(format!("file-{n}")), vec![n; 10_000 * usize::from(n)])?;
     }

@@ -50,8 +50,12 @@ fn main() -> ExitCode {
         let word = if kept.is_ok() { "kept" } else { "BROKEN" };
         say(&format!("{:>6.1} s  {word:<6}  {name}", begun.elapsed().as_secs_f64()));
         if let Err(error) = kept {
-            say(&format!("{error:?}\n{}", site.diagnosis()));
+            say(&format!("{error:#}\n{}", site.diagnosis()));
             broken.push(name);
+            if name.starts_with("first::") {
+                say("nothing else can be tried without that");
+                break;
+            }
         }
     }
     if let Err(error) = site.stop() {
