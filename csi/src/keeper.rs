@@ -21,8 +21,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use self::error::KeepError;
+use crate::asker::{Answer, Asker};
 use crate::locks::Locks;
-use crate::mounter::{self, Answer};
+use crate::mounter;
 use crate::mountinfo::Mounts;
 use crate::records::{Kind, Records, Use};
 
@@ -30,7 +31,7 @@ use crate::records::{Kind, Records, Use};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pauses between attempts.
 const AGAIN: Duration = Duration::from_millis(300);
-const AGAIN_AT_MOST: Duration = Duration::from_secs(3);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(1);
 /// How often a mount that is well is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long a mount may take to answer before it counts as silent.
@@ -69,6 +70,7 @@ pub(crate) struct Keeper {
     kept: Mutex<BTreeMap<DatasetName, Kept>>,
     /// Held for each change to a Dataset's mount and its uses.
     locks: Locks<DatasetName>,
+    asker: Asker,
     changed: Notify,
 }
 
@@ -91,6 +93,7 @@ impl Keeper {
             agents: Mutex::default(),
             kept: Mutex::default(),
             locks: Locks::default(),
+            asker: Asker::default(),
             changed: Notify::new(),
         })
     }

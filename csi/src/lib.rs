@@ -6,6 +6,7 @@
 //!
 //! The controller half ([`cli::Command::Controller`]) gives names to volumes for csi-provisioner.
 
+mod asker;
 mod capability;
 pub mod cli;
 mod context;
