@@ -194,10 +194,7 @@ impl Keeper {
 
     /// Mounts anew, lets an agent serve it, and shows it wherever it is published. The Dataset's lock must be held.
     async fn mount(&self, dataset: &DatasetName) -> Result<(), KeepError> {
-        let agents = self.newest_first();
-        if agents.is_empty() {
-            return Err(KeepError::NoAgent { dataset: dataset.clone() });
-        }
+        let agents = self.who_have(dataset).await?;
         let (at, named) = (self.at(dataset), dataset.clone());
         let failed = |source| KeepError::Mount { at: self.at(dataset), source };
         let place = at.clone();
