@@ -33,7 +33,7 @@ pub(crate) struct Leadership {
     pub(crate) token: CancellationToken,
 }
 
-/// The leadership that this replica has, if it has it. Both services ask it at each request.
+/// The leadership that this replica has, if it has it. Asked when a session begins.
 #[derive(Clone)]
 pub(crate) struct Leads(watch::Receiver<Option<Leadership>>);
 
