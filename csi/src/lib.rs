@@ -79,7 +79,7 @@ async fn node(args: NodeArgs, end: CancellationToken) -> anyhow::Result<()> {
     // Both or neither: kubelet shall not be told of a driver that does not answer.
     let served = tokio::try_join!(
         serve::on_socket(&args.endpoint.0, services, end.clone()),
-        serve::on_socket(&at, registration, end.clone()),
+        serve::on_registration_socket(&at, registration, end.clone()),
     );
     work.iter().for_each(tokio::task::JoinHandle::abort);
     served.map(|_| ())
