@@ -305,6 +305,14 @@ impl Keeper {
         Ok(())
     }
 
+    /// Removes what is empty, so that a driver that is not started again leaves nothing on its node.
+    pub(crate) fn tidy(&self) {
+        for dir in [&self.places.records, &self.places.datasets] {
+            // One that is in use stays.
+            let _ = mounter::remove_dir(dir);
+        }
+    }
+
     /// Takes away the mounts that a former process left and nobody uses.
     async fn sweep_all(&self) {
         let mounts = Mounts::read().unwrap_or_default();

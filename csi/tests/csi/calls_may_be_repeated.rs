@@ -1,4 +1,5 @@
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use forebay_csi::proto::csi::NodeUnpublishVolumeRequest;
@@ -84,6 +85,27 @@ async fn what_lies_below_a_mount_is_left_alone() {
     assert!(is_gone(&node.target("a").join("kept")));
     node.unpublish("ml/imagenet", "a").await.unwrap();
     wait_until("it is seen again", || fs::read(node.target("a").join("kept")).is_ok_and(|kept| kept == b"the node's own"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_driver_that_ends_leaves_what_is_in_use_and_nothing_else() {
+    let mut node = Node::with_agent();
+    let probe = |node: &Node| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay-csi"));
+        command.arg("probe").arg("--endpoint").arg(node.path("csi.sock")).output().unwrap().status.success()
+    };
+    node.stage("ml/imagenet").await.unwrap();
+    node.publish("ml/imagenet", "a", "ml").await.unwrap();
+    assert!(probe(&node));
+    assert!(node.end_csi() && !probe(&node));
+    assert_eq!(fs::read(node.target("a").join("dir/small")).unwrap(), b"dataset 1");
+    node.start_csi();
+    node.unpublish("ml/imagenet", "a").await.unwrap();
+    node.unstage("ml/imagenet").await.unwrap();
+    assert!(node.end_csi());
+    let left = |below: &str| fs::read_dir(node.path(below)).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(left("kubelet/plugins/csi.forebay.io"), [""; 0]);
+    assert_eq!((left("registration"), left("run")), (vec![], vec![]));
 }
 
 /// The driver is killed at any moment of any call; whoever repeats the calls gets what was asked for, and nothing stays behind.
