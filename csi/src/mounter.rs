@@ -20,23 +20,30 @@ const SOURCE_PREFIX: &str = "forebay:";
 /// The largest read that the kernel sends as one request; the agent's block.
 const MAX_READ: u32 = 1 << 20;
 
+/// The label of what all containers may read.
+const CONTAINERS_MAY_READ: &str = "system_u:object_r:container_file_t:s0";
+
 /// Mounts that may lie on top of each other at one place.
 const LAYERS: usize = 64;
 
 /// Mounts a FUSE file system that nobody serves yet at `at`, an existing directory. Answers its descriptor and its number.
 pub(crate) fn mount_fuse(at: &Path, dataset: &DatasetName) -> io::Result<(OwnedFd, String)> {
     let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    let mut data = format!(
+    let data = format!(
         "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read={MAX_READ}",
         device.as_raw_fd()
     );
-    if Path::new("/sys/fs/selinux/enforce").exists() {
-        // Every container may read it, as every pod with a grant may: a pod's own label would shut the next one out.
-        data.push_str(",context=\"system_u:object_r:container_file_t:s0\"");
-    }
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
-    let data = CString::new(data)?;
-    rustix::mount::mount(format!("{SOURCE_PREFIX}{dataset}"), at, FS_TYPE, flags, Some(data.as_c_str()))?;
+    let source = format!("{SOURCE_PREFIX}{dataset}");
+    let mount = |data: String| -> io::Result<()> {
+        let data = CString::new(data)?;
+        Ok(rustix::mount::mount(&*source, at, FS_TYPE, flags, Some(data.as_c_str()))?)
+    };
+    // With SELinux every container may read it, as every pod with a grant may: a pod's own label would shut the next one out.
+    if !Path::new("/sys/fs/selinux/enforce").exists() || mount(format!("{data},context=\"{CONTAINERS_MAY_READ}\"")).is_err() {
+        // Not with a policy that does not know the label, either.
+        mount(data)?;
+    }
     match Mounts::read()?.visible(at) {
         Some(mount) if mount.fs_type == FS_TYPE => Ok((device, mount.number.clone())),
         _ => Err(io::Error::other(format!("what was mounted at {} is not there", at.display()))),
