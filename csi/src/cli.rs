@@ -20,6 +20,8 @@ pub enum Command {
     Node(NodeArgs),
     /// Answers csi-provisioner; runs beside it and needs no privilege.
     Controller(ControllerArgs),
+    /// Asks a running driver whether it is ready; fails if it is not. For the probes of either half's container.
+    Probe(ProbeArgs),
 }
 
 /// Arguments of `node`.
@@ -56,6 +58,14 @@ pub struct NodeArgs {
 #[derive(Debug, Args)]
 pub struct ControllerArgs {
     /// Where csi-provisioner reaches the driver.
+    #[arg(long, env = "CSI_ENDPOINT", default_value = "unix:///csi/csi.sock")]
+    pub endpoint: Endpoint,
+}
+
+/// Arguments of `probe`.
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// Where the driver listens.
     #[arg(long, env = "CSI_ENDPOINT", default_value = "unix:///csi/csi.sock")]
     pub endpoint: Endpoint,
 }

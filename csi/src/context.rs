@@ -16,6 +16,9 @@ pub(crate) struct VolumeContext {
     /// `name`, or `namespace/name`.
     pub(crate) dataset: Option<String>,
     pub(crate) namespace: Option<String>,
+    /// The Dataset's uid, which the operator writes into the volumes that it makes: its own mark, not ours to read.
+    #[serde(rename = "uid")]
+    _uid: Option<String>,
     /// The pod's namespace, which kubelet adds because CSIDriver says `podInfoOnMount`.
     #[serde(rename = "csi.storage.k8s.io/pod.namespace")]
     pub(crate) pod_namespace: Option<String>,
@@ -107,6 +110,12 @@ mod tests {
     fn dataset(handle: &str, attributes: &[(&str, &str)]) -> Result<String, ContextError> {
         let attributes = attributes.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
         Ok(VolumeContext::parse(&attributes)?.dataset(handle)?.to_string())
+    }
+
+    #[test]
+    fn the_volume_that_the_operator_makes_is_understood() {
+        let attributes = [("dataset", "imagenet"), ("namespace", "ml"), ("uid", "0455f50a-2602-46ee-9106-8737295087d9")];
+        assert_eq!(dataset("ml/imagenet", &attributes).unwrap(), "ml/imagenet");
     }
 
     #[test]

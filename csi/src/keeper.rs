@@ -21,8 +21,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use self::error::KeepError;
+use crate::asker::{Answer, Asker};
 use crate::locks::Locks;
-use crate::mounter::{self, Answer};
+use crate::mounter;
 use crate::mountinfo::Mounts;
 use crate::records::{Kind, Records, Use};
 
@@ -30,7 +31,7 @@ use crate::records::{Kind, Records, Use};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Pauses between attempts.
 const AGAIN: Duration = Duration::from_millis(300);
-const AGAIN_AT_MOST: Duration = Duration::from_secs(3);
+const AGAIN_AT_MOST: Duration = Duration::from_secs(1);
 /// How often a mount that is well is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// How long a mount may take to answer before it counts as silent.
@@ -69,6 +70,7 @@ pub(crate) struct Keeper {
     kept: Mutex<BTreeMap<DatasetName, Kept>>,
     /// Held for each change to a Dataset's mount and its uses.
     locks: Locks<DatasetName>,
+    asker: Asker,
     changed: Notify,
 }
 
@@ -91,6 +93,7 @@ impl Keeper {
             agents: Mutex::default(),
             kept: Mutex::default(),
             locks: Locks::default(),
+            asker: Asker::default(),
             changed: Notify::new(),
         })
     }
@@ -191,10 +194,7 @@ impl Keeper {
 
     /// Mounts anew, lets an agent serve it, and shows it wherever it is published. The Dataset's lock must be held.
     async fn mount(&self, dataset: &DatasetName) -> Result<(), KeepError> {
-        let agents = self.newest_first();
-        if agents.is_empty() {
-            return Err(KeepError::NoAgent { dataset: dataset.clone() });
-        }
+        let agents = self.who_have(dataset).await?;
         let (at, named) = (self.at(dataset), dataset.clone());
         let failed = |source| KeepError::Mount { at: self.at(dataset), source };
         let place = at.clone();
@@ -303,6 +303,14 @@ impl Keeper {
         self.records.remove(&at).map_err(|source| KeepError::Record { source })?;
         self.let_go(dataset);
         Ok(())
+    }
+
+    /// Removes what is empty, so that a driver that is not started again leaves nothing on its node.
+    pub(crate) fn tidy(&self) {
+        for dir in [&self.places.records, &self.places.datasets] {
+            // One that is in use stays.
+            let _ = mounter::remove_dir(dir);
+        }
     }
 
     /// Takes away the mounts that a former process left and nobody uses.

@@ -6,6 +6,7 @@
 //!
 //! The controller half ([`cli::Command::Controller`]) gives names to volumes for csi-provisioner.
 
+mod asker;
 mod capability;
 pub mod cli;
 mod context;
@@ -16,6 +17,7 @@ mod locks;
 mod mounter;
 mod mountinfo;
 mod node;
+mod probe;
 pub mod proto;
 mod records;
 mod registration;
@@ -50,6 +52,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Node(args) => node(args, end).await,
         Command::Controller(args) => controller(args, end).await,
+        Command::Probe(args) => probe::ready(&args.endpoint.0).await,
     }
 }
 
@@ -70,7 +73,7 @@ async fn node(args: NodeArgs, end: CancellationToken) -> anyhow::Result<()> {
     let listener = NodeListener::bind(&link).with_context(|| format!("listen for agents at {}", link.display()))?;
     let work = [tokio::spawn(Arc::clone(&keeper).accept(listener)), tokio::spawn(Arc::clone(&keeper).supervise())];
 
-    let service = NodeService { keeper, node_name: args.node_name, unknown_pods: args.without_pod_info };
+    let service = NodeService { keeper: Arc::clone(&keeper), node_name: args.node_name, unknown_pods: args.without_pod_info };
     let services = Server::builder().add_service(IdentityServer::new(IdentityService)).add_service(NodeServer::new(service));
     let endpoint = args.kubelet_endpoint.unwrap_or_else(|| own.join("csi.sock"));
     let registration = Server::builder().add_service(RegistrationServer::new(RegistrationService { endpoint }));
@@ -78,8 +81,10 @@ async fn node(args: NodeArgs, end: CancellationToken) -> anyhow::Result<()> {
     // Both or neither: kubelet shall not be told of a driver that does not answer.
     let served = tokio::try_join!(
         serve::on_socket(&args.endpoint.0, services, end.clone()),
-        serve::on_socket(&at, registration, end.clone()),
+        serve::on_registration_socket(&at, registration, end.clone()),
     );
     work.iter().for_each(tokio::task::JoinHandle::abort);
+    let _ = std::fs::remove_file(&link);
+    keeper.tidy();
     served.map(|_| ())
 }

@@ -5,11 +5,9 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
-use std::sync::mpsc;
-use std::time::Duration;
 
 use forebay_api::DatasetName;
-use rustix::fs::{Mode, OFlags, StatVfs};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
@@ -22,35 +20,30 @@ const SOURCE_PREFIX: &str = "forebay:";
 /// The largest read that the kernel sends as one request; the agent's block.
 const MAX_READ: u32 = 1 << 20;
 
+/// The label of what all containers may read.
+const CONTAINERS_MAY_READ: &str = "system_u:object_r:container_file_t:s0";
+
 /// Mounts that may lie on top of each other at one place.
 const LAYERS: usize = 64;
-
-/// Whether a mount has somebody who answers for it.
-pub(crate) enum Answer {
-    /// It answered.
-    Alive(StatVfs),
-    /// Nobody has its descriptor any more, and nobody ever will.
-    Dead,
-    /// It did not answer in time: its server is slow, or is being replaced.
-    Silent,
-    /// Asking failed in another way.
-    Failed(io::Error),
-}
 
 /// Mounts a FUSE file system that nobody serves yet at `at`, an existing directory. Answers its descriptor and its number.
 pub(crate) fn mount_fuse(at: &Path, dataset: &DatasetName) -> io::Result<(OwnedFd, String)> {
     let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    let mut data = format!(
+    let data = format!(
         "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other,max_read={MAX_READ}",
         device.as_raw_fd()
     );
-    if Path::new("/sys/fs/selinux/enforce").exists() {
-        // Every container may read it, as every pod with a grant may: a pod's own label would shut the next one out.
-        data.push_str(",context=\"system_u:object_r:container_file_t:s0\"");
-    }
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
-    let data = CString::new(data)?;
-    rustix::mount::mount(format!("{SOURCE_PREFIX}{dataset}"), at, FS_TYPE, flags, Some(data.as_c_str()))?;
+    let source = format!("{SOURCE_PREFIX}{dataset}");
+    let mount = |data: String| -> io::Result<()> {
+        let data = CString::new(data)?;
+        Ok(rustix::mount::mount(&*source, at, FS_TYPE, flags, Some(data.as_c_str()))?)
+    };
+    // With SELinux every container may read it, as every pod with a grant may: a pod's own label would shut the next one out.
+    if !Path::new("/sys/fs/selinux/enforce").exists() || mount(format!("{data},context=\"{CONTAINERS_MAY_READ}\"")).is_err() {
+        // Not with a policy that does not know the label, either.
+        mount(data)?;
+    }
     match Mounts::read()?.visible(at) {
         Some(mount) if mount.fs_type == FS_TYPE => Ok((device, mount.number.clone())),
         _ => Err(io::Error::other(format!("what was mounted at {} is not there", at.display()))),
@@ -62,6 +55,11 @@ pub(crate) fn is_dataset(mounts: &Mounts, at: &Path, dataset: &DatasetName) -> O
     let mount = mounts.visible(at)?;
     let source = mount.source.strip_prefix(SOURCE_PREFIX)?;
     (mount.fs_type == FS_TYPE && source == dataset.to_string()).then(|| mount.number.clone())
+}
+
+/// Whether what is seen at `at` is a Dataset's mount, of whatever Dataset.
+pub(crate) fn is_ours(mounts: &Mounts, at: &Path) -> bool {
+    mounts.visible(at).is_some_and(|mount| mount.source.starts_with(SOURCE_PREFIX))
 }
 
 /// Shows at `to` what is mounted at `from`, read-only and with `extra` restrictions.
@@ -108,25 +106,6 @@ pub(crate) fn remove_dir(at: &Path) -> io::Result<()> {
     match fs::remove_dir(at) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
-    }
-}
-
-/// Asks the mount at `at` by `statfs(2)`, which the kernel never answers from what it remembers. On a thread of its own, for a
-/// mount whose server hangs would hold the caller for ever; the thread ends with the mount.
-pub(crate) fn ask(at: &Path, within: Duration) -> Answer {
-    let (send, receive) = mpsc::sync_channel(1);
-    let asked = at.to_owned();
-    let spawned = std::thread::Builder::new().name("statfs".into()).spawn(move || {
-        let _ = send.send(rustix::fs::statvfs(&asked));
-    });
-    if let Err(error) = spawned {
-        return Answer::Failed(error);
-    }
-    match receive.recv_timeout(within) {
-        Ok(Ok(found)) => Answer::Alive(found),
-        Ok(Err(Errno::NOTCONN | Errno::CONNABORTED)) => Answer::Dead,
-        Ok(Err(error)) => Answer::Failed(error.into()),
-        Err(_) => Answer::Silent,
     }
 }
 

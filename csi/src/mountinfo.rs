@@ -36,6 +36,11 @@ impl Mounts {
         self.0.iter().rev().find(|mount| mount.at == at)
     }
 
+    /// How many mounts stand at `at`, covered ones included.
+    pub(crate) fn count_at(&self, at: &Path) -> usize {
+        self.0.iter().filter(|mount| mount.at == at).count()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &MountEntry> {
         self.0.iter()
     }

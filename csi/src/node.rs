@@ -9,10 +9,10 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 
 use self::error::{HealthError, PathError, PublishError, StageError, StatsError, UnpublishError};
+use crate::asker::Answer;
 use crate::capability;
 use crate::context::VolumeContext;
 use crate::keeper::Keeper;
-use crate::mounter::Answer;
 use crate::proto::csi::node_server::Node;
 use crate::proto::csi::node_service_capability::{Rpc, Type, rpc};
 use crate::proto::csi::volume_health::VolumeHealthEntry;

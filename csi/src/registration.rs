@@ -1,9 +1,12 @@
 //! Tells kubelet that this driver is there: kubelet finds the socket in its directory, asks, and says what came of it.
 
+mod authority;
+
 use std::path::{Path, PathBuf};
 
 use tonic::{Request, Response, Status};
 
+pub(crate) use self::authority::corrected;
 use crate::identity::DRIVER;
 use crate::proto::registration::registration_server::Registration;
 use crate::proto::registration::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};

@@ -33,7 +33,7 @@ pub(crate) struct Leadership {
     pub(crate) token: CancellationToken,
 }
 
-/// The leadership that this replica has, if it has it. Both services ask it at each request.
+/// The leadership that this replica has, if it has it. Asked when a session begins.
 #[derive(Clone)]
 pub(crate) struct Leads(watch::Receiver<Option<Leadership>>);
 
@@ -42,7 +42,6 @@ impl Leads {
         Self(leads)
     }
 
-    #[expect(clippy::result_large_err, reason = "tonic's own error, returned from requests as it is")]
     fn get(&self) -> Result<Leadership, Status> {
         let leadership = self.0.borrow().clone();
         leadership.filter(|leadership| !leadership.token.is_cancelled()).ok_or_else(not_leading)

@@ -17,8 +17,8 @@ use crate::runtime::Settings;
 use crate::secrets::Secrets;
 use crate::stores::{Change, Stores};
 
-/// For so long after this replica began to lead, an agent's silence says nothing.
-const SETTLING: Duration = Duration::from_secs(15);
+/// For so long after this replica began to lead, an agent's silence says nothing: which replica leads, agents find by trying.
+const SETTLING: Duration = Duration::from_secs(25);
 /// Least time between two writes of one status.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -89,6 +89,21 @@ impl Context {
             pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::RUNTIME)).is_some_and(|name| name == runtime)
         });
         (of_runtime.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect(), false)
+    }
+
+    /// Nodes whose agent's pod is ready and which do not answer (yet): what they hold is not known.
+    pub(crate) fn silent_nodes(&self, runtime: &str, now: Instant) -> BTreeSet<String> {
+        let live = self.registry.live(runtime, now);
+        let pods = self.stores.pods.state();
+        let ready = pods.iter().filter(|pod| {
+            let of_runtime = pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::RUNTIME));
+            let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+            of_runtime.is_some_and(|name| name == runtime)
+                && pod.metadata.deletion_timestamp.is_none()
+                && conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+        });
+        let nodes = ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
+        nodes.filter(|node| !live.iter().any(|live| live.node == *node)).collect()
     }
 
     pub(crate) fn set_chosen(&self, runtime: &str, nodes: &BTreeSet<String>) {

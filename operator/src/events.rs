@@ -39,7 +39,8 @@ pub(crate) fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
         let good = condition.status == "True";
         let warning = !good && !ON_ITS_WAY.contains(&condition.reason.as_str());
         let told_of = old.is_some_and(|old| old.status == "False" && !ON_ITS_WAY.contains(&old.reason.as_str()));
-        if !warning && !PROGRESS.contains(&condition.type_.as_str()) && !(good && told_of) {
+        let news = warning || PROGRESS.contains(&condition.type_.as_str()) || (good && told_of);
+        if !news {
             continue;
         }
         notes.push(Note {

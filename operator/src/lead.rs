@@ -76,7 +76,7 @@ pub(crate) async fn run(
 
 async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: CancellationToken) {
     let Leader { client, identity, settings, stores, metrics, authority, secret_refresh } = leader;
-    if stores.filled().await.is_err() {
+    if !stores.filled().await {
         tracing::error!("the caches are gone");
         return;
     }

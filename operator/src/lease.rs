@@ -60,6 +60,8 @@ pub(crate) async fn run(
             () = token.cancelled() => break,
         };
         match attempt {
+            // What took half of the time leaves too little for the next renewal: as good as not renewed.
+            Ok(Ok(true)) if asked.elapsed() > election.deadline() / 2 => {}
             Ok(Ok(true)) => {
                 renewed = Some(asked);
                 if leads.send_if_modified(|leads| !std::mem::replace(leads, true)) {

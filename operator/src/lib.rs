@@ -81,9 +81,8 @@ pub async fn run(cli: Cli, token: CancellationToken) -> anyhow::Result<()> {
 
     let filled = stores.clone();
     tasks.spawn(async move {
-        if filled.filled().await.is_ok() {
+        if filled.filled().await {
             ready.set();
-            tracing::info!("the caches are filled");
         }
         std::future::pending().await
     });

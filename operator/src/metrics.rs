@@ -70,3 +70,26 @@ impl Metrics {
         out
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_served_is_what_is_documented() {
+        let metrics = Metrics::new();
+        metrics.reconciled("dataset", true);
+        let text = metrics.encode();
+        let served: BTreeSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_whitespace().next()).collect();
+        let page = include_str!("../../docs/operations/operator.md");
+        let documented: BTreeSet<&str> = page
+            .split('`')
+            .filter(|word| word.starts_with("forebay_operator_"))
+            .map(|word| word.strip_suffix("_total").unwrap_or(word))
+            .collect();
+        assert_eq!(served, documented);
+    }
+}

@@ -191,12 +191,13 @@ mod tests {
         let start = Instant::now();
         let key = ("ml".to_owned(), "obs".to_owned());
         let wanted = BTreeSet::from([key.clone()]);
-        assert_eq!(secrets.due(&wanted, start), [key.clone()]);
+        let all = [key.clone()];
+        assert_eq!(secrets.due(&wanted, start), all);
         assert_eq!(secrets.get("ml", "obs"), SecretState::Unknown);
         assert!(secrets.note(&key, Ok(Some(data("one"))), start, every));
         assert!(secrets.due(&wanted, start + Duration::from_secs(7)).is_empty());
         let later = start + Duration::from_secs(13);
-        assert_eq!(secrets.due(&wanted, later), [key.clone()]);
+        assert_eq!(secrets.due(&wanted, later), all);
         assert!(!secrets.note(&key, Ok(Some(data("one"))), later, every), "the same");
         assert!(secrets.note(&key, Ok(Some(data("two"))), later, every), "rotated");
         assert!(!secrets.note(&key, Err(ReadError::Later("away".into())), later, every));

@@ -10,10 +10,10 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use kube::runtime::{WatchStreamExt as _, watcher as watch_kind};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
 use crate::names;
@@ -52,6 +52,7 @@ pub(crate) struct Stores {
     pub(crate) volumes: Store<PersistentVolume>,
     pub(crate) claims: Store<PersistentVolumeClaim>,
     changes: broadcast::Sender<Change>,
+    filled: watch::Receiver<bool>,
 }
 
 impl Stores {
@@ -63,7 +64,8 @@ impl Stores {
         let managed = || all().labels(&names::managed_selector());
         let agents = || all().labels(&names::agent_selector());
         let owned = |labels: &BTreeMap<String, String>| labels.get(names::RUNTIME).cloned();
-        Self {
+        let (fill, filled) = watch::channel(false);
+        let stores = Self {
             datasets: follow(tasks, Api::all(client.clone()), all(), &changes, |dataset: &Dataset| {
                 Some(Change::Dataset { namespace: dataset.namespace()?, name: dataset.name_any() })
             }),
@@ -85,7 +87,10 @@ impl Stores {
                 Some(Change::Dataset { namespace: claim.namespace()?, name: claim.name_any() })
             }),
             changes,
-        }
+            filled,
+        };
+        tasks.spawn(wait(stores.clone(), fill));
+        stores
     }
 
     /// Every change from now on.
@@ -99,16 +104,9 @@ impl Stores {
         let _ = self.changes.send(change);
     }
 
-    /// Returns when each cache has been filled once.
-    pub(crate) async fn filled(&self) -> Result<(), kube::runtime::reflector::store::WriterDropped> {
-        let Self { datasets, runtimes, nodes, pods, daemon_sets, volumes, claims, changes: _ } = self;
-        datasets.wait_until_ready().await?;
-        runtimes.wait_until_ready().await?;
-        nodes.wait_until_ready().await?;
-        pods.wait_until_ready().await?;
-        daemon_sets.wait_until_ready().await?;
-        volumes.wait_until_ready().await?;
-        claims.wait_until_ready().await
+    /// Returns when each cache has been filled once. `false`: they never will be, since nobody watches any more.
+    pub(crate) async fn filled(&self) -> bool {
+        self.filled.clone().wait_for(|filled| *filled).await.is_ok()
     }
 
     pub(crate) fn dataset(&self, namespace: &str, name: &str) -> Option<std::sync::Arc<Dataset>> {
@@ -118,6 +116,26 @@ impl Stores {
     pub(crate) fn runtime(&self, name: &str) -> Option<std::sync::Arc<CacheRuntime>> {
         self.runtimes.get(&ObjectRef::new(name))
     }
+}
+
+/// The only one that waits for the caches themselves: of several that do, kube wakes the last alone.
+async fn wait(stores: Stores, filled: watch::Sender<bool>) {
+    let Stores { datasets, runtimes, nodes, pods, daemon_sets, volumes, claims, changes: _, filled: _ } = stores;
+    let all = async {
+        datasets.wait_until_ready().await?;
+        runtimes.wait_until_ready().await?;
+        nodes.wait_until_ready().await?;
+        pods.wait_until_ready().await?;
+        daemon_sets.wait_until_ready().await?;
+        volumes.wait_until_ready().await?;
+        claims.wait_until_ready().await
+    };
+    if all.await.is_ok() {
+        tracing::info!("the caches are filled");
+        filled.send_replace(true);
+    }
+    // For as long as the tasks: that the sender is dropped means that nobody watches.
+    filled.closed().await;
 }
 
 fn namespaced<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -141,7 +159,7 @@ where
     let (store, writer) = reflector::store();
     let changes = changes.clone();
     let kind = K::kind(&()).into_owned();
-    let events = watch(api, config)
+    let events = watch_kind(api, config)
         // Nobody here reads who wrote which field, which is half of an object.
         .modify(|object| object.managed_fields_mut().clear())
         .default_backoff()

@@ -115,6 +115,12 @@ impl Setup {
 
     /// Starts a replica and waits until it is ready.
     pub(crate) fn replica(&self, name: &str) -> Result<Replica> {
+        wait_until("a replica to be ready", PATIENCE, || self.try_replica(name))
+            .with_context(|| self.printed(name).unwrap_or_default())
+    }
+
+    /// `None`: it ended, as it does when another process took one of its ports meanwhile.
+    fn try_replica(&self, name: &str) -> Result<Option<Replica>> {
         let (grpc, http) = (free_port()?, free_port()?);
         let process = Command::new(env!("CARGO_BIN_EXE_forebay-operator"))
             .env("KUBECONFIG", self.kubeconfig())
@@ -124,9 +130,12 @@ impl Setup {
             .stdout(Stdio::null())
             .stderr(self.log(name)?)
             .spawn()?;
-        let replica = Replica { process: Process(process), grpc, http };
-        wait_until("a replica to be ready", PATIENCE, || Ok(replica.get("/readyz").ok()))?;
-        Ok(replica)
+        let mut replica = Replica { process: Process(process), grpc, http };
+        let ready = wait_until("a replica to be ready or to end", PATIENCE, || {
+            let ended = replica.process.0.try_wait()?.is_some();
+            Ok(if ended { Some(false) } else { replica.get("/readyz").ok().map(|_| true) })
+        })?;
+        Ok(ready.then_some(replica))
     }
 
     /// An agent for the pod that a runtime has on a node, with `mounts` of each Dataset. Its prints are named like it.

@@ -19,6 +19,7 @@ use fuser::{
 use crate::convert::{GENERATION, absent, attr, errno, kind};
 use crate::faults::Faults;
 use crate::listings::Listings;
+use crate::opening::Opening;
 use crate::options::MAX_READ;
 use crate::{buffer, waiting::Waiting};
 
@@ -48,12 +49,20 @@ pub(crate) struct Adapter<T: Tree> {
     waiting: Waiting,
     faults: Arc<Faults>,
     listings: Listings,
+    opening: Opening,
     xattrs: bool,
 }
 
 impl<T: Tree> Adapter<T> {
     pub(crate) fn new(fs: FileSystem<T>, waiting: Waiting, dataset: String, xattrs: bool) -> Self {
-        Self { fs, waiting, faults: Arc::new(Faults::new(dataset)), listings: Listings::new(), xattrs }
+        Self {
+            fs,
+            waiting,
+            faults: Arc::new(Faults::new(dataset)),
+            listings: Listings::new(),
+            opening: Opening::default(),
+            xattrs,
+        }
     }
 
     /// The errno for the kernel, after the words have been logged where they are worth it.
@@ -110,9 +119,15 @@ impl<T: Tree> Filesystem for Adapter<T> {
             Some(Err(error)) => reply.error(self.refuse("open", ino, &error)),
             None => {
                 let (fs, faults) = (self.fs.clone(), Arc::clone(&self.faults));
+                let (attempt, tree) = (self.opening.begin(request.unique().0), fs.clone());
                 let work = async move { fs.open(ino.0, flags.0).await };
                 self.waiting.spawn(request.pid(), work, move |result| match result {
-                    Ok(opened) => send_opened(reply, opened),
+                    Ok(opened) => {
+                        if attempt.is_superseded() {
+                            tree.release(opened.handle);
+                        }
+                        send_opened(reply, opened);
+                    }
                     Err(error) => {
                         faults.note("open", ino.0, &error);
                         reply.error(errno(&error));

@@ -20,6 +20,7 @@ mod mounted;
 mod mountinfo;
 mod negotiated;
 mod notify;
+mod opening;
 mod options;
 mod served;
 mod session;

@@ -54,3 +54,17 @@ nodeSelector: {{- toYaml . | nindent 2 }}
 tolerations: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end }}
+
+{{/* The driver is asked through its own socket. It is given up late: with it, its live mounts change hands. */}}
+{{- define "forebay.csiProbes" -}}
+readinessProbe:
+  exec: {command: [/forebay-csi, probe, --endpoint=unix:///csi/csi.sock]}
+  periodSeconds: 10
+  timeoutSeconds: 10
+livenessProbe:
+  exec: {command: [/forebay-csi, probe, --endpoint=unix:///csi/csi.sock]}
+  initialDelaySeconds: 10
+  periodSeconds: 20
+  timeoutSeconds: 15
+  failureThreshold: 6
+{{- end }}

@@ -129,6 +129,20 @@ impl Keeper {
         self.agents().iter().rev().cloned().collect()
     }
 
+    /// The agents that have the Dataset, newest first: nothing is mounted that none of them would serve.
+    pub(super) async fn who_have(&self, dataset: &DatasetName) -> Result<Vec<Agent>, KeepError> {
+        let mut failed = KeepError::NoAgent { dataset: dataset.clone() };
+        let mut those = Vec::new();
+        for agent in self.newest_first() {
+            match agent.allowed(dataset, &dataset.namespace).await.map_err(|error| KeepError::of_agent(dataset, error)) {
+                Err(unknown @ KeepError::Unknown { .. }) => failed = unknown,
+                // Whatever else is the matter, serving will tell.
+                _ => those.push(agent),
+            }
+        }
+        if those.is_empty() { Err(failed) } else { Ok(those) }
+    }
+
     /// Finds another server for a mount that has none. The Dataset's lock must be held.
     pub(super) async fn find_server(&self, dataset: &DatasetName, kept: &Kept) -> Result<(), KeepError> {
         let mut failed = KeepError::NoAgent { dataset: dataset.clone() };

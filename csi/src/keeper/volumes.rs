@@ -8,19 +8,28 @@ use forebay_api::DatasetName;
 use rustix::mount::MountFlags;
 
 use super::{KeepError, Keeper, blocking};
-use crate::mounter::{self, Answer};
+use crate::asker::Answer;
+use crate::mounter;
 use crate::mountinfo::Mounts;
 use crate::records::{Kind, Use};
+
+/// Mounts that may lie on top of each other where a volume is published.
+const LAYERS: usize = 16;
 
 /// Shows what is mounted at `from` and numbered `number` at `to`, and makes sure of it: where a mount is missing, a pod would
 /// see and fill a directory of the node.
 pub(super) fn show(from: &Path, to: &Path, flags: MountFlags, number: &str) -> io::Result<()> {
     let shown = |mounts: &Mounts| mounts.visible(to).is_some_and(|mount| mount.number == number && mount.readonly);
-    if shown(&Mounts::read()?) {
+    let mounts = Mounts::read()?;
+    if shown(&mounts) {
         return Ok(());
     }
-    mounter::unmount_all(to)?;
-    std::fs::create_dir_all(to)?;
+    // A dead mount stays below the new one, so that the bare directory is not seen between the two.
+    if mounts.count_at(to) == 0 {
+        std::fs::create_dir_all(to)?;
+    } else if mounts.count_at(to) >= LAYERS || !mounter::is_ours(&mounts, to) {
+        mounter::unmount_all(to)?;
+    }
     mounter::bind(from, to, flags)?;
     if shown(&Mounts::read()?) {
         return Ok(());
@@ -129,7 +138,8 @@ impl Keeper {
 
     /// Asks the mount at `path` how large it is. With the path of a published volume.
     pub(crate) async fn ask(&self, path: PathBuf) -> io::Result<Answer> {
-        blocking(move || Ok(mounter::ask(&path, super::ANSWER_WITHIN))).await
+        let asker = self.asker.clone();
+        blocking(move || Ok(asker.ask(&path, super::ANSWER_WITHIN))).await
     }
 
     fn note(&self, dataset: &DatasetName, volume: &str, path: PathBuf, kind: Kind) -> Result<(), KeepError> {

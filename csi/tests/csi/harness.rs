@@ -64,6 +64,14 @@ impl Node {
         end(&mut self.csi.take().unwrap());
     }
 
+    /// Ends the driver as kubelet does; answers whether it ended well.
+    pub(crate) fn end_csi(&mut self) -> bool {
+        let mut csi = self.csi.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&csi);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        csi.wait().unwrap().success()
+    }
+
     pub(crate) fn start_agent(&mut self, runtime: &str) {
         self.agents.push(agent::start(&self.path("run"), runtime, None));
     }

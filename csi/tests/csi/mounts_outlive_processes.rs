@@ -111,12 +111,22 @@ async fn when_both_are_dead_the_volume_is_mounted_anew() {
     node.kill_agent();
     node.kill_csi();
     assert!(fs::read_dir(node.target("a")).is_err());
+    // Whoever looks sees the dead mount or the new one, never the bare directory.
+    let (target, done) = (node.target("a"), Arc::new(AtomicBool::new(false)));
+    let told = Arc::clone(&done);
+    let looker = std::thread::spawn(move || {
+        while !told.load(Ordering::SeqCst) {
+            assert_ne!(fs::read_dir(&target).ok().map(Iterator::count), Some(0));
+        }
+    });
     node.start_csi();
     node.start_agent("default");
     wait_until("the volume is there again", || {
         fs::read(node.target("a").join("dir/small")).is_ok_and(|small| small == b"dataset 1")
     });
-    assert_eq!(node.mounts().len(), 2);
+    done.store(true, Ordering::SeqCst);
+    looker.join().unwrap();
+    assert_eq!(node.mounts().len(), 3, "the dead one lies below");
     node.unpublish("ml/imagenet", "a").await.unwrap();
     node.unstage("ml/imagenet").await.unwrap();
     assert_eq!(node.mounts(), []);

@@ -133,6 +133,7 @@ fn only_the_node_driver_is_privileged_and_every_container_says_what_it_needs() {
     for (name, container) in rendered.containers() {
         assert!(container["resources"]["requests"]["cpu"].is_string(), "{name}");
         assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+        assert!(container["livenessProbe"].is_object(), "{name}");
         let context = &container["securityContext"];
         assert_eq!(context["readOnlyRootFilesystem"], true, "{name}");
         if context["privileged"] == true {

@@ -8,7 +8,6 @@ use forebay_api::operator::{EnrolRequest, EnrolResponse};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
-use super::Leads;
 use super::authority::{Authority, AuthorityError};
 use super::who::{Identify, NotKnown};
 
@@ -20,22 +19,22 @@ const LONGEST: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct EnrolmentService {
-    pub(super) leads: Leads,
     pub(super) identify: Arc<dyn Identify>,
     pub(super) authority: Arc<Authority>,
     at_once: Semaphore,
 }
 
 impl EnrolmentService {
-    pub(super) fn new(leads: Leads, identify: Arc<dyn Identify>, authority: Arc<Authority>) -> Self {
-        Self { leads, identify, authority, at_once: Semaphore::new(AT_ONCE) }
+    pub(super) fn new(identify: Arc<dyn Identify>, authority: Arc<Authority>) -> Self {
+        Self { identify, authority, at_once: Semaphore::new(AT_ONCE) }
     }
 }
 
 #[tonic::async_trait]
 impl Enrolment for EnrolmentService {
     async fn enrol(&self, request: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
-        self.leads.get()?;
+        // Also by a replica that does not lead: who an agent is, the API server says, and of two connections through one
+        // Service only the session's has to reach the leader.
         let EnrolRequest { token, csr_pem } = request.into_inner();
         if token.is_empty() || token.len() > LONGEST {
             return Err(Status::unauthenticated("there is no token that could be one: send the pod's projected token"));

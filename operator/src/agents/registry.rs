@@ -11,6 +11,8 @@ use tokio::time::Instant;
 pub(crate) const SILENCE: Duration = Duration::from_secs(20);
 /// How long a new session may live on what the agent's former session reported.
 const INHERITED: Duration = Duration::from_secs(10);
+/// Within so long an agent has said of each Dataset how it does.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Datasets that one agent may report on.
 const MOST: usize = 10_000;
 
@@ -46,6 +48,8 @@ pub(crate) struct Live {
     pub(crate) mounts: u32,
     /// Uids of the Datasets that it has and has not let go of.
     pub(crate) datasets: BTreeSet<String>,
+    /// It has been there long enough to have said what it has.
+    pub(crate) settled: bool,
 }
 
 impl Registry {
@@ -118,6 +122,7 @@ impl Registry {
                 health: known.health.clone(),
                 mounts: known.reports.values().map(|(report, _)| report.mounts).sum(),
                 datasets: known.reports.keys().cloned().collect(),
+                settled: now.saturating_duration_since(known.since) >= SETTLED,
             })
             .collect();
         live.sort_by(|a, b| a.node.cmp(&b.node));

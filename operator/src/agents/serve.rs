@@ -92,7 +92,7 @@ impl Bound {
         let (sender, connections) = mpsc::channel(HANDSHAKES);
         tokio::spawn(accept(self.listener, acceptor, sender, token.clone()));
         tokio::spawn(renew(renewing, authority.clone(), names, token.clone()));
-        let enrolment = EnrolmentServer::new(EnrolmentService::new(leads.clone(), identify, authority));
+        let enrolment = EnrolmentServer::new(EnrolmentService::new(identify, authority));
         let agents = AgentsServer::new(SessionService { leads }).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Server::builder()
             .http2_keepalive_interval(Some(KEEPALIVE))

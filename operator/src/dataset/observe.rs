@@ -44,7 +44,7 @@ pub(crate) struct Observed {
 pub(super) struct Ending {
     /// Pods that use it.
     pub(super) users: Vec<User>,
-    /// Nodes whose agents answer and have not let go of it.
+    /// Nodes whose agents have not let go of it, or do not say.
     pub(super) holding: BTreeSet<String>,
     /// For how long they have been asked to.
     pub(super) asked: std::time::Duration,
@@ -69,7 +69,8 @@ pub(super) async fn observe(context: &Context, dataset: Arc<Dataset>) -> Result<
         }
         Some(_) => {
             let users = context.usage.users_of(&context.client, &namespace, &name).await?;
-            let holding = context.registry.holding(&uid, now);
+            let mut holding = context.registry.holding(&uid, now);
+            holding.extend(context.silent_nodes(&dataset.spec.runtime, now));
             Some(Ending { users, holding, asked: context.releasing.since(&uid, super::is_releasing(&dataset), now) })
         }
     };

@@ -11,6 +11,7 @@ use super::daemon_set::{Nodes, Settings, daemon_set, hash_of};
 use super::fit::misfit;
 use super::observe::{NodeFacts, Observed, PodFacts};
 use super::validate::Finding;
+use crate::agents::registry::Live;
 use crate::names;
 
 /// How long an agent that is to go may take to let go of its Datasets, and the agents of a runtime that is being deleted.
@@ -94,8 +95,13 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         if live.mounts > 0 {
             plan.held.insert(live.node.clone());
             plan.leaving.insert(live.node.clone());
-        } else if !live.datasets.is_empty() && observed.asked.get(&live.node).is_none_or(|asked| *asked < PATIENCE) {
+        } else if holds(live) && observed.asked.get(&live.node).is_none_or(|asked| *asked < PATIENCE) {
             plan.leaving.insert(live.node.clone());
+        }
+    }
+    for node in silent(observed).difference(&plan.chosen) {
+        if observed.asked.get(node).is_none_or(|asked| *asked < PATIENCE) {
+            plan.leaving.insert(node.clone());
         }
     }
     if observed.settling {
@@ -124,13 +130,24 @@ fn with_agent(observed: &Observed) -> BTreeSet<String> {
     observed.pods.iter().filter(|pod| !pod.terminating).filter_map(|pod| pod.node.clone()).collect()
 }
 
+/// Whether the agent has Datasets, or has not had the time to say so.
+fn holds(live: &Live) -> bool {
+    !live.datasets.is_empty() || !live.settled
+}
+
+/// Nodes whose agent serves, as kubelet sees it, and does not answer here (yet): what it holds is not known.
+fn silent(observed: &Observed) -> BTreeSet<String> {
+    let serving = observed.pods.iter().filter(|pod| pod.ready && !pod.terminating).filter_map(|pod| pod.node.clone());
+    serving.filter(|node| !observed.live.iter().any(|live| live.node == *node)).collect()
+}
+
 fn mounts(observed: &Observed, node: &str) -> u32 {
     observed.live.iter().find(|live| live.node == node).map_or(0, |live| live.mounts)
 }
 
 fn end(observed: &Observed, asked: Duration) -> End {
-    let holding: BTreeSet<String> =
-        observed.live.iter().filter(|live| !live.datasets.is_empty()).map(|live| live.node.clone()).collect();
+    let mut holding: BTreeSet<String> = observed.live.iter().filter(|live| holds(live)).map(|live| live.node.clone()).collect();
+    holding.extend(silent(observed));
     let late = asked >= PATIENCE;
     if !holding.is_empty() && !late {
         return End::Releasing(holding);

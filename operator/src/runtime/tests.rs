@@ -77,6 +77,7 @@ fn live(node: &str, mounts: u32, datasets: &[&str]) -> Live {
         health: Some(Health { tiers: vec![tier] }),
         mounts,
         datasets: datasets.iter().map(|uid| (*uid).to_owned()).collect(),
+        settled: true,
     }
 }
 

@@ -24,6 +24,8 @@ use crate::{DatasetName, InvalidMessage};
 /// Pauses between attempts to reach csi, which may be away for as long as its image is being replaced.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// How long csi may take to greet back.
+const GREETS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The agent's connection to csi. Ends when dropped.
 #[derive(Debug)]
@@ -131,7 +133,8 @@ async fn session<H: Host>(
         peer.tell(Body::Holding(says), Some(holding.device.as_fd())).await?;
     }
     peer.tell(Body::Greeted(v1::Greeted {}), None).await?;
-    match peer.receive().await? {
+    let greeted = tokio::time::timeout(GREETS_WITHIN, peer.receive()).await;
+    match greeted.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "csi does not greet back"))?? {
         Some((v1::Packet { body: Some(Body::Greeted(v1::Greeted {})), .. }, _)) => {}
         Some((v1::Packet { body: Some(Body::Answer(v1::Answer { outcome: Some(Outcome::Refusal(refusal)) })), .. }, _)) => {
             return Err(io::Error::other(refusal.message));

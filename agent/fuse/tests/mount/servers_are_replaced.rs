@@ -18,7 +18,7 @@ use forebay_fs::memory::{Contents, MemoryTree};
 use forebay_fuse::{MountOptions, Negotiated, serve_descriptor};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::harness::{FOREVER, directory, pattern, runtime, wait_until};
+use crate::harness::{FOREVER, directory, pattern, runtime, show, wait_until};
 
 const DEVICE: &str = "FOREBAY_TEST_SERVE_DEVICE";
 const EARLIER: &str = "FOREBAY_TEST_SERVE_EARLIER";
@@ -255,6 +255,25 @@ fn no_read_fails_whatever_becomes_of_the_server() {
     rustix::mount::unmount(&kept.root, UnmountFlags::empty()).unwrap();
     drop(server.orders.take());
     assert!(server.child.wait().unwrap().success());
+}
+
+/// An open that the kernel sends again while it is being answered succeeds as one.
+#[test]
+fn an_open_may_come_again_while_it_waits() {
+    let shown = show(&Contents::new().file("slow", pattern(1, 5000), 0));
+    shown.tree.set_cold(true);
+    shown.tree.inject(Operation::Open, None, Fault::Stall);
+    let path = shown.path("slow");
+    let reader = thread::spawn(move || fs::read(path));
+    for attempts in 1..=3 {
+        wait_until("it waits once more", || shown.tree.waiting() == attempts);
+        if attempts < 3 {
+            shown.mounted().notifier().resend().unwrap();
+        }
+    }
+    shown.tree.heal();
+    assert!(reader.join().unwrap().unwrap() == pattern(1, 5000));
+    wait_until("nothing waits", || shown.tree.waiting() == 0);
 }
 
 /// A descriptor that was served before is refused without what was agreed on, and at once rather than after a wait for ever.

@@ -37,8 +37,26 @@ fn an_agent_that_does_not_let_go_or_answer_goes_all_the_same() {
     let leaving = planned(&observed).leaving.iter().next().unwrap().clone();
     observed.asked.insert(leaving, Duration::from_secs(60));
     assert_eq!(terms(&planned(&observed)), 1);
-    let silent = scaled_down(vec![]);
+    let mut silent = scaled_down(vec![]);
+    let plan = planned(&silent);
+    assert_eq!((terms(&plan), plan.unwanted.len()), (2, 1), "it may be about to come back");
+    silent.asked.insert(plan.unwanted.iter().next().unwrap().clone(), Duration::from_secs(60));
     assert_eq!(terms(&planned(&silent)), 1);
+    for pod in &mut silent.pods {
+        pod.ready = false;
+    }
+    silent.asked.clear();
+    assert_eq!(terms(&planned(&silent)), 1, "it never began");
+}
+
+#[test]
+fn an_agent_that_has_just_come_has_not_said_yet_what_it_has() {
+    let mut observed = scaled_down(vec![live("n1", 0, &[]), live("n2", 0, &[])]);
+    assert_eq!(terms(&planned(&observed)), 1);
+    for live in &mut observed.live {
+        live.settled = false;
+    }
+    assert_eq!(terms(&planned(&observed)), 2);
 }
 
 #[test]
@@ -63,6 +81,7 @@ fn a_new_leader_takes_nothing_away_before_agents_have_come_over() {
 fn with_no_node_there_is_an_agent_nowhere() {
     let mut observed = scaled_down(vec![]);
     observed.runtime = Arc::new(runtime(ram(Some(0))));
+    observed.pods.clear();
     let plan = planned(&observed);
     assert!(plan.chosen.is_empty());
     let set = serde_json::to_value(plan.daemon_set.unwrap()).unwrap();
@@ -82,7 +101,9 @@ fn a_runtime_ends_step_by_step_and_always() {
     };
     assert_eq!(at(Duration::ZERO, |_| ()), End::Releasing(["n1".to_owned()].into()));
     assert_eq!(at(minute, |_| ()), End::Stopping(2), "n1 did not let go in time");
-    assert_eq!(at(Duration::ZERO, |o| o.live.clear()), End::Stopping(2));
+    let both: std::collections::BTreeSet<String> = ["n1".to_owned(), "n2".to_owned()].into();
+    assert_eq!(at(Duration::ZERO, |o| o.live.clear()), End::Releasing(both), "they may come over yet");
+    assert_eq!(at(Duration::ZERO, |o| o.pods.iter_mut().for_each(|pod| pod.ready = false)), End::Stopping(2));
     assert_eq!(at(Duration::ZERO, |o| o.daemon_set = None), End::Stopping(2), "pods are on their way out");
     assert_eq!(at(minute * 2, |_| ()), End::Over, "a pod of a node that is gone never ends");
     assert_eq!(at(Duration::ZERO, |o| o.pods.clear()), End::Over);

@@ -76,7 +76,7 @@ fn the_end_of_a_runtime_names_the_datasets_that_still_want_it() {
     let mut observed = observed(ram(None), vec![node("n1")]);
     observed.datasets = vec!["ml/a".into()];
     observed.ending = Some(std::time::Duration::ZERO);
-    observed.pods = vec![pod("n1", "x")];
+    observed.pods = vec![PodFacts { ready: false, ..pod("n1", "x") }];
     let (status, _, message) = said(&observed, kind::DELETED);
     assert_eq!(status, "False");
     assert!(message.contains("1 pods are left") && message.contains("ml/a"), "{message}");

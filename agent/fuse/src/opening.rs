@@ -1,0 +1,78 @@
+//! Opens under way, so that one which the kernel sends again is not counted twice: it is closed once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The bit by which the kernel marks the number of a request that it sends again.
+const RESENT: u64 = 1 << 63;
+
+/// The opens under way in this process, by the number of their request. Bounded as the requests are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Opening {
+    under_way: Arc<Mutex<HashMap<u64, Waiting>>>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    count: usize,
+    newest: u64,
+}
+
+/// One attempt to answer an open.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    all: Opening,
+    request: u64,
+    number: u64,
+}
+
+impl Opening {
+    /// Begins to answer the request numbered `unique`, which may be under way already.
+    pub(crate) fn begin(&self, unique: u64) -> Attempt {
+        let request = unique & !RESENT;
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = under_way.entry(request).or_default();
+        waiting.count += 1;
+        waiting.newest += 1;
+        Attempt { all: self.clone(), request, number: waiting.newest }
+    }
+}
+
+impl Attempt {
+    /// Whether another attempt has followed. Of all attempts at one open, which answer with the same handle, the kernel
+    /// accepts one answer; so just one keeps what it opened, the last to begin.
+    pub(crate) fn is_superseded(&self) -> bool {
+        let under_way = self.all.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.get(&self.request).is_some_and(|waiting| waiting.newest != self.number)
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let mut under_way = self.all.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = under_way.get_mut(&self.request) {
+            waiting.count -= 1;
+            if waiting.count == 0 {
+                under_way.remove(&self.request);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_all_attempts_at_one_open_the_last_keeps_it() {
+        let all = Opening::default();
+        let (first, other) = (all.begin(8), all.begin(10));
+        assert!(!first.is_superseded());
+        let (second, third) = (all.begin(8 | RESENT), all.begin(8 | RESENT));
+        assert!(first.is_superseded() && second.is_superseded() && !third.is_superseded() && !other.is_superseded());
+        drop(third);
+        assert!(first.is_superseded() && second.is_superseded());
+        drop((first, second, other));
+        assert!(all.under_way.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+    }
+}
