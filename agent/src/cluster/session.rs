@@ -49,6 +49,11 @@ pub(crate) async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<E
                 pause = FIRST_PAUSE;
                 told.clear();
             }
+            Ok(End::Standby) => {
+                // The certificate is good; only another replica has to be met, which the next connection may bring.
+                debug!("this replica of the operator does not lead");
+                pause = FIRST_PAUSE;
+            }
             Err(error) => {
                 // Said once, not at each attempt.
                 let text = format!("{error:#}");
@@ -56,6 +61,7 @@ pub(crate) async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<E
                     warn!(error = text, "no session with the operator; serving goes on, trying again");
                     told = text;
                 }
+                // It may be the certificate that is refused, by an operator with a new authority.
                 identity = None;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -72,6 +78,8 @@ pub(crate) async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<E
 enum End {
     /// The certificate is to be renewed.
     Renew,
+    /// The replica does not lead.
+    Standby,
     Ended(String),
 }
 
@@ -92,8 +100,16 @@ async fn session(
     send.send(AgentMessage::Hello(hello.clone())).await.context("say hello")?;
     let outgoing = tokio_stream::StreamExt::map(ReceiverStream::new(sent), Into::into);
     let refused = |status: tonic::Status| anyhow::anyhow!("{}", status.message());
-    let mut incoming = client.session(outgoing).await.map_err(refused)?.into_inner();
-    let first = incoming.message().await.map_err(refused)?.context("the operator ended the session at once")?;
+    let mut incoming = match client.session(outgoing).await {
+        Ok(answer) => answer.into_inner(),
+        Err(status) if status.code() == tonic::Code::Unavailable => return Ok(End::Standby),
+        Err(status) => return Err(refused(status)),
+    };
+    let first = match incoming.message().await {
+        Ok(first) => first.context("the operator ended the session at once")?,
+        Err(status) if status.code() == tonic::Code::Unavailable => return Ok(End::Standby),
+        Err(status) => return Err(refused(status)),
+    };
     info!(operator = operator.url, "the session with the operator has begun");
     let renewal = tokio::time::sleep(known.renew.duration_since(now).unwrap_or_default());
     tokio::pin!(renewal);
