@@ -29,10 +29,20 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     let out = workspace::target()?.join("images");
     if !args.no_images {
         let begun = Instant::now();
-        images::for_tests(&out)?;
+        images()?;
         say(&format!("{:>6.1} s  the images are built", begun.elapsed().as_secs_f64()));
     }
     try_on(&out, &bin, args.cluster.as_deref(), &args.filters)
+}
+
+/// Builds the images that promises are tried with.
+pub(crate) fn images() -> Result<()> {
+    images::for_tests(&workspace::target()?.join("images"))
+}
+
+/// Tries all promises on a cluster of their own; the images are there.
+pub(crate) fn all() -> Result<()> {
+    try_on(&workspace::target()?.join("images"), &parts::ensure(&[])?, None, &[])
 }
 
 fn try_on(images: &Path, bin: &Path, cluster: Option<&Path>, filters: &[String]) -> Result<()> {

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
 use crate::sh::{self, say};
-use crate::{cluster, install, parts, workspace};
+use crate::{cluster, install, parts, promises, workspace};
 
 /// What `cargo xtask test` may be told.
 #[derive(Args, Debug, Default)]
@@ -41,10 +41,10 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     // Nothing below works without these.
     let mut bin = PathBuf::new();
     let installed = stage("programs and servers", &mut || {
-        install::debian(&["fusermount3", "rclone", "s3fs", "curl", "cc"])?;
+        install::debian(&["fusermount3", "rclone", "s3fs", "curl", "cc", "musl-gcc"])?;
         install::debian(cluster::PROGRAMS)?;
-        bin = parts::ensure(&["versitygw", "minio"])?;
         parts::ensure(parts::CLUSTER)?;
+        bin = parts::ensure(&["versitygw", "minio", "csi-sanity", "csi-provisioner"])?;
         Ok(())
     });
     if installed {
@@ -57,13 +57,17 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         stage("unit and model tests", &mut || {
             let mut command = workspace::cargo()?;
             command
-                .args(["test", "--locked", "--workspace", "--no-fail-fast", "--exclude", "forebay-e2e"])
+                .args(["test", "--locked", "--workspace", "--no-fail-fast"])
+                .args(["--exclude", "forebay-e2e", "--exclude", "forebay-promises"])
                 .env("FOREBAY_PARTS", &bin);
             sh::run(&mut command).map(drop)
         });
         stage("tests of the whole", &mut || whole(&workspace::program("forebay-agent", false)?, None));
         stage("demo", &mut || demo::run(&DemoArgs { small: true, keep: false }));
         stage("short benchmark", &mut || bench::run(&BenchArgs::short()));
+        if stage("images", &mut || promises::images()) {
+            stage("promises in the cluster", &mut || promises::all());
+        }
     }
     summary(&stages)?;
     if !args.advisories {
