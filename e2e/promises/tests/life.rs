@@ -65,8 +65,11 @@ fn scaled(site: &Site) -> Result<()> {
         site.wait_for(&format!("{replicas} agents"), &["cacheruntime", "default"], |runtime| {
             runtime["status"]["readyReplicas"] == replicas && runtime["status"]["replicas"] == replicas
         })?;
-        let pods = site.cluster.get(&["pods", "-n", NAMESPACE, "-l", "forebay.io/runtime=default"])?;
-        ensure!(pods["items"].as_array().map(Vec::len) == usize::try_from(replicas).ok(), "{pods:#}");
+        site.wait_for(
+            &format!("{replicas} pods of agents"),
+            &["pods", "-n", NAMESPACE, "-l", "forebay.io/runtime=default"],
+            |pods| pods["items"].as_array().map(Vec::len) == usize::try_from(replicas).ok(),
+        )?;
     }
     site.cluster.kubectl(&[
         "patch",

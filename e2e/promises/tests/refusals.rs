@@ -35,7 +35,7 @@ fn duplicate_path(site: &Site) -> Result<()> {
         Ok(_) => bail!("two mounts at one path were admitted"),
         Err(error) => {
             let text = format!("{error:#}");
-            ensure!(text.contains("mounts") && text.contains("Duplicate"), "{text}");
+            ensure!(text.contains("spec.mounts") && text.to_lowercase().contains("duplicate") && text.contains("/a"), "{text}");
             Ok(())
         }
     }
