@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use forebay_e2e::wait_until;
 use serde_json::Value;
 
@@ -209,8 +209,12 @@ impl Cluster {
         let names: Vec<_> = (1..=options.nodes).map(|index| format!("n{index}")).collect();
         let nodes = names.iter().map(|name| Node::new(name, self.addresses, &self.dir, self.pki.clone()));
         let nodes = nodes.collect::<Result<Vec<_>>>()?;
-        // The API server needs seconds: the nodes are made meanwhile.
-        nodes.iter().try_for_each(|node| node.prepare(&images))?;
+        // The API server needs seconds: the nodes are made meanwhile, at once, since importing images is waiting for the disk.
+        std::thread::scope(|scope| {
+            let started: Vec<_> = nodes.iter().map(|node| scope.spawn(|| node.prepare(&images))).collect();
+            let ended = started.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?);
+            ended.collect::<Result<Vec<()>>>()
+        })?;
         self.control.wait_for_api_server(&self.client)?;
         self.control.start_others()?;
         nodes.iter().try_for_each(Node::join)?;

@@ -56,6 +56,7 @@ state = "/run/containerd"
     )
 }
 
+/// crashLoopBackOff: a test kills a container fifty times, and is not to wait five minutes for each.
 pub(super) fn kubelet(node: &str, address: Ipv4Addr, cgroup: &str, dns: Ipv4Addr) -> String {
     format!(
         r#"apiVersion: kubelet.config.k8s.io/v1beta1
@@ -79,6 +80,7 @@ imageGCLowThresholdPercent: 99
 enforceNodeAllocatable: [pods]
 maxPods: 60
 nodeStatusUpdateFrequency: 4s
+crashLoopBackOff: {{maxContainerRestartPeriod: 1s}}
 "#
     )
 }
