@@ -94,10 +94,12 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
     agent.run(early, events, stop.clone()).await;
     info!("ending; mounts stay, and wait for the next agent");
     stop.cancel();
-    drop(csi);
     let (_, _, _, _) = tokio::join!(session, control, metrics, recovery);
-    tokio::task::spawn_blocking(move || node.cache.clone().close()).await?;
-    Ok(())
+    tokio::task::spawn_blocking(move || node.cache.flush()).await?;
+    // At once, with everything: a server that is half gone would answer requests with errors, and what is not answered the
+    // next agent asks the kernel for. csi takes the end of its connection for the end of the threads that serve mounts, so it
+    // must not end sooner than they do.
+    std::process::exit(0);
 }
 
 /// Takes the state directory; while a former agent still has it, that one is served to its end.

@@ -87,10 +87,8 @@ impl Site {
         add(&["get", "datasets,cacheruntimes,pv,pvc,pods", "-A", "-o", "wide"]);
         add(&["get", "datasets", "-A", "-o", "jsonpath={range .items[*]}{.metadata.name}: {.status.conditions}{\"\\n\"}{end}"]);
         add(&["get", "events", "-A", "--sort-by=.lastTimestamp"]);
-        for app in ["forebay-operator", "forebay-agent", "forebay-csi-node", "forebay-csi"] {
+        for app in ["forebay-operator", "forebay-agent", "forebay-csi", "forebay-csi-controller"] {
             let selector = format!("app.kubernetes.io/name={app}");
-            add(&["logs", "-n", NAMESPACE, "-l", &selector, "--all-containers", "--tail=40", "--prefix"]);
-            let selector = format!("app.kubernetes.io/component={}", app.trim_start_matches("forebay-"));
             add(&["logs", "-n", NAMESPACE, "-l", &selector, "--all-containers", "--tail=40", "--prefix"]);
         }
         text

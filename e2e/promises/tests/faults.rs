@@ -23,7 +23,7 @@ fn rounds(few: usize) -> usize {
     std::env::var("FOREBAY_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(few)
 }
 
-/// Pods on node n1 that read Dataset `first` and compare.
+/// Pods on node n1 that read Dataset `first` and compare. Those of a promise that was broken go at the next one's start.
 struct Readers(Vec<Reader>);
 
 impl Readers {
@@ -45,6 +45,7 @@ impl Readers {
             })
             .collect();
         for reader in &readers {
+            reader.remove(site)?;
             reader.start(site)?;
         }
         for reader in &readers {
@@ -129,7 +130,7 @@ fn agent_upgraded(site: &Site) -> Result<()> {
 fn csi_killed(site: &Site) -> Result<()> {
     let readers = Readers::start(site)?;
     for _ in 0..rounds(2) {
-        let all = pods(site, "app.kubernetes.io/component=csi-node")?;
+        let all = pods(site, "app.kubernetes.io/name=forebay-csi")?;
         let (name, _) = all.into_iter().find(|(_, node)| node == "n1").context("no csi on n1")?;
         site.cluster.node("n1")?.exec(&["pkill", "-KILL", "-x", "forebay-csi"])?;
         site.cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, &name, "--grace-period=0", "--force"])?;
