@@ -105,6 +105,8 @@ async fn a_second_start_lists_nothing_and_reads_cached_files_without_the_store()
     let run = Run::start(dir.path(), &store, settings(), 64);
     run.listed_after(0).await;
     run.cat("/d/x").await.unwrap();
+    // A reader has its bytes before they have landed.
+    run.until(|status| status.cache.bytes == 100_000).await;
     let handle = run.open("/d/x").await.unwrap();
     run.end(true).await;
     store.failing.reset_counts();

@@ -181,6 +181,13 @@ async fn a_fill_completes_the_object_and_counts_what_landed() {
     let (bytes, remote) = bench.put("filled", 30 * BLOCK + 1);
     let file = bench.fetcher.open(remote.clone());
     soon(file.read(9 * BLOCK, 10)).await.unwrap();
+    // A reader has its bytes before they have landed.
+    soon(async {
+        while bench.fetcher.in_flight() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let before = remote.object.present_bytes();
     let (filled, progress) = bench.fill(remote.clone()).await;
     assert!(matches!(filled, Ok(Filled::Complete)));
