@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use forebay_api::DatasetName;
 use forebay_api::node::{Agent, MountId, Negotiated};
+use forebay_mountinfo::Mounts;
 use rustix::mount::MountFlags;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -24,7 +25,6 @@ pub(crate) use self::error::KeepError;
 use crate::asker::{Answer, Asker};
 use crate::locks::Locks;
 use crate::mounter;
-use crate::mountinfo::Mounts;
 use crate::records::{Kind, Records, Use};
 
 /// How long a call waits for what may come by itself: an agent's start, a listing that is nearly done.

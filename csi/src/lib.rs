@@ -15,7 +15,6 @@ mod identity;
 mod keeper;
 mod locks;
 mod mounter;
-mod mountinfo;
 mod node;
 mod probe;
 pub mod proto;

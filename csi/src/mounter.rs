@@ -7,11 +7,10 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 use forebay_api::DatasetName;
+use forebay_mountinfo::Mounts;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
-
-use crate::mountinfo::Mounts;
 
 /// The type and the beginning of the source by which every mount of a Dataset is known.
 const FS_TYPE: &str = "fuse.forebay";
@@ -45,7 +44,7 @@ pub(crate) fn mount_fuse(at: &Path, dataset: &DatasetName) -> io::Result<(OwnedF
         mount(data)?;
     }
     match Mounts::read()?.visible(at) {
-        Some(mount) if mount.fs_type == FS_TYPE => Ok((device, mount.number.clone())),
+        Some(mount) if mount.fs_type == FS_TYPE => Ok((device, mount.device.clone())),
         _ => Err(io::Error::other(format!("what was mounted at {} is not there", at.display()))),
     }
 }
@@ -54,7 +53,7 @@ pub(crate) fn mount_fuse(at: &Path, dataset: &DatasetName) -> io::Result<(OwnedF
 pub(crate) fn is_dataset(mounts: &Mounts, at: &Path, dataset: &DatasetName) -> Option<String> {
     let mount = mounts.visible(at)?;
     let source = mount.source.strip_prefix(SOURCE_PREFIX)?;
-    (mount.fs_type == FS_TYPE && source == dataset.to_string()).then(|| mount.number.clone())
+    (mount.fs_type == FS_TYPE && source == dataset.to_string()).then(|| mount.device.clone())
 }
 
 /// Whether what is seen at `at` is a Dataset's mount, of whatever Dataset.

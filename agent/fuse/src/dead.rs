@@ -5,9 +5,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use forebay_mountinfo::MountEntry;
 use rustix::io::Errno;
 
-use crate::mountinfo::{self, MountEntry};
+use crate::mountinfo;
 use crate::{MountError, device};
 
 /// How long a mount may take to answer before it counts as alive and busy.
@@ -25,7 +26,7 @@ pub fn cleanup_dead(at: &Path) -> Result<usize, MountError> {
     let at = resolve(at);
     for removed in 0..LAYERS {
         let mounts = mountinfo::read()?;
-        match mountinfo::visible(&mounts, &at) {
+        match mounts.visible(&at) {
             Some(mount) if is_dead(mount) => device::unmount_top(&at, true)?,
             _ => return Ok(removed),
         };
@@ -40,9 +41,9 @@ pub fn cleanup_dead(at: &Path) -> Result<usize, MountError> {
 pub fn cleanup_dead_below(dir: &Path) -> Result<Vec<PathBuf>, MountError> {
     let dir = resolve(dir);
     let mut below: Vec<_> = mountinfo::read()?
-        .into_iter()
-        .filter(|mount| mount.is_ours() && mount.at.starts_with(&dir))
-        .map(|mount| mount.at)
+        .iter()
+        .filter(|mount| mountinfo::is_ours(mount) && mount.at.starts_with(&dir))
+        .map(|mount| mount.at.clone())
         .collect();
     // Deepest first, for a mount point inside a dead mount cannot be reached.
     below.sort_by_key(|at| std::cmp::Reverse(at.components().count()));
@@ -68,7 +69,7 @@ fn resolve(at: &Path) -> PathBuf {
 /// Whether `mount` is ours and nobody answers for it any more. Asked by `statfs(2)`, which the kernel never answers from what
 /// it remembers; on a thread, since a mount whose server hangs would hold the caller for ever.
 fn is_dead(mount: &MountEntry) -> bool {
-    if !mount.is_ours() {
+    if !mountinfo::is_ours(mount) {
         return false;
     }
     let (send, receive) = mpsc::channel();

@@ -43,7 +43,7 @@ pub(crate) fn open(options: &MountOptions) -> Result<Device, MountError> {
         Err(error) => return Err(MountError::Mount { at, source: error.into() }),
     };
     let mounts = mountinfo::read()?;
-    let number = mountinfo::visible(&mounts, &at).map(|mount| mount.device.clone()).unwrap_or_default();
+    let number = mounts.visible(&at).map(|mount| mount.device.clone()).unwrap_or_default();
     Ok(Device { fd, place: Place { at, number } })
 }
 
@@ -52,8 +52,8 @@ fn prepare(at: &Path) -> Result<PathBuf, MountError> {
     let failed = |source| MountError::MountPoint { at: at.to_owned(), source };
     fs::create_dir_all(at).map_err(failed)?;
     let at = at.canonicalize().map_err(failed)?;
-    if let Some(mount) = mountinfo::visible(&mountinfo::read()?, &at) {
-        return Err(MountError::Occupied { at, what: mount.describe() });
+    if let Some(mount) = mountinfo::read()?.visible(&at) {
+        return Err(MountError::Occupied { at, what: mountinfo::describe(mount) });
     }
     let mut inside = fs::read_dir(&at).map_err(failed)?;
     if inside.next().is_some() {
@@ -80,10 +80,10 @@ impl Place {
     /// Whether this mount is still there and on top. `Ok(false)` when it is gone.
     fn is_mounted(&self) -> Result<bool, MountError> {
         let mounts = mountinfo::read()?;
-        match mountinfo::visible(&mounts, &self.at) {
+        match mounts.visible(&self.at) {
             Some(mount) if mount.device == self.number => Ok(true),
             Some(other) if mounts.iter().any(|mount| mount.device == self.number && mount.at == self.at) => {
-                Err(MountError::Covered { at: self.at.clone(), what: other.describe() })
+                Err(MountError::Covered { at: self.at.clone(), what: mountinfo::describe(other) })
             }
             _ => Ok(false),
         }

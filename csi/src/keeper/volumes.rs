@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use forebay_api::DatasetName;
+use forebay_mountinfo::Mounts;
 use rustix::mount::MountFlags;
 
 use super::{KeepError, Keeper, blocking};
 use crate::asker::Answer;
 use crate::mounter;
-use crate::mountinfo::Mounts;
 use crate::records::{Kind, Use};
 
 /// Mounts that may lie on top of each other where a volume is published.
@@ -19,7 +19,7 @@ const LAYERS: usize = 16;
 /// Shows what is mounted at `from` and numbered `number` at `to`, and makes sure of it: where a mount is missing, a pod would
 /// see and fill a directory of the node.
 pub(super) fn show(from: &Path, to: &Path, flags: MountFlags, number: &str) -> io::Result<()> {
-    let shown = |mounts: &Mounts| mounts.visible(to).is_some_and(|mount| mount.number == number && mount.readonly);
+    let shown = |mounts: &Mounts| mounts.visible(to).is_some_and(|mount| mount.device == number && mount.readonly);
     let mounts = Mounts::read()?;
     if shown(&mounts) {
         return Ok(());

@@ -10,32 +10,9 @@ not a mount
 ";
 
 #[test]
-fn lines_are_taken_apart() {
-    let mounts = parse(TEXT);
-    let shown: Vec<_> = mounts.iter().map(|m| (m.device.as_str(), m.at.to_str(), m.is_ours())).collect();
-    assert_eq!(
-        shown,
-        [
-            ("0:21", Some("/proc"), false),
-            ("0:90", Some("/mnt/a b"), true),
-            ("0:91", Some("/mnt/x"), false),
-            ("0:92", Some("/mnt/x"), false),
-            ("0:93", Some("/mnt/back\\slash\ttab"), false),
-        ]
-    );
-    assert_eq!(mounts[1].describe(), "type fuse.forebay from forebay:ml/imagenet");
-}
-
-#[test]
-fn the_last_mount_at_a_place_is_the_visible_one() {
-    let mounts = parse(TEXT);
-    assert_eq!(visible(&mounts, Path::new("/mnt/x")).map(|m| m.device.as_str()), Some("0:92"));
-    assert_eq!(visible(&mounts, Path::new("/mnt")), None);
-}
-
-#[test]
-fn broken_escapes_stay_as_they_are() {
-    for (field, plain) in [(r"a\", r"a\"), (r"\04", r"\04"), (r"\999", r"\999"), (r"\040\040", "  "), ("", "")] {
-        assert_eq!(unescape(field.as_bytes()), plain.as_bytes(), "{field}");
-    }
+fn type_and_source_make_a_mount_ours() {
+    let mounts = Mounts::parse(TEXT);
+    let shown: Vec<_> = mounts.iter().map(|m| (m.device.as_str(), is_ours(m))).collect();
+    assert_eq!(shown, [("0:21", false), ("0:90", true), ("0:91", false), ("0:92", false), ("0:93", false)]);
+    assert_eq!(mounts.iter().nth(1).map(describe).as_deref(), Some("type fuse.forebay from forebay:ml/imagenet"));
 }
