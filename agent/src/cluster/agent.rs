@@ -216,6 +216,21 @@ impl Agent {
         }
     }
 
+    /// Keeps which wishes for a listing were carried out: all that changes without a word of the operator.
+    fn keep_refreshed(&mut self) {
+        let mut changed = false;
+        for hosted in self.node.table.all() {
+            let refreshed = hosted.refreshed();
+            if let Some(kept) = self.kept.datasets.get_mut(&hosted.name.to_string()).filter(|kept| kept.refreshed != refreshed) {
+                kept.refreshed = refreshed;
+                changed = true;
+            }
+        }
+        if changed {
+            self.save();
+        }
+    }
+
     fn save(&self) {
         if let Err(error) = self.file.save(&self.kept) {
             warn!("after a restart without the operator this agent serves what it did before: {error:#}");
@@ -232,9 +247,7 @@ impl Agent {
 
     /// Says what has changed since it was last said.
     async fn report(&mut self) {
-        for hosted in self.node.table.all() {
-            self.keep(&hosted.desired());
-        }
+        self.keep_refreshed();
         let Some(session) = &mut self.session else { return };
         let node = self.node.clone();
         let looked = tokio::task::spawn_blocking(move || {

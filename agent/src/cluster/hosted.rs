@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -42,7 +41,7 @@ struct State {
     /// Why there is none, or not the desired one.
     fault: Option<String>,
     life: Option<Life>,
-    mounts: BTreeMap<MountId, Mount>,
+    mounts: BTreeMap<MountId, Served>,
     refreshed: Option<String>,
     /// Generation at the time of the newest wish for a listing: a later one fulfils it.
     wished_at: u64,
@@ -52,11 +51,6 @@ struct State {
 struct Life {
     stop: CancellationToken,
     task: JoinHandle<()>,
-}
-
-struct Mount {
-    served: Served,
-    device: OwnedFd,
 }
 
 impl Hosted {
@@ -182,7 +176,7 @@ impl Hosted {
             }
             let names = dataset.top_names(TOP);
             for mount in state.mounts.values() {
-                let told = mount.served.notifier().invalidate_all(names.iter().map(|name| name.as_bytes()), TOP);
+                let told = mount.notifier().invalidate_all(names.iter().map(|name| name.as_bytes()), TOP);
                 if let Err(error) = told {
                     warn!(dataset = %hosted.name, %error, "the kernel may show the former generation until its answers expire");
                 }
@@ -205,7 +199,7 @@ impl Hosted {
         let MountRequest { mount, dataset: _, device, negotiated } = request;
         let mut state = self.state();
         if let Some(there) = state.mounts.get(&mount) {
-            return Ok(to_api(there.served.negotiated()));
+            return Ok(to_api(there.negotiated()));
         }
         let Some(tree) = state.tree.clone() else {
             let why = state.fault.clone().unwrap_or_else(|| "it is being opened".into());
@@ -216,20 +210,19 @@ impl Hosted {
             return Err(Refusal::new(Reason::NotReady, not_listed(&self.name, &now)));
         }
         let failed = |error: String| Refusal::new(Reason::Failed, format!("Dataset {}: {error}", self.name));
-        let kept = device.try_clone().map_err(|error| failed(format!("keep the mount's descriptor: {error}")))?;
         let mut options = MountOptions::new(self.name.to_string(), PathBuf::from(format!("/{}", self.name)));
         options.owner = wishes::owner(&object(&state.desired));
         let served = serve_descriptor(tree, &options, runtime, device, negotiated.map(from_api));
         let served = served.map_err(|error| failed(error.to_string()))?;
         let agreed = to_api(served.negotiated());
         info!(dataset = %self.name, %mount, taken_over = negotiated.is_some(), "serving a mount");
-        state.mounts.insert(mount, Mount { served, device: kept });
+        state.mounts.insert(mount, served);
         Ok(agreed)
     }
 
     pub(crate) fn resend(&self, mount: MountId) {
         if let Some(there) = self.state().mounts.get(&mount)
-            && let Err(error) = there.served.notifier().resend()
+            && let Err(error) = there.notifier().resend()
         {
             warn!(dataset = %self.name, %mount, %error, "what a former agent left unanswered is not asked for again");
         }
@@ -244,9 +237,9 @@ impl Hosted {
 
     pub(crate) fn holdings(&self) -> Vec<Holding> {
         let state = self.state();
-        let holding = |(mount, there): (&MountId, &Mount)| {
-            let device = there.device.try_clone().ok()?;
-            Some(Holding { mount: *mount, dataset: self.name.clone(), negotiated: to_api(there.served.negotiated()), device })
+        let holding = |(mount, there): (&MountId, &Served)| {
+            let device = there.device().ok()?;
+            Some(Holding { mount: *mount, dataset: self.name.clone(), negotiated: to_api(there.negotiated()), device })
         };
         state.mounts.iter().filter_map(holding).collect()
     }
