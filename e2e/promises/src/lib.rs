@@ -4,6 +4,7 @@ mod pods;
 mod site;
 mod stores;
 
+pub use forebay_cluster::NAMESPACE;
 pub use pods::{Reader, SUMS, sums_of};
-pub use site::{NAMESPACE, SOON, Site};
-pub use stores::{Store, secret};
+pub use site::{SOON, Site};
+pub use stores::{Store, dataset, secret};

@@ -1,16 +1,14 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use forebay_cluster::{Cluster, ClusterOptions};
+use forebay_cluster::{Cluster, ClusterOptions, NAMESPACE, chart, image_archives};
 use forebay_e2e::wait_until;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Store;
 
-/// Where the chart is installed.
-pub const NAMESPACE: &str = "forebay-system";
 /// Long enough for anything that should happen soon, on a machine that does ten other things.
 pub const SOON: Duration = Duration::from_secs(240);
 
@@ -65,7 +63,7 @@ impl Site {
 
     /// Installs the chart or upgrades it with values such as `agent.log=debug`, and waits until all of it is ready.
     pub fn upgrade(&self, values: &[&str]) -> Result<()> {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/forebay");
+        let chart = chart();
         let chart = chart.to_str().context("the chart's path is not UTF-8")?;
         let mut words = vec!["upgrade", "--install", "forebay", chart, "--namespace", NAMESPACE, "--create-namespace"];
         words.extend(["--wait", "--timeout", "4m"]);
@@ -129,13 +127,12 @@ impl Site {
     }
 }
 
+/// The archives that nodes get. Those of our programs must be among them.
 fn images() -> Result<Vec<PathBuf>> {
-    let dir = std::env::var_os("FOREBAY_IMAGES").context("FOREBAY_IMAGES names no directory: run `cargo xtask promises`")?;
-    let mut images = Vec::new();
+    let archives = image_archives()?;
     for program in ["forebay-operator", "forebay-agent", "forebay-csi", "csi-provisioner"] {
-        let archive = Path::new(&dir).join(format!("{program}.tar"));
-        ensure!(archive.is_file(), "{} is missing: run `cargo xtask images --test`", archive.display());
-        images.push(archive);
+        let there = archives.iter().any(|archive| archive.file_stem().is_some_and(|stem| stem == program));
+        ensure!(there, "the archive of {program} is missing: run `cargo xtask images --test`");
     }
-    Ok(images)
+    Ok(archives)
 }

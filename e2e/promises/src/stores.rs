@@ -63,3 +63,8 @@ pub fn secret(name: &str, id: &str, key: &str) -> String {
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {{accessKeyId: \"{id}\", secretAccessKey: \"{key}\"}}\n---\n"
     )
 }
+
+/// A Dataset of `mounts` (YAML) with every default.
+pub fn dataset(name: &str, mounts: &str) -> String {
+    format!("apiVersion: forebay.io/v1alpha1\nkind: Dataset\nmetadata: {{name: {name}}}\nspec:\n  mounts: {mounts}\n---\n")
+}

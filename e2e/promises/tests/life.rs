@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{NAMESPACE, Reader, SOON, Site, Store, sums_of};
+use forebay_promises::{NAMESPACE, Reader, SOON, Site, Store, dataset, sums_of};
 
 use crate::Promise;
 
@@ -14,10 +14,6 @@ pub(crate) const PROMISES: &[Promise] = &[
     ("life::new_credentials_reach_a_running_reader", rotated),
     ("life::a_refresh_shows_what_the_store_has_now", refreshed),
 ];
-
-fn dataset(name: &str, mounts: &str) -> String {
-    format!("apiVersion: forebay.io/v1alpha1\nkind: Dataset\nmetadata: {{name: {name}}}\nspec:\n  mounts: {mounts}\n---\n")
-}
 
 /// A second store with a few files.
 fn second(site: &Site, name: &str) -> Result<Store> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{Reader, SOON, Site};
+use forebay_promises::{Reader, SOON, Site, dataset};
 
 use crate::Promise;
 
@@ -13,10 +13,6 @@ pub(crate) const PROMISES: &[Promise] = &[
     ("refusals::a_tier_that_no_node_can_hold_is_refused_with_numbers", impossible_tier),
     ("refusals::a_namespace_without_a_grant_is_told_what_to_add", no_grant),
 ];
-
-fn dataset(name: &str, mounts: &str) -> String {
-    format!("apiVersion: forebay.io/v1alpha1\nkind: Dataset\nmetadata: {{name: {name}}}\nspec:\n  mounts: {mounts}\n---\n")
-}
 
 /// Waits until `kubectl describe` of an object tells all of `words`, then deletes the object.
 fn described(site: &Site, kind: &str, name: &str, words: &[&str]) -> Result<()> {
