@@ -23,6 +23,8 @@ const DEBIAN: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("busybox", "busybox-static"),
     ("nsenter", "util-linux"),
+    ("/usr/bin/python3", "python3"),
+    ("pkill", "procps"),
 ];
 
 /// The release of cargo-deny in use.

@@ -7,6 +7,9 @@ use clap::Args;
 use crate::sh::{self, say};
 use crate::{cluster, images, install, parts, workspace};
 
+/// Programs of the machine that promises are tried with, beside those of a cluster: in pods and in nodes too.
+pub(crate) const PROGRAMS: &[&str] = &["rclone", "/usr/bin/python3", "pkill"];
+
 /// What `cargo xtask promises` may be told.
 #[derive(Args, Debug, Default)]
 pub(crate) struct PromisesArgs {
@@ -23,7 +26,7 @@ pub(crate) struct PromisesArgs {
 /// `cargo xtask promises`: builds images and a cluster, and tries on it what Forebay promises.
 pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     install::debian(cluster::PROGRAMS)?;
-    install::debian(&["rclone"])?;
+    install::debian(PROGRAMS)?;
     parts::ensure(parts::CLUSTER)?;
     let bin = parts::ensure(&["csi-provisioner", "versitygw"])?;
     let out = workspace::target()?.join("images");

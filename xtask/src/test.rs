@@ -43,6 +43,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let installed = stage("programs and servers", &mut || {
         install::debian(&["fusermount3", "rclone", "s3fs", "curl", "cc", "musl-gcc"])?;
         install::debian(cluster::PROGRAMS)?;
+        install::debian(promises::PROGRAMS)?;
         parts::ensure(parts::CLUSTER)?;
         bin = parts::ensure(&["versitygw", "minio", "csi-sanity", "csi-provisioner"])?;
         Ok(())
