@@ -1,6 +1,7 @@
 //! The agent at work in a cluster: the operator says what is desired, csi brings the mounts.
 
 mod agent;
+mod dismiss;
 mod hosted;
 mod identity;
 mod kept;
@@ -95,7 +96,14 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
     info!("ending; mounts stay, and wait for the next agent");
     stop.cancel();
     let (_, _, _, _) = tokio::join!(session, control, metrics, recovery);
-    tokio::task::spawn_blocking(move || node.cache.flush()).await?;
+    if agent.is_dismissed() {
+        // Its files are closed, and no thread of its makes new ones.
+        let cache = node.cache.clone();
+        tokio::task::spawn_blocking(move || cache.close()).await?;
+        agent.give_back(&csi).await;
+    } else {
+        tokio::task::spawn_blocking(move || node.cache.flush()).await?;
+    }
     // At once, with everything: a server that is half gone would answer requests with errors, and what is not answered the
     // next agent asks the kernel for. csi takes the end of its connection for the end of the threads that serve mounts, so it
     // must not end sooner than they do.
@@ -134,7 +142,9 @@ async fn first_runtime(
         };
         match event {
             Event::Said(OperatorMessage::Runtime(runtime)) => {
-                return Some(KeptRuntime::from(&runtime));
+                let kept = KeptRuntime::from(&runtime);
+                early.push(Event::Said(OperatorMessage::Runtime(runtime)));
+                return Some(kept);
             }
             // The operator says the runtime before anything else but the beginning of the session.
             other => early.push(other),

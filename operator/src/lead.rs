@@ -7,7 +7,7 @@ use std::time::Duration;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, ResourceExt as _};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -84,10 +84,16 @@ async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: 
     let published = Arc::new(Published::default());
     let news = Arc::new(News::default());
     let secrets = Arc::new(Secrets::default());
+    // Dropped, and so aborted, with this future.
+    let mut tasks = JoinSet::new();
+    let (send, uid) = oneshot::channel();
+    let certificate = authority.certificate_pem().to_owned();
+    tasks.spawn(ca::publish(client.clone(), settings.namespace.clone(), settings.ca.clone(), certificate, send, term.clone()));
+    let Ok(ca_uid) = uid.await else { return };
     let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(identity.clone()) };
     let context = Arc::new(Context::new(Parts {
         client: client.clone(),
-        settings: settings.clone(),
+        settings: Settings { ca_uid, ..settings.clone() },
         stores: stores.clone(),
         registry: registry.clone(),
         published: published.clone(),
@@ -96,13 +102,10 @@ async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: 
         metrics: metrics.clone(),
     }));
     let reader = Arc::new(client.clone());
-    // Dropped, and so aborted, with this future.
-    let mut tasks = JoinSet::new();
     tasks.spawn(secrets::run(reader, stores.clone(), secrets.clone(), *secret_refresh, term.clone()));
     tasks.spawn(publish(stores.clone(), published.clone(), secrets));
     tasks.spawn(sweep(stores.clone(), registry.clone(), news.clone(), metrics.clone()));
-    let certificate = authority.certificate_pem().to_owned();
-    tasks.spawn(ca::publish(client.clone(), settings.namespace.clone(), settings.ca.clone(), certificate, term.clone()));
+    tasks.spawn(runtime::orphans(context.clone()));
     tasks.spawn(runtime::run(context.clone()));
     tasks.spawn(dataset::run(context));
     metrics.leads(true);

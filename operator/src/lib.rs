@@ -151,5 +151,7 @@ fn settings(cli: &Cli) -> runtime::Settings {
         log: cli.agent_log.clone(),
         operator: format!("https://{}.{}.svc:{}", cli.service, cli.namespace, cli.service_port),
         ca: cli.ca.clone(),
+        // Known once the certificate is published.
+        ca_uid: String::new(),
     }
 }

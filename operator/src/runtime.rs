@@ -8,6 +8,7 @@ mod controller;
 mod daemon_set;
 mod fit;
 mod observe;
+mod orphans;
 mod plan;
 mod report;
 #[cfg(test)]
@@ -16,3 +17,4 @@ mod validate;
 
 pub(crate) use controller::run;
 pub(crate) use daemon_set::Settings;
+pub(crate) use orphans::orphans;

@@ -80,8 +80,9 @@ impl Setup {
         }
         let chart = chart();
         let chart = chart.to_str().context("the chart's path is text")?;
-        let rights = ["template", "forebay", chart, "--namespace", NAMESPACE, "--show-only", "templates/operator/rbac.yaml"];
-        cluster.apply(&cluster.helm(&rights)?)?;
+        let shown = ["--show-only", "templates/operator/rbac.yaml", "--show-only", "templates/operator/kept.yaml"];
+        let parts = [&["template", "forebay", chart, "--namespace", NAMESPACE], &shown[..]].concat();
+        cluster.apply(&cluster.helm(&parts)?)?;
         cluster.kubectl(&["-n", NAMESPACE, "create", "serviceaccount", "forebay-agent"])?;
         let setup = Self { cluster, dir };
         setup.write_kubeconfig()?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_api::DatasetName;
+use forebay_api::node::NodeClient;
 use forebay_api::session::{AgentMessage, DatasetProgress, DatasetState, Health, OperatorMessage, Released, Removed};
 use forebay_crds::values::HostPath;
 use tokio::sync::mpsc;
@@ -12,6 +13,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::dismiss;
 use super::hosted::Hosted;
 use super::kept::{Kept, KeptDataset, KeptFile, KeptRuntime};
 use super::node::Node;
@@ -33,6 +35,8 @@ pub(super) struct Agent {
     session: Option<Session>,
     /// Datasets named since the session began; `None` after all were.
     named: Option<BTreeSet<DatasetName>>,
+    /// Whether this agent is to go for good.
+    leaving: bool,
 }
 
 /// What one session has been told.
@@ -44,7 +48,7 @@ struct Session {
 
 impl Agent {
     pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept) -> Self {
-        Self { node, state, file, kept, session: None, named: None }
+        Self { node, state, file, kept, session: None, named: None, leaving: false }
     }
 
     /// Serves what a former agent was told to, until the operator says more.
@@ -58,6 +62,18 @@ impl Agent {
             let hosted = Arc::new(Hosted::new(dataset.state(), dataset.refreshed.clone()));
             self.node.table.add(hosted.clone());
             self.work(&hosted, dataset.state()).await;
+        }
+    }
+
+    /// Whether nothing of this agent is wanted any more: it is to go for good, and no Dataset is left.
+    pub(super) fn is_dismissed(&self) -> bool {
+        self.leaving && self.node.table.all().is_empty()
+    }
+
+    /// Gives the node back what this agent took; see [`dismiss::give_back`].
+    pub(super) async fn give_back(&self, csi: &NodeClient) {
+        if let Some(runtime) = &self.kept.runtime {
+            dismiss::give_back(&runtime.spec, self.state.path(), csi).await;
         }
     }
 
@@ -96,6 +112,7 @@ impl Agent {
                 if !super::same_tiers(&self.kept, &runtime) {
                     info!("the CacheRuntime's tiers have changed: they are taken up when this pod is replaced");
                 }
+                self.leaving = runtime.leaving;
                 let allowed = self.allowed_host_paths() != runtime.spec.allowed_host_paths;
                 self.kept.runtime = Some(KeptRuntime::from(&runtime));
                 self.save();

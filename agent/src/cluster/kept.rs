@@ -42,7 +42,7 @@ pub(crate) struct KeptDataset {
 }
 
 impl From<&RuntimeState> for KeptRuntime {
-    fn from(RuntimeState { name, generation, spec }: &RuntimeState) -> Self {
+    fn from(RuntimeState { name, generation, spec, leaving: _ }: &RuntimeState) -> Self {
         Self { name: name.clone(), generation: *generation, spec: spec.clone() }
     }
 }

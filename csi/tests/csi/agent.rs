@@ -17,6 +17,7 @@ use forebay_fuse::{MountOptions, Served, serve_descriptor};
 const RUN: &str = "FOREBAY_TEST_AGENT_RUN";
 const RUNTIME: &str = "FOREBAY_TEST_AGENT_RUNTIME";
 const TIER: &str = "FOREBAY_TEST_AGENT_TIER";
+const SLOW: &str = "FOREBAY_TEST_AGENT_SLOW";
 
 /// Bytes of `big` in each Dataset.
 pub(crate) const BIG: usize = (4 << 20) + 77;
@@ -45,6 +46,8 @@ fn datasets(runtime: &str) -> Vec<(DatasetName, u64, &'static [&'static str])> {
 
 struct StandIn {
     runtime: String,
+    /// From serving a mount to saying so.
+    slow: Duration,
     mounts: Mutex<BTreeMap<MountId, (DatasetName, Arc<Served>)>>,
 }
 
@@ -89,6 +92,7 @@ impl Host for StandIn {
         let served = tokio::task::spawn_blocking(begun).await.unwrap();
         let served = Arc::new(served.map_err(|error| Refusal::new(Reason::Failed, error.to_string()))?);
         self.mounts().insert(request.mount, (request.dataset, Arc::clone(&served)));
+        tokio::time::sleep(self.slow).await;
         Ok(of(&served))
     }
 
@@ -126,7 +130,8 @@ fn process() {
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     threads.block_on(async {
-        let host = Arc::new(StandIn { runtime: runtime.clone(), mounts: Mutex::default() });
+        let slow = std::env::var(SLOW).map_or(Duration::ZERO, |millis| Duration::from_millis(millis.parse().unwrap()));
+        let host = Arc::new(StandIn { runtime: runtime.clone(), slow, mounts: Mutex::default() });
         let client = NodeClient::start(PathBuf::from(run).join(SOCKET), runtime, "stand-in", host);
         if let Ok(bytes) = std::env::var(TIER) {
             client.connected().await;
@@ -137,13 +142,25 @@ fn process() {
     });
 }
 
+/// Starts an agent that serves mounts at once and says so later.
+pub(crate) fn start_slow(run: &std::path::Path, runtime: &str, slow: Duration) -> Child {
+    let mut command = command(run, runtime);
+    command.env(SLOW, slow.as_millis().to_string());
+    command.spawn().unwrap()
+}
+
 /// Starts an agent; with `tier`, it asks for a `Memory` tier `ram` of that many bytes first, or has it dropped with 0.
 pub(crate) fn start(run: &std::path::Path, runtime: &str, tier: Option<u64>) -> Child {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "agent::process", "--nocapture"]).env(RUN, run).env(RUNTIME, runtime);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
+    let mut command = command(run, runtime);
     if let Some(bytes) = tier {
         command.env(TIER, bytes.to_string());
     }
     command.spawn().unwrap()
+}
+
+fn command(run: &std::path::Path, runtime: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "agent::process", "--nocapture"]).env(RUN, run).env(RUNTIME, runtime);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command
 }

@@ -76,6 +76,11 @@ impl Node {
         self.agents.push(agent::start(&self.path("run"), runtime, None));
     }
 
+    /// Starts an agent that serves a mount for a while before it says so.
+    pub(crate) fn start_slow_agent(&mut self, slow: Duration) {
+        self.agents.push(agent::start_slow(&self.path("run"), "default", slow));
+    }
+
     /// Kills the agent that was started first.
     pub(crate) fn kill_agent(&mut self) {
         end(&mut self.agents.remove(0));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::agent::{BIG, pattern};
 use crate::harness::{Node, wait_until};
@@ -78,6 +79,21 @@ async fn agents_are_killed_and_upgraded_under_a_reader() {
     }
     assert_eq!(node.mounts(), mounts);
     reader.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_dies_while_the_next_one_is_taking_over() {
+    let mut node = Node::with_agent();
+    let mut readers = vec![shown(&node).await];
+    readers.extend((0..5).map(|_| Reader::start(node.target("a"))));
+    for _ in 0..3 {
+        node.start_slow_agent(Duration::from_secs(3));
+        // It serves by now and has not said so; the other one goes with what it had begun.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        node.kill_agent();
+        readers.iter().for_each(Reader::goes_on);
+    }
+    readers.into_iter().for_each(Reader::end);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,24 +21,15 @@ use forebay_promises::Site;
 /// A promise: its name, and what shows that it holds.
 type Promise = (&'static str, fn(&Site) -> Result<()>);
 
-const PROMISES: &[&[Promise]] = &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES, faults::PROMISES];
-
-/// Not kept yet. They are tried when they are named, and told of at every run.
-///
-/// `removal`: everything ends, but a memory tier's tmpfs stays mounted when its CacheRuntime is deleted, and a mount can outlive its
-/// last pod when csi was killed meanwhile.
-const NOT_KEPT: &[Promise] = removal::PROMISES;
+const PROMISES: &[&[Promise]] =
+    &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES, faults::PROMISES, removal::PROMISES];
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |name: &str| {
         name.starts_with("first::the_readme") || filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
     };
-    let mut promises: Vec<Promise> = PROMISES.iter().copied().flatten().copied().filter(|(name, _)| wanted(name)).collect();
-    promises.extend(NOT_KEPT.iter().filter(|(name, _)| filters.iter().any(|filter| name.contains(filter))));
-    for (name, _) in NOT_KEPT {
-        say(&format!("not kept yet, tried only when named: {name}"));
-    }
+    let promises: Vec<Promise> = PROMISES.iter().copied().flatten().copied().filter(|(name, _)| wanted(name)).collect();
     if promises.is_empty() {
         say("no promise has such a name");
         return ExitCode::FAILURE;

@@ -6,7 +6,11 @@ use forebay_promises::{NAMESPACE, Reader, SOON, Site};
 
 use crate::Promise;
 
-pub(crate) const PROMISES: &[Promise] = &[("removal::everything_deleted_in_any_order_is_gone", any_order)];
+/// In this order, and after those of all other rooms: the last one takes the release away.
+pub(crate) const PROMISES: &[Promise] = &[
+    ("removal::everything_deleted_in_any_order_is_gone", any_order),
+    ("removal::an_uninstalled_release_leaves_nothing", uninstalled),
+];
 
 /// Orders of the four deletions, by a seed that is told.
 fn shuffled(seed: u64) -> Vec<usize> {
@@ -67,6 +71,23 @@ spec:
     Ok(())
 }
 
+fn uninstalled(site: &Site) -> Result<()> {
+    for kind in ["datasets", "cacheruntimes"] {
+        site.cluster.kubectl(&["delete", kind, "--all", "--all-namespaces", "--timeout=180s"])?;
+    }
+    site.cluster.uninstall()?;
+    let kinds = "pods,daemonsets,deployments,secrets,configmaps,leases,services,serviceaccounts,roles,rolebindings";
+    wait_until("the release's namespace to be empty", SOON, || {
+        let left = site.cluster.kubectl(&["get", kinds, "-n", NAMESPACE, "-o", "name"])?;
+        // Kubernetes' own.
+        let ours: Vec<&str> =
+            left.lines().filter(|name| !name.ends_with("/default") && !name.ends_with("/kube-root-ca.crt")).collect();
+        ensure!(ours.is_empty(), "{ours:?} are left");
+        Ok(Some(()))
+    })?;
+    nothing_left(site)
+}
+
 fn nothing_left(site: &Site) -> Result<()> {
     site.wait_gone(&["pv"])?;
     site.wait_gone(&["pods", "-n", NAMESPACE, "-l", "forebay.io/runtime=default"])?;
@@ -78,8 +99,13 @@ fn nothing_left(site: &Site) -> Result<()> {
         })
         .with_context(|| format!("{:?}", node.mounts()))?;
         let cache = node.var().join("lib/forebay-cache");
-        let bytes = bytes_below(&cache)?;
-        ensure!(bytes < 64 << 10, "{bytes} bytes of cache stay in {}", cache.display());
+        for dir in [cache, node.var().join("lib/forebay")] {
+            wait_until(&format!("{} to have no byte of ours", dir.display()), SOON, || {
+                let bytes = bytes_below(&dir)?;
+                ensure!(bytes == 0, "{bytes} bytes stay");
+                Ok(Some(()))
+            })?;
+        }
     }
     Ok(())
 }

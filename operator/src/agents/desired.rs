@@ -23,7 +23,8 @@ impl Desired {
     /// What is desired on one node.
     pub(crate) fn on<'a>(&'a self, node: &str) -> Cow<'a, Self> {
         if self.leaving.contains(node) {
-            Cow::Owned(Self { datasets: BTreeMap::new(), ..self.clone() })
+            let leaves = |runtime: &Arc<RuntimeState>| Arc::new(RuntimeState { leaving: true, ..(**runtime).clone() });
+            Cow::Owned(Self { runtime: self.runtime.as_ref().map(leaves), datasets: BTreeMap::new(), ..self.clone() })
         } else {
             Cow::Borrowed(self)
         }

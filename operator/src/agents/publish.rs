@@ -94,7 +94,8 @@ fn desired(
         .map(|runtime| {
             let name = runtime.name_any();
             let generation = runtime.metadata.generation.unwrap_or(0);
-            let state = RuntimeState { name: name.clone(), generation, spec: runtime.spec.clone() };
+            let leaving = runtime.metadata.deletion_timestamp.is_some();
+            let state = RuntimeState { name: name.clone(), generation, spec: runtime.spec.clone(), leaving };
             (
                 name,
                 Desired { runtime: Some(Arc::new(state)), datasets: BTreeMap::new(), complete: true, leaving: BTreeSet::new() },

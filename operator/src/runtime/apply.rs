@@ -30,7 +30,7 @@ pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -
                 ssa::apply(&sets, (**set).clone(), observed.daemon_set.as_deref()).await?;
             }
         }
-        Some(End::Releasing(_)) => {}
+        Some(End::InUse(_) | End::Releasing(_)) => {}
         Some(End::Stopping(_)) => {
             if let Some(set) = observed.daemon_set.as_deref() {
                 delete(&sets, set).await?;

@@ -6,7 +6,7 @@ use forebay_api::session::AUDIENCE;
 use forebay_crds::{CacheRuntime, CacheRuntimeSpec};
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+    Affinity, Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
     HostPathVolumeSource, LocalObjectReference, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
     ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
     SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) operator: String,
     /// ConfigMap with the authority's certificate.
     pub(crate) ca: String,
+    /// Its uid. It goes with the release, and agents, who are nothing without an operator, with it.
+    pub(crate) ca_uid: String,
 }
 
 /// On which nodes.
@@ -58,7 +60,7 @@ pub(super) enum Nodes {
 }
 
 /// The DaemonSet of a runtime.
-pub(super) fn daemon_set(runtime: &CacheRuntime, name: &str, uid: &str, nodes: &Nodes, settings: &Settings) -> DaemonSet {
+pub(super) fn daemon_set(runtime: &CacheRuntime, name: &str, nodes: &Nodes, settings: &Settings) -> DaemonSet {
     let labels = names::agent_labels(name);
     let mut pod = pod(&runtime.spec, name, settings);
     let made_from = made_from(&pod);
@@ -80,7 +82,7 @@ pub(super) fn daemon_set(runtime: &CacheRuntime, name: &str, uid: &str, nodes: &
             name: Some(names::daemon_set(name)),
             namespace: Some(settings.namespace.clone()),
             labels: Some(labels.clone()),
-            owner_references: Some(vec![owner(name, uid)]),
+            owner_references: Some(vec![owner(settings)]),
             ..ObjectMeta::default()
         },
         spec: Some(DaemonSetSpec {
@@ -298,13 +300,14 @@ fn only_on(nodes: &BTreeSet<String>) -> Affinity {
     }
 }
 
-fn owner(name: &str, uid: &str) -> OwnerReference {
+/// Not the CacheRuntime: at its end the finalizer sees to it, and of two owners Kubernetes would wait for both.
+fn owner(settings: &Settings) -> OwnerReference {
     OwnerReference {
-        api_version: CacheRuntime::api_version(&()).into_owned(),
-        block_owner_deletion: Some(true),
-        controller: Some(true),
-        kind: CacheRuntime::kind(&()).into_owned(),
-        name: name.to_owned(),
-        uid: uid.to_owned(),
+        api_version: ConfigMap::api_version(&()).into_owned(),
+        block_owner_deletion: None,
+        controller: None,
+        kind: ConfigMap::kind(&()).into_owned(),
+        name: settings.ca.clone(),
+        uid: settings.ca_uid.clone(),
     }
 }

@@ -14,7 +14,8 @@ use super::validate::Finding;
 use crate::agents::registry::Live;
 use crate::names;
 
-/// How long an agent that is to go may take to let go of its Datasets, and the agents of a runtime that is being deleted.
+/// How long an agent that is to go may take to let go of its Datasets once no pod uses them, and the agents of a runtime that is
+/// being deleted.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is to be done for a CacheRuntime.
@@ -43,6 +44,8 @@ pub(super) struct Plan {
 /// Where the end of a CacheRuntime stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
+    /// Pods use its volumes on these nodes: their reads would hang without an agent, so that their end is waited for.
+    InUse(BTreeSet<String>),
     /// Its agents are to let go of their Datasets; these have not yet.
     Releasing(BTreeSet<String>),
     /// Its DaemonSet is being deleted; so many pods are left.
@@ -119,7 +122,7 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     } else {
         Nodes::Named(plan.chosen.union(&plan.leaving).cloned().collect())
     };
-    let set = daemon_set(&observed.runtime, &observed.name, &observed.uid, &nodes, settings);
+    let set = daemon_set(&observed.runtime, &observed.name, &nodes, settings);
     plan.outdated = outdated(&observed.pods, hash_of(&set));
     plan.daemon_set = Some(Box::new(set));
     plan
@@ -146,6 +149,10 @@ fn mounts(observed: &Observed, node: &str) -> u32 {
 }
 
 fn end(observed: &Observed, asked: Duration) -> End {
+    let used: BTreeSet<String> = observed.live.iter().filter(|live| live.mounts > 0).map(|live| live.node.clone()).collect();
+    if !used.is_empty() {
+        return End::InUse(used);
+    }
     let mut holding: BTreeSet<String> = observed.live.iter().filter(|live| holds(live)).map(|live| live.node.clone()).collect();
     holding.extend(silent(observed));
     let late = asked >= PATIENCE;

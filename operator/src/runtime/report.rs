@@ -139,6 +139,12 @@ fn deleted(end: &End, observed: &Observed) -> Verdict {
         )
     };
     let (reason, message) = match end {
+        End::InUse(nodes) => {
+            let nodes: Vec<String> = nodes.iter().cloned().collect();
+            let message =
+                format!("waiting for pods that use its volumes on {}: delete them, or let them end", named(&nodes, ", "));
+            (reason::IN_USE, message)
+        }
         End::Releasing(nodes) => {
             let nodes: Vec<String> = nodes.iter().cloned().collect();
             (reason::RELEASING, format!("{} giving back what is cached, for a minute at most", are(&nodes)))

@@ -50,6 +50,7 @@ fn settings() -> Settings {
         log: "info".into(),
         operator: "https://forebay-operator.forebay-system.svc:8443".into(),
         ca: "forebay-ca".into(),
+        ca_uid: "uid-of-ca".into(),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct RuntimeState {
     pub generation: i64,
     /// What it is to be.
     pub spec: CacheRuntimeSpec,
+    /// Whether the agent is to go for good: at its end it gives back its tiers and its state, if no Dataset is left in them.
+    pub leaving: bool,
 }
 
 /// A Dataset as the agents that serve it need it.
@@ -85,20 +87,20 @@ impl TryFrom<wire::OperatorMessage> for OperatorMessage {
 }
 
 impl From<RuntimeState> for wire::Runtime {
-    fn from(RuntimeState { name, generation, spec }: RuntimeState) -> Self {
-        Self { name, generation, spec_json: json(&spec) }
+    fn from(RuntimeState { name, generation, spec, leaving }: RuntimeState) -> Self {
+        Self { name, generation, spec_json: json(&spec), leaving }
     }
 }
 
 impl TryFrom<wire::Runtime> for RuntimeState {
     type Error = InvalidMessage;
 
-    fn try_from(wire::Runtime { name, generation, spec_json }: wire::Runtime) -> Result<Self, InvalidMessage> {
+    fn try_from(wire::Runtime { name, generation, spec_json, leaving }: wire::Runtime) -> Result<Self, InvalidMessage> {
         if name.is_empty() {
             return Err(InvalidMessage::missing("runtime.name"));
         }
         let spec = spec("runtime.specJson", &format!("CacheRuntime {name}"), &spec_json)?;
-        Ok(Self { name, generation, spec })
+        Ok(Self { name, generation, spec, leaving })
     }
 }
 

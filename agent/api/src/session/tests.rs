@@ -59,7 +59,7 @@ fn state() -> DatasetState {
 
 fn desired() -> Vec<OperatorMessage> {
     vec![
-        OperatorMessage::Runtime(RuntimeState { name: "gpu".into(), generation: 3, spec: runtime_spec() }),
+        OperatorMessage::Runtime(RuntimeState { name: "gpu".into(), generation: 3, spec: runtime_spec(), leaving: true }),
         OperatorMessage::Dataset(state()),
         OperatorMessage::Dataset(DatasetState { secrets: vec![], refresh: None, ..state() }),
         OperatorMessage::Removed(Removed { uid: "u-1".into(), dataset: imagenet() }),
@@ -142,8 +142,14 @@ fn what_the_operator_says_without_sense_is_refused_by_field() {
         ("dataset.specJson", dataset(|m| m.spec_json.clear())),
         ("dataset.specJson", dataset(|m| m.spec_json = br#"{"mounts":[{"path":"x","source":"/"}]}"#.to_vec())),
         ("dataset.secrets.name", dataset(|m| m.secrets[0].name.clear())),
-        ("runtime.name", Message::Runtime(wire::Runtime { name: String::new(), generation: 1, spec_json: vec![] })),
-        ("runtime.specJson", Message::Runtime(wire::Runtime { name: "gpu".into(), generation: 1, spec_json: b"7".to_vec() })),
+        (
+            "runtime.name",
+            Message::Runtime(wire::Runtime { name: String::new(), generation: 1, spec_json: vec![], leaving: false }),
+        ),
+        (
+            "runtime.specJson",
+            Message::Runtime(wire::Runtime { name: "gpu".into(), generation: 1, spec_json: b"7".to_vec(), leaving: false }),
+        ),
         ("removed.uid", Message::Removed(wire::Removed { uid: String::new(), dataset: Some(imagenet().into()) })),
         ("dataset", Message::Removed(wire::Removed { uid: "u".into(), dataset: None })),
     ];

@@ -1,17 +1,39 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use super::{Batch, Index, IndexError};
 use crate::ObjectId;
 
 /// sled's own cache of pages. The cache reads its index once, at the start; a small one does.
 const PAGES: u64 = 8 << 20;
+/// How long an index that is locked is waited for: a child process that was forked a moment ago holds the lock until it runs
+/// its own program, and sled's threads let go of theirs a little after the last handle.
+const LOCKED_FOR: Duration = Duration::from_secs(5);
+const LOCKED_PAUSE: Duration = Duration::from_millis(10);
 /// The only key that is not an object's id; they are told apart by their length.
 const TOKEN: &[u8] = b"token";
 
 /// The index in sled 0.34. Opened at the first use: that takes a second when there are a million entries, and the cache serves without it.
 pub struct SledIndex(RwLock<Slot>);
+
+/// Why sled does not open a directory.
+enum OpenError {
+    /// Another process, or a handle that is being dropped, has it.
+    Locked,
+    Damaged(String),
+}
+
+impl OpenError {
+    fn of(self, dir: &Path) -> IndexError {
+        let dir = dir.display();
+        IndexError(match self {
+            Self::Locked => format!("{dir} is in use by another process; end that one first"),
+            Self::Damaged(why) => format!("{dir}: {why}"),
+        })
+    }
+}
 
 enum Slot {
     Unopened(PathBuf),
@@ -27,25 +49,37 @@ impl SledIndex {
     }
 
     fn open(dir: &Path) -> Result<sled::Db, IndexError> {
-        if let Ok(db) = Self::try_open(dir) {
-            return Ok(db);
-        }
-        tracing::warn!(dir = %dir.display(), "the cache's index cannot be opened; it is deleted and rebuilt from the tiers");
+        let until = Instant::now() + LOCKED_FOR;
+        let failed = loop {
+            match Self::try_open(dir) {
+                Ok(db) => return Ok(db),
+                Err(OpenError::Locked) if Instant::now() < until => std::thread::sleep(LOCKED_PAUSE),
+                Err(OpenError::Locked) => {
+                    return Err(OpenError::Locked.of(dir));
+                }
+                Err(OpenError::Damaged(why)) => break why,
+            }
+        };
+        tracing::warn!(dir = %dir.display(), error = failed, "the cache's index cannot be opened; it is deleted and rebuilt from the tiers");
         if let Err(e) = std::fs::remove_dir_all(dir)
             && e.kind() != std::io::ErrorKind::NotFound
         {
             return Err(IndexError(format!("{} cannot be removed: {e}", dir.display())));
         }
-        Self::try_open(dir)
+        Self::try_open(dir).map_err(|failed| failed.of(dir))
     }
 
-    fn try_open(dir: &Path) -> Result<sled::Db, IndexError> {
+    fn try_open(dir: &Path) -> Result<sled::Db, OpenError> {
         // sled 0.34 panics on some damage where it should return an error.
         catch_unwind(AssertUnwindSafe(|| {
             sled::Config::new().path(dir).cache_capacity(PAGES).flush_every_ms(None).mode(sled::Mode::LowSpace).open()
         }))
-        .map_err(|_| IndexError(format!("{}: sled panicked", dir.display())))?
-        .map_err(error)
+        .map_err(|_| OpenError::Damaged("sled panicked".into()))?
+        .map_err(|error| match error {
+            // sled has no kind of its own for this.
+            sled::Error::Io(io) if io.to_string().contains("acquire lock") => OpenError::Locked,
+            other => OpenError::Damaged(other.to_string()),
+        })
     }
 
     fn tree(&self, tier: &str) -> Result<sled::Tree, IndexError> {

@@ -62,6 +62,41 @@ fn sled_behaves_and_keeps_what_was_flushed() {
     assert_eq!(all(&again, "ram"), BTreeMap::from([(id(1), b"d".to_vec())]));
 }
 
+/// What a process holds that was forked while the index was open and has not run its program yet.
+fn locked(path: &std::path::Path) -> std::fs::File {
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(path.join("db")).unwrap();
+    // Waits: sled's own threads, or another test's child, may hold it for a moment.
+    file.lock().unwrap();
+    file
+}
+
+#[test]
+fn a_sled_that_is_locked_for_a_moment_is_waited_for_and_keeps_what_it_knows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    behaves(&SledIndex::new(&path));
+    let other = locked(&path);
+    let again = std::thread::spawn({
+        let path = path.clone();
+        move || all(&SledIndex::new(path), "ram")
+    });
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    drop(other);
+    assert_eq!(again.join().unwrap(), BTreeMap::from([(id(1), b"d".to_vec())]));
+}
+
+#[test]
+fn a_sled_that_another_process_has_is_refused_and_not_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("index");
+    behaves(&SledIndex::new(&path));
+    let other = locked(&path);
+    let refused = SledIndex::new(&path).flush().unwrap_err();
+    assert!(refused.0.contains("in use by another process"), "{refused}");
+    drop(other);
+    assert_eq!(all(&SledIndex::new(&path), "ram"), BTreeMap::from([(id(1), b"d".to_vec())]));
+}
+
 #[test]
 fn a_damaged_sled_is_replaced_or_read_but_never_fatal() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,6 +2,7 @@
 //! it, `FailingIo` wraps either and fails on demand.
 
 mod disk;
+mod erase;
 mod failing;
 mod memory;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use disk::DiskIo;
+pub use erase::erase;
 pub use failing::{FailingIo, Faults, Op};
 pub use memory::MemoryIo;
 

@@ -140,3 +140,21 @@ fn faults_come_and_go() {
     assert_eq!(file.read_at(0, &mut buf).unwrap(), 13);
     assert_eq!(&buf[..13], b"whole\0\0\0\0\0tor");
 }
+
+#[test]
+fn an_erased_tier_leaves_only_what_others_put_there() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("tier");
+    erase(&dir).unwrap();
+    let io = DiskIo::new(&dir);
+    io.prepare().unwrap();
+    io.open("objects/ab/x", Mode::Create).unwrap().set_len(10).unwrap();
+    io.open("ledger", Mode::Create).unwrap();
+    drop(io);
+    std::fs::write(dir.join("lost+found"), "a stranger's").unwrap();
+    erase(&dir).unwrap();
+    assert_eq!(std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), ["lost+found"]);
+    std::fs::remove_file(dir.join("lost+found")).unwrap();
+    erase(&dir).unwrap();
+    assert!(!dir.exists());
+}

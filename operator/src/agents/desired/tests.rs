@@ -15,7 +15,7 @@ fn runtime(generation: i64) -> Arc<RuntimeState> {
         tiers,
         allowed_host_paths: vec![],
     };
-    Arc::new(RuntimeState { name: "r".into(), generation, spec })
+    Arc::new(RuntimeState { name: "r".into(), generation, spec, leaving: false })
 }
 
 fn state(uid: &str, generation: i64) -> (String, Arc<DatasetState>) {
@@ -71,8 +71,10 @@ fn an_agent_that_is_to_go_and_one_of_a_removed_runtime_let_go_of_everything() {
     told.next(&all);
     let leaving = Desired { leaving: BTreeSet::from(["n1".to_owned()]), ..all.clone() };
     assert_eq!(short(told.next(&leaving.on("n2"))), [""; 0]);
-    assert_eq!(short(told.next(&leaving.on("n1"))), ["-a"]);
-    assert_eq!(short(told.next(&all.on("n1"))), ["+a"], "it stays after all");
+    assert_eq!(short(told.next(&leaving.on("n1"))), ["R", "-a"], "it is to give its tiers back as well");
+    assert!(told.runtime.as_ref().unwrap().leaving);
+    assert_eq!(short(told.next(&all.on("n1"))), ["R", "+a"], "it stays after all");
+    assert!(!told.runtime.as_ref().unwrap().leaving);
     let gone = Desired { complete: true, ..Desired::default() };
     assert_eq!(short(told.next(&gone)), ["-a"]);
     assert_eq!(short(Told::default().next(&gone)), ["S"], "what it has from before is given up");

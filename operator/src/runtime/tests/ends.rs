@@ -99,7 +99,8 @@ fn a_runtime_ends_step_by_step_and_always() {
         observed.ending = Some(asked);
         planned(&observed).end.unwrap()
     };
-    assert_eq!(at(Duration::ZERO, |_| ()), End::Releasing(["n1".to_owned()].into()));
+    assert_eq!(at(minute * 5, |_| ()), End::InUse(["n1".to_owned()].into()), "a pod reads there");
+    assert_eq!(at(Duration::ZERO, |o| o.live[0].mounts = 0), End::Releasing(["n1".to_owned()].into()));
     assert_eq!(at(minute, |_| ()), End::Stopping(2), "n1 did not let go in time");
     let both: std::collections::BTreeSet<String> = ["n1".to_owned(), "n2".to_owned()].into();
     assert_eq!(at(Duration::ZERO, |o| o.live.clear()), End::Releasing(both), "they may come over yet");
