@@ -25,6 +25,10 @@ const DEBIAN: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("/usr/bin/python3", "python3"),
     ("pkill", "procps"),
+    // The wheels of the Python index for this platform bring several GB for accelerators; Debian's build is for processors.
+    ("/usr/lib/python3/dist-packages/torch/__init__.py", "python3-torch"),
+    ("/usr/lib/python3/dist-packages/torchvision/__init__.py", "python3-torchvision"),
+    ("/usr/share/icons/oxygen/index.theme", "oxygen-icon-theme"),
 ];
 
 /// The release of cargo-deny in use.

@@ -8,7 +8,14 @@ use crate::sh::{self, say};
 use crate::{cluster, images, install, parts, workspace};
 
 /// Programs of the machine that promises are tried with, beside those of a cluster: in pods and in nodes too.
-pub(crate) const PROGRAMS: &[&str] = &["rclone", "/usr/bin/python3", "pkill"];
+pub(crate) const PROGRAMS: &[&str] = &[
+    "rclone",
+    "/usr/bin/python3",
+    "pkill",
+    "/usr/lib/python3/dist-packages/torch/__init__.py",
+    "/usr/lib/python3/dist-packages/torchvision/__init__.py",
+    "/usr/share/icons/oxygen/index.theme",
+];
 
 /// What `cargo xtask promises` may be told.
 #[derive(Args, Debug, Default)]

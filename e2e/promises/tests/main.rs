@@ -9,6 +9,7 @@ mod life;
 mod refusals;
 mod removal;
 mod rights;
+mod training;
 
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,8 +22,15 @@ use forebay_promises::Site;
 /// A promise: its name, and what shows that it holds.
 type Promise = (&'static str, fn(&Site) -> Result<()>);
 
-const PROMISES: &[&[Promise]] =
-    &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES, faults::PROMISES, removal::PROMISES];
+const PROMISES: &[&[Promise]] = &[
+    first::PROMISES,
+    rights::PROMISES,
+    refusals::PROMISES,
+    life::PROMISES,
+    training::PROMISES,
+    faults::PROMISES,
+    removal::PROMISES,
+];
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
