@@ -124,7 +124,7 @@ impl Keeper {
             datasets.dedup();
             for dataset in datasets {
                 let keeper = Arc::clone(&self);
-                steps.spawn(async move { keeper.step(&dataset).await.map_err(|error| (dataset, error)) });
+                steps.spawn(async move { keeper.look(&dataset).await.map_err(|error| (dataset, error)) });
             }
             let mut well = true;
             for stand in steps.join_all().await {
@@ -158,8 +158,19 @@ impl Keeper {
         }
     }
 
+    /// A step for a Dataset in use. It may have been in use when its turn was planned and not be any more.
+    async fn look(self: &Arc<Self>, dataset: &DatasetName) -> Result<Stand, KeepError> {
+        let _lock = self.locks.lock(dataset.clone()).await;
+        if self.records.in_use(dataset) { self.step_locked(dataset).await } else { Ok(Stand::Served) }
+    }
+
     async fn step(self: &Arc<Self>, dataset: &DatasetName) -> Result<Stand, KeepError> {
         let _lock = self.locks.lock(dataset.clone()).await;
+        self.step_locked(dataset).await
+    }
+
+    /// The Dataset's lock must be held.
+    async fn step_locked(self: &Arc<Self>, dataset: &DatasetName) -> Result<Stand, KeepError> {
         let kept = self.kept().get(dataset).cloned();
         let at = self.at(dataset);
         let number = self.number(dataset, &at)?;
@@ -333,4 +344,26 @@ impl Keeper {
 /// Runs what makes system calls that may take a while.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dataset_whose_last_volume_went_before_its_turn_is_not_mounted_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let places = Places { datasets: at("datasets"), records: at("records"), run: at("run") };
+        let keeper = Arc::new(Keeper::new(places, 128).unwrap());
+        let dataset = DatasetName::new("ml", "imagenet");
+        assert_eq!(keeper.look(&dataset).await.unwrap(), Stand::Served, "there is nothing to be done");
+        let used =
+            Use { path: at("target"), volume: "v".into(), namespace: "ml".into(), name: "imagenet".into(), kind: Kind::Stage };
+        keeper.records.put(used).unwrap();
+        let error = keeper.look(&dataset).await.unwrap_err();
+        assert!(matches!(error, KeepError::NoAgent { .. }), "it would be mounted, and nobody is here who serves it: {error}");
+    }
 }

@@ -37,6 +37,8 @@ pub(super) struct Agent {
     named: Option<BTreeSet<DatasetName>>,
     /// Whether this agent is to go for good.
     leaving: bool,
+    /// Datasets that were deleted and made anew while mounts show the former one: what is desired once those have gone.
+    anew: BTreeMap<DatasetName, DatasetState>,
 }
 
 /// What one session has been told.
@@ -48,7 +50,7 @@ struct Session {
 
 impl Agent {
     pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept) -> Self {
-        Self { node, state, file, kept, session: None, named: None, leaving: false }
+        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new() }
     }
 
     /// Serves what a former agent was told to, until the operator says more.
@@ -129,6 +131,10 @@ impl Agent {
                 self.desire(desired).await;
             }
             Event::Said(OperatorMessage::Removed(Removed { uid, dataset })) => match self.node.table.get(&dataset) {
+                _ if self.anew.get(&dataset).is_some_and(|desired| desired.uid == uid) => {
+                    self.anew.remove(&dataset);
+                    self.tell(AgentMessage::Released(Released { uid, dataset })).await;
+                }
                 Some(hosted) if hosted.uid == uid => {
                     hosted.remove();
                     self.let_go().await;
@@ -138,6 +144,7 @@ impl Agent {
             Event::Said(OperatorMessage::Synced) => {
                 self.node.told();
                 let named = self.named.take().unwrap_or_default();
+                self.anew.retain(|name, _| named.contains(name));
                 for hosted in self.node.table.all().into_iter().filter(|hosted| !named.contains(&hosted.name)) {
                     hosted.remove();
                 }
@@ -163,8 +170,15 @@ impl Agent {
                 }
             }
             former => {
+                // Deleted and made anew while the operator was out of hearing.
                 if let Some(former) = former {
-                    // Deleted and made anew while the operator was out of hearing.
+                    former.remove();
+                    if !former.may_go() {
+                        // Handles of the one would be taken for the other's: the same numbers, and other files.
+                        warn!(dataset = %desired.dataset, "made anew while pods use the former one: it is served when they have gone");
+                        self.anew.insert(desired.dataset.clone(), desired);
+                        return;
+                    }
                     self.forget(&former).await;
                 }
                 info!(dataset = %desired.dataset, "a Dataset is to be served");
@@ -198,6 +212,9 @@ impl Agent {
         for hosted in self.node.table.all().into_iter().filter(|hosted| hosted.may_go()) {
             self.forget(&hosted).await;
             self.tell(AgentMessage::Released(Released { uid: hosted.uid.clone(), dataset: hosted.name.clone() })).await;
+            if let Some(desired) = self.anew.remove(&hosted.name) {
+                Box::pin(self.desire(desired)).await;
+            }
         }
     }
 
