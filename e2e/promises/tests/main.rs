@@ -9,6 +9,7 @@ mod life;
 mod refusals;
 mod removal;
 mod rights;
+mod storage_suite;
 mod training;
 
 use std::io::Write as _;
@@ -22,8 +23,15 @@ use forebay_promises::Site;
 /// A promise: its name, and what shows that it holds.
 type Promise = (&'static str, fn(&Site) -> Result<()>);
 
-const PROMISES: &[&[Promise]] =
-    &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES, training::PROMISES, faults::PROMISES];
+const PROMISES: &[&[Promise]] = &[
+    first::PROMISES,
+    rights::PROMISES,
+    refusals::PROMISES,
+    life::PROMISES,
+    training::PROMISES,
+    storage_suite::PROMISES,
+    faults::PROMISES,
+];
 
 /// Not kept yet. They are tried when they are named, and told of at every run.
 ///
