@@ -88,7 +88,8 @@ fn pattern(name: &str) -> String {
 }
 
 fn suite(site: &Site) -> Result<()> {
-    let page = report::page(&fs::read_to_string(Path::new(ROOT).join(PAGE)).with_context(|| format!("read {PAGE}"))?)?;
+    let text = fs::read_to_string(Path::new(ROOT).join(PAGE)).with_context(|| format!("read {PAGE}"))?;
+    let page = report::page(&text)?;
     let work = site.work("storage-suite")?;
     fs::write(work.join("images.yaml"), IMAGES)?;
     // With the certificates themselves: the suite would look for their files in its own directory.

@@ -84,6 +84,13 @@ pub(crate) fn page(text: &str) -> Result<Ends> {
         };
         ensure!(ends.insert(name.to_owned(), end).is_none(), "the page names {name} twice");
     }
+    let count = |wanted: fn(&End) -> bool| ends.values().filter(|end| wanted(end)).count();
+    let (passed, left_out) = (count(|end| matches!(end, End::Passed)), count(|end| matches!(end, End::LeftOut(_))));
+    let (not_run, undefined) = (count(|end| matches!(end, End::NotRun)), count(|end| matches!(end, End::Undefined(_))));
+    let line = format!(
+        "{passed} tests pass, {left_out} are left out by the suite, {not_run} are not run, {undefined} groups are not defined."
+    );
+    ensure!(text.contains(&line), "the page counts otherwise than: {line}");
     Ok(ends)
 }
 
