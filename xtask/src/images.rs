@@ -45,7 +45,7 @@ pub(crate) struct ImagesArgs {
 /// The images that promises in the cluster need, built quickly.
 pub(crate) fn for_tests(out: &Path) -> Result<()> {
     let (tag, registry) = ("dev".to_owned(), "localhost".to_owned());
-    run(&ImagesArgs { debug: true, out: Some(out.to_owned()), tag, registry, test: true, built: None, suite: false })
+    run(&ImagesArgs { debug: true, out: Some(out.to_owned()), tag, registry, test: true, built: None, suite: true })
 }
 
 /// `cargo xtask images`.
@@ -81,7 +81,9 @@ pub(crate) fn run(args: &ImagesArgs) -> Result<()> {
     if args.suite {
         let agnhost = parts::ensure(&["agnhost"])?.join("agnhost");
         // The versions are those that the suite of this Kubernetes asks for.
-        write(&busybox_image()?.named("localhost/e2e/busybox:1.37.0-2"), &out, "e2e-busybox")?;
+        for (name, version) in [("busybox", "1.37.0-2"), ("glibc-dns-testing", "2.1.1")] {
+            write(&busybox_image()?.named(&format!("localhost/e2e/{name}:{version}")), &out, &format!("e2e-{name}"))?;
+        }
         let image = busybox_image()?.named("localhost/e2e/agnhost:2.66.1").entrypoint(&["/agnhost"]).arguments(&["pause"]);
         write(&image.program("/agnhost", &agnhost), &out, "e2e-agnhost")?;
     }

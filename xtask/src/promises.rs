@@ -17,6 +17,9 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "/usr/share/icons/oxygen/index.theme",
 ];
 
+/// Parts that promises are tried with, beside those of a cluster.
+pub(crate) const PARTS: &[&str] = &["csi-provisioner", "versitygw", "storage-suite", "agnhost"];
+
 /// What `cargo xtask promises` may be told.
 #[derive(Args, Debug, Default)]
 pub(crate) struct PromisesArgs {
@@ -35,7 +38,7 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     install::debian(cluster::PROGRAMS)?;
     install::debian(PROGRAMS)?;
     parts::ensure(parts::CLUSTER)?;
-    let bin = parts::ensure(&["csi-provisioner", "versitygw"])?;
+    let bin = parts::ensure(PARTS)?;
     let out = workspace::target()?.join("images");
     if !args.no_images {
         let begun = Instant::now();

@@ -45,7 +45,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         install::debian(cluster::PROGRAMS)?;
         install::debian(promises::PROGRAMS)?;
         parts::ensure(parts::CLUSTER)?;
-        bin = parts::ensure(&["versitygw", "minio", "csi-sanity", "csi-provisioner"])?;
+        parts::ensure(promises::PARTS)?;
+        bin = parts::ensure(&["minio", "csi-sanity"])?;
         Ok(())
     });
     if installed {

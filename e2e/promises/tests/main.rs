@@ -9,6 +9,7 @@ mod life;
 mod refusals;
 mod removal;
 mod rights;
+mod storage_suite;
 mod training;
 
 use std::io::Write as _;
@@ -28,6 +29,7 @@ const PROMISES: &[&[Promise]] = &[
     refusals::PROMISES,
     life::PROMISES,
     training::PROMISES,
+    storage_suite::PROMISES,
     faults::PROMISES,
     removal::PROMISES,
 ];

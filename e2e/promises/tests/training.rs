@@ -54,7 +54,8 @@ fn copy_icons(to: &Path) -> Result<Tree> {
     Ok(tree)
 }
 
-/// Bytes and requests that the agents of all nodes have had from stores since they started.
+/// Bytes and requests that readers on all nodes have had from stores since the agents started. What agents fetch ahead, for other
+/// Datasets, is none of the job's.
 fn from_stores(site: &Site) -> Result<(u64, u64)> {
     let selector = "forebay.io/runtime=default";
     let pods = site.cluster.kubectl(&["get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "name"])?;
@@ -63,12 +64,12 @@ fn from_stores(site: &Site) -> Result<(u64, u64)> {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{pod}:9101/proxy/metrics");
         let metrics = site.cluster.kubectl(&["get", "--raw", &path])?;
         let sum = |name: &str| {
-            let lines = metrics.lines().filter(|line| line.starts_with(name) && !line.starts_with('#'));
+            let lines = metrics.lines().filter(|line| line.starts_with(&format!("{name}{{class=\"reader\"")));
             let values = lines.map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()));
             values.sum::<Option<f64>>().with_context(|| format!("{pod} tells no {name}")).map(|sum| sum as u64)
         };
-        bytes += sum("forebay_store_received_bytes_total{")?;
-        gets += sum("forebay_store_gets_total{")?;
+        bytes += sum("forebay_store_received_bytes_total")?;
+        gets += sum("forebay_store_gets_total")?;
     }
     Ok((bytes, gets))
 }
