@@ -3,6 +3,7 @@
 //! `main [FILTER]...` keeps the promises whose names contain one of the filters, and the first one, which installs what the others use.
 //! Names are `room::promise`.
 
+mod cli;
 mod faults;
 mod first;
 mod life;
@@ -21,7 +22,8 @@ use forebay_promises::Site;
 /// A promise: its name, and what shows that it holds.
 type Promise = (&'static str, fn(&Site) -> Result<()>);
 
-const PROMISES: &[&[Promise]] = &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES, faults::PROMISES];
+const PROMISES: &[&[Promise]] =
+    &[first::PROMISES, rights::PROMISES, refusals::PROMISES, life::PROMISES, cli::PROMISES, faults::PROMISES];
 
 /// Not kept yet. They are tried when they are named, and told of at every run.
 ///
