@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use forebay_crds::values::TreePath;
+use forebay_crds::values::{TreePath, ValueError};
 use humantime::Duration;
 
 /// See and steer Forebay's Datasets: how far they are, what to fetch, pin or drop, and why one is not ready
@@ -110,6 +110,7 @@ pub(crate) struct Prefetch {
     /// The Dataset
     pub(crate) name: String,
     /// Files and directories of the tree, such as /train [default: all of it]
+    #[arg(value_parser = path)]
     pub(crate) paths: Vec<TreePath>,
     /// Fetch nothing ahead any more; what is cached stays
     #[arg(long, conflicts_with_all = ["paths", "wait"])]
@@ -123,7 +124,7 @@ pub(crate) struct Pin {
     /// The Dataset
     pub(crate) name: String,
     /// Files and directories of the tree, such as /train; / is all of it
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = path)]
     pub(crate) paths: Vec<TreePath>,
     /// Pin them no longer; what is cached stays until its space is needed
     #[arg(long)]
@@ -137,6 +138,7 @@ pub(crate) struct Evict {
     /// The Dataset
     pub(crate) name: String,
     /// Files and directories of the tree, such as /train [default: all of it]
+    #[arg(value_parser = path)]
     pub(crate) paths: Vec<TreePath>,
     /// Also where it will be fetched again at once, because spec.prefetch asks for it
     #[arg(long)]
@@ -164,4 +166,36 @@ pub(crate) struct Doctor {
     /// How it is printed
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Output,
+}
+
+/// A path of the tree. A slash at the end, which shells like to add, is none of it.
+fn path(text: &str) -> Result<TreePath, ValueError> {
+    let trimmed = text.trim_end_matches('/');
+    if trimmed.is_empty() && text.starts_with('/') { Ok(TreePath::root()) } else { trimmed.parse() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_taken_as_people_write_them() {
+        for (text, expected) in
+            [("/", Some("/")), ("/a", Some("/a")), ("/a/", Some("/a")), ("a", None), ("", None), ("/a//b", None)]
+        {
+            assert_eq!(path(text).ok().as_ref().map(TreePath::as_str), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn each_command_of_its_page_is_one() {
+        let page = include_str!("../../docs/operations/kubectl-forebay.md");
+        let lines = page.lines().filter_map(|line| line.strip_prefix("kubectl forebay "));
+        let commands: Vec<&str> = lines.map(|line| line.split('#').next().unwrap_or_default().trim()).collect();
+        assert!(commands.len() > 10, "{commands:?}");
+        for command in commands {
+            let words = std::iter::once("kubectl-forebay").chain(command.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{command}");
+        }
+    }
 }

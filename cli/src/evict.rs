@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_wish_that_is_not_carried_out_yet_is_not_forgotten() {
-        let table: [(Option<&str>, Option<&str>, &[&str], &str); 7] = [
+        type Row = (Option<&'static str>, Option<&'static str>, &'static [&'static str], &'static str);
+        let table: [Row; 7] = [
             (None, None, &["/a"], "new\n/a"),
             (None, None, &[], "new"),
             (Some("old\n/b"), Some("old"), &["/a"], "new\n/a"),

@@ -48,8 +48,8 @@ struct State {
     handled: Handled,
     /// The id of the eviction under way.
     evicting: Option<String>,
-    /// Generation at the time of the newest wish for a listing: a later one fulfils it.
-    wished_at: u64,
+    /// The newest wish for a listing that is not carried out yet, and its number with the Dataset at work.
+    wish: Option<(String, u64)>,
     removed: bool,
 }
 
@@ -68,7 +68,7 @@ impl Hosted {
             mounts: BTreeMap::new(),
             handled,
             evicting: None,
-            wished_at: 0,
+            wish: None,
             removed: false,
             desired: desired.clone(),
         };
@@ -115,6 +115,7 @@ impl Hosted {
                 let task = tokio::spawn(self.clone().live(dataset.clone(), stop.clone()));
                 state.life = Some(Life { stop, task });
                 state.dataset = Some(dataset);
+                state.wish = None;
             }
         }
         drop(state);
@@ -125,15 +126,13 @@ impl Hosted {
     /// Lists the stores anew if somebody asked for it and it has not been done.
     pub(crate) fn wish(&self) {
         let mut state = self.state();
-        let State { desired, dataset: Some(dataset), handled, .. } = &*state else { return };
-        if desired.refresh.is_none() || desired.refresh == handled.refreshed {
+        let State { desired, dataset: Some(dataset), handled, wish: under_way, .. } = &*state else { return };
+        let Some(wish) = desired.refresh.clone() else { return };
+        if handled.refreshed.as_ref() == Some(&wish) || under_way.as_ref().is_some_and(|(asked, _)| *asked == wish) {
             return;
         }
-        let now = *dataset.generation().borrow();
-        if now > 0 {
-            dataset.refresh();
-        }
-        state.wished_at = now;
+        let number = dataset.refresh();
+        state.wish = Some((wish, number));
     }
 
     /// Takes up new wishes without touching anything else.
@@ -179,8 +178,8 @@ impl Hosted {
             if let Some(tree) = &state.tree {
                 tree.set(dataset.clone());
             }
-            if number > state.wished_at {
-                state.handled.refreshed = state.desired.refresh.clone();
+            if let Some((wish, _)) = state.wish.take_if(|(_, number)| *number <= dataset.refreshed()) {
+                state.handled.refreshed = Some(wish);
             }
             let names = dataset.top_names(TOP);
             for mount in state.mounts.values() {

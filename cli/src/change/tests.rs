@@ -2,6 +2,8 @@
 
 use super::*;
 
+type Paths = &'static [&'static str];
+
 fn spec(eager: Option<&[&str]>, pins: &[&str]) -> DatasetSpec {
     let mut spec = DatasetSpec::of(Vec::new());
     if let Some(wanted) = eager {
@@ -22,7 +24,7 @@ fn patched(change: &Change, pointer: &str) -> Value {
 
 #[test]
 fn prefetch_adds_to_what_was_asked_for() {
-    let table: [(Option<&[&str]>, &[&str], Value); 6] = [
+    let table: [(Option<Paths>, Paths, Value); 6] = [
         (None, &["/a"], json!(["/a"])),
         (Some(&["/a"]), &["/b"], json!(["/a", "/b"])),
         (Some(&["/a"]), &["/a/x", "/a"], Value::Null),
@@ -71,7 +73,7 @@ fn a_list_that_would_be_refused_says_what_to_do() {
 
 #[test]
 fn what_prefetch_fetches_again_is_known_before_it_is_dropped() {
-    let table: [(Option<&[&str]>, &[&str], &[&str]); 5] = [
+    let table: [(Option<Paths>, Paths, Paths); 5] = [
         (None, &["/a"], &[]),
         (Some(&["/"]), &["/a"], &["/a"]),
         (Some(&["/a/b"]), &["/a", "/c"], &["/a"]),

@@ -15,6 +15,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     ("cli::what_is_evicted_is_freed_and_read_right_again_and_pins_survive", evicted),
     ("cli::doctor_names_a_wrong_secret_with_its_remedy", wrong_secret),
     ("cli::a_missing_grant_is_cured_by_the_very_words_of_the_doctor", no_grant),
+    ("cli::who_may_edit_a_namespace_needs_no_more", developer),
     ("cli::each_example_of_its_page_runs", examples),
 ];
 
@@ -113,6 +114,34 @@ fn no_grant(site: &Site) -> Result<()> {
     ensure!(site.forebay(&["doctor", "--pod", "reader", "-n", "cli-strangers"])?.code == 0, "there is nothing to find any more");
     reader.remove(site)?;
     site.cluster.kubectl(&["delete", "namespace", "cli-strangers", "--timeout=120s"]).map(drop)
+}
+
+fn developer(site: &Site) -> Result<()> {
+    let kubectl = |words: &[&str]| site.cluster.kubectl(words);
+    kubectl(&["create", "serviceaccount", "developer"])?;
+    kubectl(&["create", "rolebinding", "developer", "--clusterrole=edit", "--serviceaccount=default:developer"])?;
+    let token = kubectl(&["create", "token", "developer"])?;
+    let config = site.work("developer")?.join("kubeconfig");
+    std::fs::copy(site.cluster.kubeconfig(), &config)?;
+    let config = config.to_str().context("the directory's name is not UTF-8")?;
+    kubectl(&["--kubeconfig", config, "config", "set-credentials", "developer", &format!("--token={}", token.trim())])?;
+    kubectl(&["--kubeconfig", config, "config", "set-context", "--current", "--user=developer"])?;
+    let forebay = |words: &[&str]| site.forebay(&[words, &["--kubeconfig", config]].concat());
+    // Kubernetes adds the rules to its own roles in its own time.
+    wait_until("the developer to see the Dataset", SOON, || Ok((forebay(&["status", "first"])?.code == 0).then_some(())))?;
+    for words in
+        [&["refresh", "first", "--wait", "--timeout", LIMIT][..], &["pin", "first", "/"], &["pin", "first", "/", "--remove"]]
+    {
+        let done = forebay(words)?;
+        ensure!(done.code == 0, "{words:?}: {done:?}");
+    }
+    // What may not be looked at is said, and is no finding.
+    let said = forebay(&["doctor", "first"])?;
+    ensure!(said.text.contains("note: nodes could not be looked at") && said.text.contains("forbidden"), "{said:?}");
+    let elsewhere = forebay(&["status", "-n", "kube-system"])?;
+    ensure!(elsewhere.code == 2 && elsewhere.text.contains("forbidden"), "{elsewhere:?}");
+    site.wait_phase("default", "first", "Ready")?;
+    kubectl(&["delete", "rolebinding,serviceaccount", "developer"]).map(drop)
 }
 
 /// Runs a script as somebody with kubectl, its plugin and the cluster's kubeconfig would; what it printed.
