@@ -18,8 +18,8 @@ pub use policy::{
     Access, Consistency, ConsistencyPolicy, Owner, Pin, Placement, PlacementPolicy, Prefetch, PrefetchOrder, PrefetchPolicy,
 };
 pub use status::{
-    CacheStatus, CatalogStatus, DatasetStatus, FailedFile, MountStatus, NodesStatus, Phase, PrefetchStatus, RejectedObject,
-    Summary, TierUsage,
+    CacheStatus, CatalogStatus, DatasetStatus, FailedFile, HandledStatus, MountStatus, NodesStatus, Phase, PrefetchStatus,
+    RejectedObject, Summary, TierUsage,
 };
 
 /// What a Dataset is to be.

@@ -5,6 +5,8 @@
 //! - [`rules`]: every rule over several fields, once as CEL for the API server and beside it as Rust.
 //! - [`mod@validate`]: all that is wrong with an object, each with its field, the problem and the remedy.
 //! - [`manifest`]: YAML files of Datasets, CacheRuntimes and Secrets for the agent without a cluster.
+//! - [`names`]: labels and annotations.
+//! - [`words`]: how numbers and foreign texts are written for people.
 //! - [`codegen`]: the CustomResourceDefinitions as YAML, checked in beside this crate and compared by a test.
 //!
 //! The crate does no I/O: it turns text into values and values into text.
@@ -13,18 +15,20 @@ pub mod codegen;
 pub mod conditions;
 pub mod dataset;
 pub mod manifest;
+pub mod names;
 pub mod rules;
 pub mod runtime;
 pub mod validate;
 pub mod values;
+pub mod words;
 
 mod schema_check;
 
 pub use codegen::{crd_yaml, generated_files};
 pub use dataset::{
     Access, Addressing, CacheStatus, CatalogStatus, Consistency, ConsistencyPolicy, Dataset, DatasetSpec, DatasetStatus,
-    FailedFile, HttpHeader, Mount, MountOptions, MountStatus, NodesStatus, Owner, Phase, Pin, Placement, PlacementPolicy,
-    Prefetch, PrefetchOrder, PrefetchPolicy, PrefetchStatus, RejectedObject, SecretRef, Summary, TierUsage,
+    FailedFile, HandledStatus, HttpHeader, Mount, MountOptions, MountStatus, NodesStatus, Owner, Phase, Pin, Placement,
+    PlacementPolicy, Prefetch, PrefetchOrder, PrefetchPolicy, PrefetchStatus, RejectedObject, SecretRef, Summary, TierUsage,
 };
 pub use manifest::{ManifestError, Manifests};
 pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus, Medium, Tier, TierStatus};

@@ -172,5 +172,11 @@ fn progress(cli: &Cli, state: &DatasetState, since: SystemTime) -> DatasetProgre
         listing: None,
         status,
     };
-    DatasetProgress { uid: state.uid.clone(), report, refreshed: state.refresh.clone(), mounts: cli.mounts }
+    DatasetProgress {
+        uid: state.uid.clone(),
+        report,
+        refreshed: state.refresh.clone(),
+        evicted: state.evict.as_ref().map(|wish| wish.id.clone()),
+        mounts: cli.mounts,
+    }
 }

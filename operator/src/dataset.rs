@@ -16,8 +16,12 @@ mod validate;
 
 use std::collections::BTreeSet;
 
+use forebay_crds::names::Eviction;
 use forebay_crds::values::SourceKind;
 use forebay_crds::{CacheRuntimeSpec, Dataset, DatasetSpec, conditions};
+use kube::ResourceExt as _;
+
+use crate::names;
 
 pub(crate) use controller::run;
 
@@ -40,6 +44,16 @@ pub(crate) fn unallowed_paths(spec: &DatasetSpec, runtime: &CacheRuntimeSpec) ->
         })
         .filter(|path| !allowed(path))
         .collect()
+}
+
+/// The value of an annotation that asks for something.
+pub(crate) fn asked<'a>(dataset: &'a Dataset, annotation: &str) -> Option<&'a str> {
+    dataset.annotations().get(annotation).map(String::as_str).filter(|wish| !wish.is_empty())
+}
+
+/// What is to be dropped from the caches. An annotation that cannot be understood drops nothing.
+pub(crate) fn eviction(dataset: &Dataset) -> Option<Eviction> {
+    asked(dataset, names::EVICT)?.parse().ok()
 }
 
 /// Whether a Dataset is being deleted and its nodes are to let go of it. Its status remembers, whichever replica leads.

@@ -2,24 +2,14 @@
 
 use std::collections::BTreeMap;
 
+pub(crate) use forebay_crds::names::{AGENT, APP, DATASET_UID, DRIVER, EVICT, REFRESH, RUNTIME};
+
 /// Field manager of all that the operator applies.
-pub(crate) const FIELD_MANAGER: &str = "forebay-operator";
+pub(crate) const FIELD_MANAGER: &str = forebay_crds::names::OPERATOR;
 /// Finalizer of Datasets and CacheRuntimes.
 pub(crate) const FINALIZER: &str = "forebay.io/cleanup";
-/// Annotation of a Dataset: any new value asks for a new listing.
-pub(crate) const REFRESH: &str = "forebay.io/refresh";
-/// Label of agents' pods and DaemonSets: the CacheRuntime's name.
-pub(crate) const RUNTIME: &str = "forebay.io/runtime";
-/// Label of volumes and claims: the Dataset's uid.
-pub(crate) const DATASET_UID: &str = "forebay.io/dataset-uid";
-/// Which program a pod is of.
-pub(crate) const APP: &str = "app.kubernetes.io/name";
-/// `APP` of agents.
-pub(crate) const AGENT: &str = "forebay-agent";
 /// Who manages an object.
 pub(crate) const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// The CSI driver.
-pub(crate) const DRIVER: &str = "csi.forebay.io";
 
 /// Selects volumes and claims that the operator made.
 pub(crate) fn managed_selector() -> String {

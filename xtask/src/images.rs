@@ -107,19 +107,9 @@ fn libraries(program: &Path) -> Result<Vec<String>> {
 
 /// Builds the programs and gives the path of each.
 fn programs(debug: bool) -> Result<Vec<(&'static str, PathBuf)>> {
-    if sh::has("rustup") {
-        sh::run(Command::new("rustup").current_dir(workspace::root()?).args(["--quiet", "target", "add", TARGET]))?;
-    }
     let there = workspace::packages()?;
     let programs: Vec<_> = PROGRAMS.iter().copied().filter(|&program| there.iter().any(|package| package == program)).collect();
-    let profile = if debug { "image-debug" } else { "image" };
-    let mut build = workspace::cargo()?;
-    build.args(["build", "--locked", "--target", TARGET, "--profile", profile]);
-    for program in &programs {
-        build.args(["--package", program]);
-    }
-    sh::run(&mut build)?;
-    let dir = workspace::target()?.join(TARGET).join(profile);
+    let dir = build_static(&programs, if debug { "image-debug" } else { "image" })?;
     let paths = programs.into_iter().map(|program| {
         let path = dir.join(program);
         if !path.is_file() {
@@ -128,4 +118,18 @@ fn programs(debug: bool) -> Result<Vec<(&'static str, PathBuf)>> {
         Ok((program, path))
     });
     paths.collect()
+}
+
+/// Builds packages so that their programs need nothing of the machine they run on; the directory of the programs.
+pub(crate) fn build_static(packages: &[&str], profile: &str) -> Result<PathBuf> {
+    if sh::has("rustup") {
+        sh::run(Command::new("rustup").current_dir(workspace::root()?).args(["--quiet", "target", "add", TARGET]))?;
+    }
+    let mut build = workspace::cargo()?;
+    build.args(["build", "--locked", "--target", TARGET, "--profile", profile]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    sh::run(&mut build)?;
+    Ok(workspace::target()?.join(TARGET).join(profile))
 }

@@ -13,6 +13,7 @@ mod images;
 mod install;
 mod interrupt;
 mod parts;
+mod plugin;
 mod promises;
 mod sh;
 mod speed;
@@ -57,6 +58,8 @@ enum Command {
     Promises(promises::PromisesArgs),
     /// Builds the container images, reproducibly and without a container engine
     Images(images::ImagesArgs),
+    /// Builds `kubectl-forebay`, the plugin of kubectl, as a static program
+    Plugin,
     /// Makes a real file tree at a directory that does not exist yet
     Data {
         /// Where
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Parts { names } => parts::run(&names),
         Command::Cluster(args) => cluster::run(&args),
         Command::Images(args) => images::run(&args),
+        Command::Plugin => plugin::run(),
         Command::Data { dir, small } => data::run(&dir, small),
         Command::Codegen { check } => codegen::run(check),
     };

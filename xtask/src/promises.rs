@@ -40,6 +40,7 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     parts::ensure(parts::CLUSTER)?;
     let bin = parts::ensure(PARTS)?;
     let out = workspace::target()?.join("images");
+    workspace::build_program("forebay-cli", "kubectl-forebay", false)?;
     if !args.no_images {
         let begun = Instant::now();
         images()?;

@@ -82,7 +82,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
 pub(crate) fn e2e(filter: Option<&str>) -> Result<()> {
     install::debian(&["fusermount3", "rclone", "curl"])?;
     parts::ensure(&["versitygw", "minio"])?;
-    whole(&workspace::build_program("forebay-agent", false)?, filter)
+    whole(&workspace::build_program("forebay-agent", "forebay-agent", false)?, filter)
 }
 
 fn whole(agent: &Path, filter: Option<&str>) -> Result<()> {

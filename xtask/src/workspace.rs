@@ -38,24 +38,24 @@ pub(crate) fn cache() -> Result<PathBuf> {
 pub(crate) fn agent() -> Result<PathBuf> {
     match env::var_os("FOREBAY_AGENT") {
         Some(path) => Ok(path.into()),
-        None => build_program("forebay-agent", true),
+        None => build_program("forebay-agent", "forebay-agent", true),
     }
 }
 
 /// Builds one program of the workspace and gives its path.
-pub(crate) fn build_program(package: &str, release: bool) -> Result<PathBuf> {
+pub(crate) fn build_program(package: &str, program: &str, release: bool) -> Result<PathBuf> {
     let mut command = cargo()?;
     command.args(["build", "--locked", "--package", package]);
     if release {
         command.arg("--release");
     }
     sh::run(&mut command)?;
-    program(package, release)
+    self::program(program, release)
 }
 
 /// The path of a program that has been built.
-pub(crate) fn program(package: &str, release: bool) -> Result<PathBuf> {
-    let path = target()?.join(if release { "release" } else { "debug" }).join(package);
+pub(crate) fn program(program: &str, release: bool) -> Result<PathBuf> {
+    let path = target()?.join(if release { "release" } else { "debug" }).join(program);
     anyhow::ensure!(path.is_file(), "{} is not there: it was not built", path.display());
     Ok(path)
 }

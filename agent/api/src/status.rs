@@ -13,7 +13,18 @@ use crate::{InvalidMessage, v1};
 
 impl From<DatasetStatus> for v1::DatasetStatus {
     fn from(status: DatasetStatus) -> Self {
-        let DatasetStatus { observed_generation, phase, conditions, catalog, cache, prefetch, nodes, claim, summary: _ } = status;
+        let DatasetStatus {
+            observed_generation,
+            phase,
+            conditions,
+            catalog,
+            cache,
+            prefetch,
+            nodes,
+            claim,
+            handled: _,
+            summary: _,
+        } = status;
         Self {
             observed_generation,
             phase: v1::Phase::from(phase).into(),
@@ -42,6 +53,7 @@ impl TryFrom<v1::DatasetStatus> for DatasetStatus {
             prefetch: prefetch.unwrap_or_default().try_into()?,
             nodes: nodes.unwrap_or_default().into(),
             claim,
+            handled: Default::default(),
             summary: Default::default(),
         };
         status.summarize();

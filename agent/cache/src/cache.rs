@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -149,6 +150,23 @@ impl Cache {
         let Some(set) = self.inner().shared.datasets.find(name) else { return 0 };
         self.inner().shared.datasets.retire(set);
         self.remove_owned(|owner| owner == set)
+    }
+
+    /// Frees what a Dataset has cached and not pinned; the bytes freed. It goes on caching: what is read or fetched
+    /// meanwhile may stay.
+    pub fn evict_dataset(&self, name: &str) -> u64 {
+        let inner = self.inner();
+        let Some(set) = inner.shared.datasets.find(name) else { return 0 };
+        let ids: HashSet<ObjectId> = inner.tiers.iter().flat_map(|tier| tier.owned(|owner| owner == set)).collect();
+        let mut freed = 0;
+        for id in ids {
+            let stripe = inner.shared.stripe(&id);
+            let unpinned = inner.tiers.iter().all(|tier| !tier.is_pinned_id(id, &stripe));
+            for tier in inner.tiers.iter().filter(|tier| unpinned && tier.owner(&id) == Some(set)) {
+                freed += tier.remove_object(id, &stripe);
+            }
+        }
+        freed
     }
 
     /// Frees everything that belongs to Datasets which are not declared: what was removed while no agent ran. Call it when all

@@ -60,6 +60,9 @@ pub(crate) struct Inner {
     pub(crate) listed: AtomicU64,
     /// Somebody asked for a new listing.
     pub(crate) refresh: Notify,
+    /// How often; and how many of these a listing has answered that began after them.
+    pub(crate) refreshes: AtomicU64,
+    pub(crate) refreshed: AtomicU64,
     /// A reader met an object that is not what the catalog says.
     pub(crate) stale: Notify,
     /// A handle of an earlier generation was released.
@@ -134,6 +137,8 @@ impl Dataset {
             failed_reads: Failures::default(),
             listed: AtomicU64::new(0),
             refresh: Notify::new(),
+            refreshes: AtomicU64::new(0),
+            refreshed: AtomicU64::new(0),
             stale: Notify::new(),
             released: Notify::new(),
             read_bytes: AtomicU64::new(0),
@@ -152,9 +157,17 @@ impl Dataset {
         &self.inner.settings.name
     }
 
-    /// Asks for a new listing now.
-    pub fn refresh(&self) {
+    /// Asks for a new listing now; the number of this wish. One that is under way may have missed what is wished to be seen: it does not
+    /// count.
+    pub fn refresh(&self) -> u64 {
+        let wish = self.inner.refreshes.fetch_add(1, Ordering::AcqRel) + 1;
         self.inner.refresh.notify_one();
+        wish
+    }
+
+    /// The newest wish that the current generation, or one before it, was listed for.
+    pub fn refreshed(&self) -> u64 {
+        self.inner.refreshed.load(Ordering::Acquire)
     }
 
     /// The current generation's number, 0 before the first; changes when a new one is served.

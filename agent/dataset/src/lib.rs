@@ -6,6 +6,7 @@
 //! ([`handle`], [`plan`], [`progress`], [`schedule`]) is pure; listing, fetching and files are at the ends.
 
 mod dataset;
+mod evict;
 mod failures;
 mod generation;
 mod generations;

@@ -49,6 +49,7 @@ impl Dataset {
                     inner.retire_unused().await;
                     continue;
                 }
+                Event::Answered => continue,
                 Event::List => {}
             }
             let listed = tokio::select! {
@@ -81,6 +82,7 @@ impl Dataset {
 enum Event {
     Stop,
     List,
+    Answered,
     Released,
 }
 
@@ -103,7 +105,11 @@ impl Inner {
         tokio::select! {
             biased;
             () = stop.cancelled() => Event::Stop,
-            () = self.refresh.notified() => Event::List,
+            () = self.refresh.notified() => match self.refreshes.load(Ordering::Acquire) > self.refreshed.load(Ordering::Acquire) {
+                true => Event::List,
+                // A listing that began since has answered it.
+                false => Event::Answered,
+            },
             () = due => Event::List,
             () = stale => Event::List,
             () = self.released.notified() => Event::Released,
@@ -114,10 +120,12 @@ impl Inner {
     async fn list_once(self: &Arc<Self>) -> Result<Arc<Generation>, ListingError> {
         let number = self.generations.next_number();
         self.listed.store(0, Ordering::Relaxed);
+        let wishes = self.refreshes.load(Ordering::Acquire);
         self.state().listing = true;
         let listed = self.list_into(number).await;
         self.state().listing = false;
         let generation = listed?;
+        self.refreshed.store(wishes, Ordering::Release);
         let info = generation.catalog.info();
         self.state().listing_failure = None;
         self.failed_reads.reset();

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use forebay_crds::DatasetStatus;
 use forebay_crds::dataset::{
-    CacheStatus, CatalogStatus, FailedFile, MountStatus, NodesStatus, PrefetchStatus, RejectedObject, TierUsage,
+    CacheStatus, CatalogStatus, FailedFile, HandledStatus, MountStatus, NodesStatus, PrefetchStatus, RejectedObject, TierUsage,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -33,6 +33,7 @@ impl Dataset {
             prefetch: inner.prefetch_status(),
             nodes: NodesStatus { ready: u32::from(facts.listed), desired: 1 },
             claim: None,
+            handled: HandledStatus::default(),
             summary: Default::default(),
         };
         status.summarize();

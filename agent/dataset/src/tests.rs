@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
 mod consistency;
+mod evicting;
 mod model;
 mod prefetching;
 

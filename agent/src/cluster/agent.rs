@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 
 use super::dismiss;
 use super::hosted::Hosted;
-use super::kept::{Kept, KeptDataset, KeptFile, KeptRuntime};
+use super::kept::{Handled, Kept, KeptDataset, KeptFile, KeptRuntime};
 use super::node::Node;
 use super::session::Event;
 use crate::state::StateDir;
@@ -61,7 +61,7 @@ impl Agent {
             self.node.told();
         }
         for dataset in known {
-            let hosted = Arc::new(Hosted::new(dataset.state(), dataset.refreshed.clone()));
+            let hosted = Arc::new(Hosted::new(dataset.state(), dataset.handled()));
             self.node.table.add(hosted.clone());
             self.work(&hosted, dataset.state()).await;
         }
@@ -163,7 +163,7 @@ impl Agent {
             Some(hosted) if hosted.uid == desired.uid => {
                 let now = hosted.desired();
                 if now.spec == desired.spec && now.secrets == desired.secrets {
-                    hosted.set_refresh(desired.clone());
+                    hosted.set_wishes(desired.clone());
                 } else {
                     info!(dataset = %desired.dataset, "the spec or a Secret has changed");
                     self.rework(&hosted, desired.clone()).await;
@@ -182,7 +182,7 @@ impl Agent {
                     self.forget(&former).await;
                 }
                 info!(dataset = %desired.dataset, "a Dataset is to be served");
-                let hosted = Arc::new(Hosted::new(desired.clone(), None));
+                let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
                 self.node.table.add(hosted.clone());
                 self.work(&hosted, desired.clone()).await;
             }
@@ -242,21 +242,21 @@ impl Agent {
     }
 
     fn keep(&mut self, desired: &DatasetState) {
-        let refreshed = self.node.table.get(&desired.dataset).and_then(|hosted| hosted.refreshed());
-        let kept = KeptDataset::of(desired, refreshed);
+        let handled = self.node.table.get(&desired.dataset).map(|hosted| hosted.handled()).unwrap_or_default();
+        let kept = KeptDataset::of(desired, handled);
         if self.kept.datasets.get(&desired.dataset.to_string()) != Some(&kept) {
             self.kept.datasets.insert(desired.dataset.to_string(), kept);
             self.save();
         }
     }
 
-    /// Keeps which wishes for a listing were carried out: all that changes without a word of the operator.
-    fn keep_refreshed(&mut self) {
+    /// Keeps which wishes were carried out: all that changes without a word of the operator.
+    fn keep_handled(&mut self) {
         let mut changed = false;
         for hosted in self.node.table.all() {
-            let refreshed = hosted.refreshed();
-            if let Some(kept) = self.kept.datasets.get_mut(&hosted.name.to_string()).filter(|kept| kept.refreshed != refreshed) {
-                kept.refreshed = refreshed;
+            let now = hosted.handled();
+            if let Some(kept) = self.kept.datasets.get_mut(&hosted.name.to_string()).filter(|kept| kept.handled() != now) {
+                (kept.refreshed, kept.evicted) = (now.refreshed, now.evicted);
                 changed = true;
             }
         }
@@ -281,7 +281,7 @@ impl Agent {
 
     /// Says what has changed since it was last said.
     async fn report(&mut self) {
-        self.keep_refreshed();
+        self.keep_handled();
         let Some(session) = &mut self.session else { return };
         let node = self.node.clone();
         let looked = tokio::task::spawn_blocking(move || {

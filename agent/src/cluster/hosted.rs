@@ -17,9 +17,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::kept::Handled;
 use super::switch::Switch;
 use crate::view::DatasetView;
 use crate::wishes;
+
+mod evict;
 
 /// Names in the root that an old kernel is told of one by one at a change of generation.
 const TOP: usize = 10_000;
@@ -42,9 +45,11 @@ struct State {
     fault: Option<String>,
     life: Option<Life>,
     mounts: BTreeMap<MountId, Served>,
-    refreshed: Option<String>,
-    /// Generation at the time of the newest wish for a listing: a later one fulfils it.
-    wished_at: u64,
+    handled: Handled,
+    /// The id of the eviction under way.
+    evicting: Option<String>,
+    /// The newest wish for a listing that is not carried out yet, and its number with the Dataset at work.
+    wish: Option<(String, u64)>,
     removed: bool,
 }
 
@@ -54,15 +59,16 @@ struct Life {
 }
 
 impl Hosted {
-    pub(crate) fn new(desired: DatasetState, refreshed: Option<String>) -> Self {
+    pub(crate) fn new(desired: DatasetState, handled: Handled) -> Self {
         let state = State {
             tree: None,
             dataset: None,
             fault: None,
             life: None,
             mounts: BTreeMap::new(),
-            refreshed,
-            wished_at: 0,
+            handled,
+            evicting: None,
+            wish: None,
             removed: false,
             desired: desired.clone(),
         };
@@ -78,9 +84,9 @@ impl Hosted {
         self.state().desired.clone()
     }
 
-    /// The newest wish for a listing that was carried out.
-    pub(crate) fn refreshed(&self) -> Option<String> {
-        self.state().refreshed.clone()
+    /// The newest wishes that were carried out.
+    pub(crate) fn handled(&self) -> Handled {
+        self.state().handled.clone()
     }
 
     /// Ends the work of the Dataset; what it has open is read on.
@@ -109,30 +115,31 @@ impl Hosted {
                 let task = tokio::spawn(self.clone().live(dataset.clone(), stop.clone()));
                 state.life = Some(Life { stop, task });
                 state.dataset = Some(dataset);
+                state.wish = None;
             }
         }
         drop(state);
         self.wish();
+        self.evict();
     }
 
     /// Lists the stores anew if somebody asked for it and it has not been done.
     pub(crate) fn wish(&self) {
         let mut state = self.state();
-        let State { desired, dataset: Some(dataset), refreshed, .. } = &*state else { return };
-        if desired.refresh.is_none() || desired.refresh == *refreshed {
+        let State { desired, dataset: Some(dataset), handled, wish: under_way, .. } = &*state else { return };
+        let Some(wish) = desired.refresh.clone() else { return };
+        if handled.refreshed.as_ref() == Some(&wish) || under_way.as_ref().is_some_and(|(asked, _)| *asked == wish) {
             return;
         }
-        let now = *dataset.generation().borrow();
-        if now > 0 {
-            dataset.refresh();
-        }
-        state.wished_at = now;
+        let number = dataset.refresh();
+        state.wish = Some((wish, number));
     }
 
-    /// Takes up a new wish without touching anything else.
-    pub(crate) fn set_refresh(&self, desired: DatasetState) {
+    /// Takes up new wishes without touching anything else.
+    pub(crate) fn set_wishes(self: &Arc<Self>, desired: DatasetState) {
         self.state().desired = desired;
         self.wish();
+        self.evict();
     }
 
     /// Asks for a new listing without a wish of the operator.
@@ -171,8 +178,8 @@ impl Hosted {
             if let Some(tree) = &state.tree {
                 tree.set(dataset.clone());
             }
-            if number > state.wished_at {
-                state.refreshed = state.desired.refresh.clone();
+            if let Some((wish, _)) = state.wish.take_if(|(_, number)| *number <= dataset.refreshed()) {
+                state.handled.refreshed = Some(wish);
             }
             let names = dataset.top_names(TOP);
             for mount in state.mounts.values() {
@@ -283,12 +290,15 @@ impl Hosted {
 
     /// The same as the operator is told.
     pub(crate) fn progress(&self) -> DatasetProgress {
+        // Before the view: a report that says that a wish was carried out shows what came of it.
+        let Handled { refreshed, evicted } = self.handled();
         let report = self.view();
         let state = self.state();
         DatasetProgress {
             uid: self.uid.clone(),
             report,
-            refreshed: state.refreshed.clone(),
+            refreshed,
+            evicted,
             mounts: u32::try_from(state.mounts.len()).unwrap_or(u32::MAX),
         }
     }

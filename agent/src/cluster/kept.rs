@@ -39,6 +39,19 @@ pub(crate) struct KeptDataset {
     pub(crate) refresh: Option<String>,
     /// The newest of them that was carried out.
     pub(crate) refreshed: Option<String>,
+    /// The newest wish to evict, as text.
+    pub(crate) evict: Option<String>,
+    /// The id of the newest of them that was carried out.
+    pub(crate) evicted: Option<String>,
+}
+
+/// The newest wishes for a Dataset that were carried out.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Handled {
+    /// A listing: the wish.
+    pub(crate) refreshed: Option<String>,
+    /// An eviction: its id.
+    pub(crate) evicted: Option<String>,
 }
 
 impl From<&RuntimeState> for KeptRuntime {
@@ -49,8 +62,8 @@ impl From<&RuntimeState> for KeptRuntime {
 
 impl KeptDataset {
     /// What is kept of `state`: all but its secrets.
-    pub(crate) fn of(state: &DatasetState, refreshed: Option<String>) -> Self {
-        let DatasetState { dataset, uid, generation, spec, secrets: _, refresh } = state;
+    pub(crate) fn of(state: &DatasetState, Handled { refreshed, evicted }: Handled) -> Self {
+        let DatasetState { dataset, uid, generation, spec, secrets: _, refresh, evict } = state;
         let DatasetName { namespace, name } = dataset.clone();
         Self {
             namespace,
@@ -60,7 +73,14 @@ impl KeptDataset {
             spec: spec.clone(),
             refresh: refresh.clone(),
             refreshed,
+            evict: evict.as_ref().map(ToString::to_string),
+            evicted,
         }
+    }
+
+    /// What of its wishes was carried out.
+    pub(crate) fn handled(&self) -> Handled {
+        Handled { refreshed: self.refreshed.clone(), evicted: self.evicted.clone() }
     }
 
     /// As the operator would say it, without secrets.
@@ -72,6 +92,7 @@ impl KeptDataset {
             spec: self.spec.clone(),
             secrets: Vec::new(),
             refresh: self.refresh.clone(),
+            evict: self.evict.as_ref().and_then(|wish| wish.parse().ok()),
         }
     }
 }
@@ -124,6 +145,7 @@ mod tests {
 
     use forebay_crds::dataset::Mount;
     use forebay_crds::manifest::{Redacted, SecretData};
+    use forebay_crds::names::Eviction;
 
     use super::*;
 
@@ -140,8 +162,12 @@ mod tests {
             spec: DatasetSpec::of(vec![Mount::of("/".parse().unwrap(), "s3://imagenet/train".parse().unwrap())]),
             secrets: vec![SecretData::new("ml", "obs", entries)],
             refresh: Some("1".into()),
+            evict: Some(Eviction { id: "2".into(), paths: vec!["/a".parse().unwrap()] }),
         };
-        let kept = Kept { runtime: None, datasets: BTreeMap::from([("ml/imagenet".to_owned(), KeptDataset::of(&state, None))]) };
+        let kept = Kept {
+            runtime: None,
+            datasets: BTreeMap::from([("ml/imagenet".to_owned(), KeptDataset::of(&state, Handled::default()))]),
+        };
         file.save(&kept).unwrap();
         assert!(!fs::read_to_string(&file.0).unwrap().contains("hush"));
         assert_eq!(file.load(), kept);

@@ -1,7 +1,7 @@
 use forebay_crds::conditions;
 
-use crate::status::words::{clean, count};
 use crate::view::DatasetView;
+use forebay_crds::words::{clean, count};
 
 /// Whether every Dataset is listed and mounted, and a line for each that says so or why not.
 pub(super) fn readiness(datasets: &[DatasetView]) -> (bool, String) {

@@ -1,9 +1,8 @@
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::values::human;
+use forebay_crds::words::{clean, count, prefetch};
 
 use super::stage::Stage;
-use crate::status::prefetch;
-use crate::status::words::{clean, count};
 use crate::view::DatasetView;
 
 /// One line of a log about a Dataset. `rate` is that of its listing, in objects a second.

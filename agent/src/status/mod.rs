@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use forebay_api::DatasetReport;
 use forebay_crds::k8s::jiff::Timestamp;
+use forebay_crds::words::{clean, details, seconds_between, span};
 
-mod details;
 mod json;
 mod table;
 #[cfg(test)]
 mod tests;
-pub(crate) mod words;
-
-pub(crate) use details::prefetch;
 
 /// How often `--watch` looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -67,9 +64,23 @@ fn text(datasets: &[DatasetReport], now: Timestamp) -> String {
     let mut text = table::table(datasets, now);
     for dataset in datasets {
         text.push('\n');
-        text.push_str(&details::details(dataset, now));
+        text.push_str(&headline(dataset, now));
+        text.push('\n');
+        text.push_str(&details(&dataset.status, dataset.listing, now));
     }
     text
+}
+
+fn headline(dataset: &DatasetReport, now: Timestamp) -> String {
+    let at = clean(&dataset.at.to_string_lossy());
+    let place = if dataset.mounted { format!("mounted at {at}") } else { format!("not mounted yet (will be at {at})") };
+    let catalog = &dataset.status.catalog;
+    let listed = match (&catalog.listed_at, catalog.generation) {
+        (_, 0) => ", not listed yet".to_owned(),
+        (Some(time), number) => format!(", listing {number} made {} ago", span(seconds_between(time.0, now))),
+        (None, number) => format!(", listing {number}"),
+    };
+    format!("{}: {place}{listed}", clean(&dataset.full_name().to_string()))
 }
 
 /// Writes to the standard output. A reader that went away, such as `head`, is no error of ours: the program ends.

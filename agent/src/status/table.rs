@@ -1,7 +1,6 @@
 use forebay_api::DatasetReport;
 use forebay_crds::k8s::jiff::Timestamp;
-
-use super::words::{clean, seconds_between, span};
+use forebay_crds::words::{align, clean, seconds_between, span};
 
 /// The table that `kubectl get datasets` shows, with a column for the namespace when there are several.
 pub(crate) fn table(datasets: &[DatasetReport], now: Timestamp) -> String {
@@ -32,21 +31,4 @@ fn row(dataset: &DatasetReport, now: Timestamp) -> Vec<String> {
         format!("{:?}", status.phase),
         span(seconds_between(since, now)),
     ]
-}
-
-/// Pads every column but the last to its widest cell and three spaces.
-fn align(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0) + 3).collect();
-    let mut text = String::new();
-    for row in rows {
-        let mut line = String::new();
-        for (cell, &width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{cell:width$}"));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }

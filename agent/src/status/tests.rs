@@ -8,7 +8,6 @@ use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 use forebay_crds::{DatasetStatus, Phase};
 
-use super::words::{clean, count, span};
 use super::{json, text};
 use crate::view::DatasetView;
 use crate::view::twin::{dataset, start};
@@ -156,24 +155,6 @@ fn several_namespaces_have_a_column() {
 }
 
 #[test]
-fn a_prefetch_is_complete_only_when_all_is_there() {
-    let cases = [
-        // (done bytes, total, done files, total) and what is shown
-        ((0, 0, 0, 0), None),
-        ((100, 100, 5, 5), Some("complete: 5 files, 100B")),
-        ((0, 0, 4, 5), Some("99%: 0B of 0B, 4 of 5 files, 0B/s")),
-        ((100, 100, 4, 5), Some("99%: 100B of 100B, 4 of 5 files, 0B/s")),
-        ((0, 0, 1, 1), Some("complete: 1 file, 0B")),
-        ((998, 999, 0, 1), Some("99%: 998B of 999B, 0 of 1 file, 0B/s")),
-    ];
-    for ((done_bytes, total_bytes, done_files, total_files), expected) in cases {
-        let status =
-            forebay_crds::dataset::PrefetchStatus { done_bytes, total_bytes, done_files, total_files, ..Default::default() };
-        assert_eq!(super::prefetch(&status, at(0)).as_deref(), expected);
-    }
-}
-
-#[test]
 fn json_is_what_kubectl_would_print() {
     let text = json::json(&[prefetching(), listing()], true).unwrap();
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -191,37 +172,4 @@ fn json_is_what_kubectl_would_print() {
     assert_eq!(status, prefetching().status, "nothing of the status is lost");
     assert!(value["items"][1]["metadata"].get("annotations").is_none(), "it is not mounted");
     assert_eq!(json::json(&[prefetching()], false).unwrap().lines().count(), 1);
-}
-
-#[test]
-fn lengths_of_time_are_kubectls() {
-    let (minute, hour, day) = (60, 3600, 86400);
-    let cases = [
-        (0, "0s"),
-        (119, "119s"),
-        (120, "2m"),
-        (599, "9m59s"),
-        (600, "10m"),
-        (3 * hour - 1, "179m"),
-        (3 * hour, "3h"),
-        (7 * hour + 59 * minute, "7h59m"),
-        (8 * hour, "8h"),
-        (48 * hour - 1, "47h"),
-        (48 * hour, "2d"),
-        (7 * day + 5 * hour, "7d5h"),
-        (8 * day, "8d"),
-        (729 * day, "729d"),
-        (730 * day, "2y"),
-        (731 * day, "2y1d"),
-        (8 * 365 * day, "8y"),
-    ];
-    for (seconds, expected) in cases {
-        assert_eq!(span(seconds), expected, "{seconds} seconds");
-    }
-}
-
-#[test]
-fn words() {
-    assert_eq!((count(1, "file"), count(0, "file")), ("1 file".into(), "0 files".into()));
-    assert_eq!(clean("ä \u{7}\r\n\u{9b}31m\u{2066}"), "ä \\u{7}\\r\\n\\u{9b}31m\\u{2066}");
 }

@@ -39,6 +39,10 @@ pub struct DatasetStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
 
+    /// The newest wishes that all nodes have carried out. Always empty without a cluster.
+    #[serde(skip_serializing_if = "HandledStatus::is_empty")]
+    pub handled: HandledStatus,
+
     /// The numbers above, for people.
     pub summary: Summary,
 }
@@ -200,6 +204,24 @@ pub struct NodesStatus {
     pub ready: u32,
     /// Nodes that are to serve it.
     pub desired: u32,
+}
+
+/// Wishes that all nodes have carried out, as the Dataset's annotations word them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HandledStatus {
+    /// The value of the annotation `forebay.io/refresh` with which the stores were last listed anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<String>,
+    /// The first line of the annotation `forebay.io/evict` with which cached data was last dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evict: Option<String>,
+}
+
+impl HandledStatus {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A status in the words of `kubectl get datasets`.

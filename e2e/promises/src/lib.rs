@@ -1,9 +1,11 @@
 //! What promises in the cluster start from: a real Kubernetes with the chart installed, a real store with data in it, pods that read.
 
+mod forebay;
 mod pods;
 mod site;
 mod stores;
 
+pub use forebay::Answer;
 pub use forebay_cluster::NAMESPACE;
 pub use pods::{Reader, SUMS, sums_of};
 pub use site::{SOON, Site};

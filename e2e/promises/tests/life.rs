@@ -16,7 +16,7 @@ pub(crate) const PROMISES: &[Promise] = &[
 ];
 
 /// A second store with a few files.
-fn second(site: &Site, name: &str) -> Result<Store> {
+pub(crate) fn second(site: &Site, name: &str) -> Result<Store> {
     let store = Store::start(&site.cluster, &site.work(name)?)?;
     std::fs::create_dir_all(&store.source)?;
     for n in 0..40u8 {

@@ -3,6 +3,7 @@
 //! `main [FILTER]...` keeps the promises whose names contain one of the filters, and the first one, which installs what the others use.
 //! Names are `room::promise`.
 
+mod cli;
 mod faults;
 mod first;
 mod life;
@@ -28,6 +29,7 @@ const PROMISES: &[&[Promise]] = &[
     rights::PROMISES,
     refusals::PROMISES,
     life::PROMISES,
+    cli::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,
     faults::PROMISES,

@@ -10,7 +10,7 @@ use kube::ResourceExt as _;
 use tokio::sync::watch;
 
 use super::desired::Desired;
-use crate::dataset::{is_releasing, secret_names, unallowed_paths};
+use crate::dataset::{asked, eviction, is_releasing, secret_names, unallowed_paths};
 use crate::names;
 use crate::secrets::SecretState;
 
@@ -144,7 +144,8 @@ fn state(dataset: &Dataset, uid: &str, secret: impl Fn(&str, &str) -> SecretStat
         generation: dataset.metadata.generation.unwrap_or(0),
         spec: dataset.spec.clone(),
         secrets,
-        refresh: dataset.annotations().get(names::REFRESH).filter(|wish| !wish.is_empty()).cloned(),
+        refresh: asked(dataset, names::REFRESH).map(str::to_owned),
+        evict: eviction(dataset),
     })
 }
 

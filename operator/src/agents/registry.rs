@@ -208,7 +208,7 @@ mod tests {
             listing: None,
             status: Default::default(),
         };
-        DatasetProgress { uid: uid.into(), report, refreshed: None, mounts: 1 }
+        DatasetProgress { uid: uid.into(), report, refreshed: None, evicted: None, mounts: 1 }
     }
 
     #[test]

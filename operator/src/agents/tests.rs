@@ -286,7 +286,9 @@ async fn what_an_agent_says_is_known_under_its_certificates_name() {
         listing: None,
         status: Default::default(),
     };
-    session.says(AgentMessage::Dataset(DatasetProgress { uid: "uid-a".into(), report, refreshed: None, mounts: 3 })).await;
+    session
+        .says(AgentMessage::Dataset(DatasetProgress { uid: "uid-a".into(), report, refreshed: None, evicted: None, mounts: 3 }))
+        .await;
     let registry = &operator.leadership.registry;
     eventually("the report is known", || registry.reports("r", "uid-a", Instant::now()).contains_key("n1")).await;
     assert!(registry.reports("other", "uid-a", Instant::now()).is_empty());

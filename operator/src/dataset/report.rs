@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use forebay_api::session::DatasetProgress;
 use forebay_crds::conditions::{dataset as kind, reason};
 use forebay_crds::k8s::Condition;
 use forebay_crds::k8s::jiff::Timestamp;
-use forebay_crds::{DatasetStatus, Phase};
+use forebay_crds::{DatasetStatus, HandledStatus, Phase};
 use kube::ResourceExt as _;
 
 use super::apply::Applied;
 use super::merge::{Merged, Nodes, merge};
 use super::observe::Observed;
 use super::validate::{Finding, accepted};
-use super::{release, validate};
+use super::{asked, eviction, release, validate};
+use crate::names;
 use crate::verdict::{Verdict, conditions, find};
 
 pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applied, now: Timestamp) -> DatasetStatus {
@@ -60,10 +62,28 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
         prefetch,
         nodes,
         claim,
+        handled: handled(observed, before.handled),
         summary: Default::default(),
     };
     status.summarize();
     status
+}
+
+/// A wish is handled when the agent of each node says so; nodes that come later begin with what the wish asked for.
+fn handled(observed: &Observed, before: HandledStatus) -> HandledStatus {
+    let dataset = &*observed.dataset;
+    let newest = |wish: Option<&str>, done: fn(&DatasetProgress) -> &Option<String>, before: Option<String>| {
+        let by_all = |wish: &str| {
+            let done_on = |node| observed.reports.get(node).is_some_and(|progress| done(progress).as_deref() == Some(wish));
+            !observed.nodes.is_empty() && observed.nodes.iter().all(done_on)
+        };
+        wish.filter(|wish| by_all(wish)).map(str::to_owned).or(before)
+    };
+    let evict = eviction(dataset).map(|wish| wish.id);
+    HandledStatus {
+        refresh: newest(asked(dataset, names::REFRESH), |progress| &progress.refreshed, before.refresh),
+        evict: newest(evict.as_deref(), |progress| &progress.evicted, before.evict),
+    }
 }
 
 /// What was written before, in place of what is not known yet.

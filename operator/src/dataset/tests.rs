@@ -71,7 +71,10 @@ pub(super) fn reports(status: DatasetStatus) -> BTreeMap<String, DatasetProgress
         listing: None,
         status,
     };
-    BTreeMap::from([("n1".to_owned(), DatasetProgress { uid: "uid-d".into(), report, refreshed: None, mounts: 0 })])
+    BTreeMap::from([(
+        "n1".to_owned(),
+        DatasetProgress { uid: "uid-d".into(), report, refreshed: None, evicted: None, mounts: 0 },
+    )])
 }
 
 /// The Dataset with a status.

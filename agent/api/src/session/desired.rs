@@ -1,4 +1,6 @@
 use forebay_crds::manifest::SecretData;
+use forebay_crds::names::Eviction;
+use forebay_crds::values::ValueError;
 use forebay_crds::{CacheRuntimeSpec, DatasetSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -47,6 +49,8 @@ pub struct DatasetState {
     pub secrets: Vec<SecretData>,
     /// Changes when somebody asks for a new listing; `None` when nobody ever has.
     pub refresh: Option<String>,
+    /// Changes when somebody asks for cached data to be dropped; `None` when nobody ever has.
+    pub evict: Option<Eviction>,
 }
 
 /// The Dataset is not served by this runtime any more: unmount it, free its bytes, then say `Released`.
@@ -105,7 +109,7 @@ impl TryFrom<wire::Runtime> for RuntimeState {
 }
 
 impl From<DatasetState> for wire::DatasetState {
-    fn from(DatasetState { dataset, uid, generation, spec, secrets, refresh }: DatasetState) -> Self {
+    fn from(DatasetState { dataset, uid, generation, spec, secrets, refresh, evict }: DatasetState) -> Self {
         Self {
             dataset: Some(dataset.into()),
             uid,
@@ -113,6 +117,7 @@ impl From<DatasetState> for wire::DatasetState {
             spec_json: json(&spec),
             secrets: secrets.iter().map(secret::to_wire).collect(),
             refresh: refresh.unwrap_or_default(),
+            evict: evict.map(|wish| wish.to_string()).unwrap_or_default(),
         }
     }
 }
@@ -121,7 +126,7 @@ impl TryFrom<wire::DatasetState> for DatasetState {
     type Error = InvalidMessage;
 
     fn try_from(state: wire::DatasetState) -> Result<Self, InvalidMessage> {
-        let wire::DatasetState { dataset, uid: id, generation, spec_json, secrets, refresh } = state;
+        let wire::DatasetState { dataset, uid: id, generation, spec_json, secrets, refresh, evict } = state;
         let dataset = name(dataset)?;
         let secrets = secrets.into_iter().map(|message| secret::from_wire(&dataset.namespace, message));
         Ok(Self {
@@ -130,6 +135,7 @@ impl TryFrom<wire::DatasetState> for DatasetState {
             spec: spec("dataset.specJson", &format!("Dataset {dataset}"), &spec_json)?,
             secrets: secrets.collect::<Result<_, _>>()?,
             refresh: some(refresh),
+            evict: some(evict).map(|wish| wish.parse()).transpose().map_err(|error| eviction(&dataset, &error))?,
             dataset,
         })
     }
@@ -147,6 +153,10 @@ impl TryFrom<wire::Removed> for Removed {
     fn try_from(wire::Removed { uid: id, dataset }: wire::Removed) -> Result<Self, InvalidMessage> {
         Ok(Self { uid: uid("removed.uid", id)?, dataset: name(dataset)? })
     }
+}
+
+fn eviction(dataset: &DatasetName, error: &ValueError) -> InvalidMessage {
+    InvalidMessage::new("dataset.evict", format!("the wish to evict of Dataset {dataset}: {error}"))
 }
 
 fn json(spec: &impl Serialize) -> Vec<u8> {

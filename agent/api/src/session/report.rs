@@ -33,6 +33,8 @@ pub struct DatasetProgress {
     pub report: DatasetReport,
     /// The newest `DatasetState::refresh` that was carried out.
     pub refreshed: Option<String>,
+    /// The id of the newest `DatasetState::evict` that was carried out.
+    pub evicted: Option<String>,
     /// Mounts of it on the node now.
     pub mounts: u32,
 }
@@ -109,8 +111,9 @@ impl From<wire::Hello> for Hello {
 }
 
 impl From<DatasetProgress> for wire::DatasetProgress {
-    fn from(DatasetProgress { uid, report, refreshed, mounts }: DatasetProgress) -> Self {
-        Self { uid, report: Some(report.into()), refreshed: refreshed.unwrap_or_default(), mounts }
+    fn from(DatasetProgress { uid, report, refreshed, evicted, mounts }: DatasetProgress) -> Self {
+        let (refreshed, evicted) = (refreshed.unwrap_or_default(), evicted.unwrap_or_default());
+        Self { uid, report: Some(report.into()), refreshed, evicted, mounts }
     }
 }
 
@@ -118,11 +121,12 @@ impl TryFrom<wire::DatasetProgress> for DatasetProgress {
     type Error = InvalidMessage;
 
     fn try_from(progress: wire::DatasetProgress) -> Result<Self, InvalidMessage> {
-        let wire::DatasetProgress { uid: id, report, refreshed, mounts } = progress;
+        let wire::DatasetProgress { uid: id, report, refreshed, evicted, mounts } = progress;
         Ok(Self {
             uid: uid("progress.uid", id)?,
             report: report.ok_or(InvalidMessage::missing("progress.report"))?.try_into()?,
             refreshed: some(refreshed),
+            evicted: some(evicted),
             mounts,
         })
     }

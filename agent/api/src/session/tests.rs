@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
 use forebay_crds::manifest::{Redacted, SecretData};
+use forebay_crds::names::Eviction;
 use forebay_crds::{CacheRuntimeSpec, DatasetSpec, DatasetStatus};
 use prost::Message as _;
 use serde_json::json;
@@ -54,6 +55,7 @@ fn state() -> DatasetState {
         spec: dataset_spec(),
         secrets: vec![SecretData::new("ml", "obs", entries), SecretData::new("ml", "empty", BTreeMap::new())],
         refresh: Some("now".into()),
+        evict: Some(Eviction { id: "then".into(), paths: vec!["/a b".parse().unwrap()] }),
     }
 }
 
@@ -61,7 +63,7 @@ fn desired() -> Vec<OperatorMessage> {
     vec![
         OperatorMessage::Runtime(RuntimeState { name: "gpu".into(), generation: 3, spec: runtime_spec(), leaving: true }),
         OperatorMessage::Dataset(state()),
-        OperatorMessage::Dataset(DatasetState { secrets: vec![], refresh: None, ..state() }),
+        OperatorMessage::Dataset(DatasetState { secrets: vec![], refresh: None, evict: None, ..state() }),
         OperatorMessage::Removed(Removed { uid: "u-1".into(), dataset: imagenet() }),
         OperatorMessage::Synced,
     ]
@@ -79,7 +81,7 @@ fn progress() -> DatasetProgress {
         listing: Some(9),
         status,
     };
-    DatasetProgress { uid: "u-1".into(), report, refreshed: Some("now".into()), mounts: 2 }
+    DatasetProgress { uid: "u-1".into(), report, refreshed: Some("now".into()), evicted: Some("then".into()), mounts: 2 }
 }
 
 fn tier(fault: Option<String>) -> TierHealth {
@@ -90,7 +92,7 @@ fn reports() -> Vec<AgentMessage> {
     vec![
         AgentMessage::Hello(Hello { version: "0.1.0".into(), pod_name: "forebay-agent-gpu-x".into() }),
         AgentMessage::Dataset(progress()),
-        AgentMessage::Dataset(DatasetProgress { refreshed: None, ..progress() }),
+        AgentMessage::Dataset(DatasetProgress { refreshed: None, evicted: None, ..progress() }),
         AgentMessage::Health(Health { tiers: vec![tier(None), tier(Some(String::new())), tier(Some("read-only".into()))] }),
         AgentMessage::Health(Health::default()),
         AgentMessage::Released(Released { uid: "u-1".into(), dataset: imagenet() }),

@@ -107,9 +107,19 @@ fn status() -> impl Strategy<Value = DatasetStatus> {
     (rest, phase(), vec(condition(), 0..3), catalog(), cache(), prefetch()).prop_map(
         |((observed_generation, (ready, desired), claim), phase, conditions, catalog, cache, prefetch)| {
             let nodes = NodesStatus { ready, desired };
-            let summary = Default::default();
-            let mut status =
-                DatasetStatus { observed_generation, phase, conditions, catalog, cache, prefetch, nodes, claim, summary };
+            let (handled, summary) = Default::default();
+            let mut status = DatasetStatus {
+                observed_generation,
+                phase,
+                conditions,
+                catalog,
+                cache,
+                prefetch,
+                nodes,
+                claim,
+                handled,
+                summary,
+            };
             status.summarize();
             status
         },

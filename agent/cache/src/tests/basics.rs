@@ -263,6 +263,33 @@ fn removing_a_dataset_frees_everything_and_refuses_what_comes_late() {
 }
 
 #[test]
+fn evicting_a_dataset_frees_what_is_not_pinned_and_nothing_of_others() {
+    for restarted in [false, true] {
+        let mut bench = Bench::new(&[16, 16]);
+        let (ds, other) = (bench.dataset("a"), bench.dataset("b"));
+        for (key, size) in [(1, SMALL), (2, LARGE), (3, BLOCK)] {
+            let object = object(bench.cache(), ds, key, size);
+            (0..object.blocks()).for_each(|block| drop(insert(&object, key, block)));
+        }
+        object(bench.cache(), ds, 3, BLOCK).pin().unwrap();
+        insert(&object(bench.cache(), other, 9, SMALL), 9, 0);
+        if restarted {
+            bench.restart();
+            bench.dataset("b");
+        }
+        let ds = bench.dataset("a");
+        assert_eq!(bench.cache().evict_dataset("a"), SMALL + LARGE);
+        assert_eq!(bench.cache().evict_dataset("a"), 0);
+        assert_eq!(bench.cache().evict_dataset("nobody"), 0);
+        let usage = bench.cache().usage();
+        assert_eq!((usage.datasets["a"].bytes, usage.datasets["b"].bytes), (BLOCK, SMALL));
+        assert!(check(&object(bench.cache(), ds, 3, BLOCK), 3, 0), "pinned");
+        assert!(!object(bench.cache(), ds, 2, LARGE).has(0));
+        assert!(is_stored(&insert(&object(bench.cache(), ds, 2, LARGE), 2, 0)), "it goes on caching");
+    }
+}
+
+#[test]
 fn what_undeclared_datasets_left_is_served_and_can_be_removed() {
     let mut bench = Bench::new(&[16]);
     let ds = bench.dataset("gone");

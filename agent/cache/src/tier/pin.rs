@@ -2,10 +2,10 @@ use std::io;
 
 use super::objects::{Key, PINNED, SEEN, SIDECAR};
 use super::{Name, Phase, Reservation, State, Stripe, Tier, charge, metafile};
-use crate::PinError;
 use crate::id::block_count;
 use crate::io::Mode;
 use crate::meta::Header;
+use crate::{ObjectId, PinError};
 
 impl Tier {
     /// Whether an object could be pinned here now, counting what others have pinned.
@@ -33,6 +33,13 @@ impl Tier {
     /// Whether an object is pinned here.
     pub(crate) fn is_pinned(&self, name: Name, stripe: Option<&Stripe<'_>>) -> bool {
         self.with(name, stripe, |state, key| state.objects.is(key, PINNED)).unwrap_or(false)
+    }
+
+    /// The same of an object whose size nobody says. The caller holds its stripe.
+    pub(crate) fn is_pinned_id(&self, id: ObjectId, stripe: &Stripe<'_>) -> bool {
+        self.refresh_in(id, stripe);
+        let state = self.state();
+        state.objects.find(&id).is_some_and(|key| state.objects.is(key, PINNED))
     }
 
     /// What must be reserved before an object that is not here can be pinned: its file is made at once, so that the pin outlives

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use forebay_fs::{FsError, Tree};
 use forebay_store::StoreErrorKind;
-use forebay_store::failing::{Fault, Op, Rule};
+use forebay_store::failing::{Fault, Gate, Op, Rule};
 
 use super::{Run, Store, content, settings};
 use crate::{Consistency, Settings};
@@ -30,6 +30,28 @@ async fn a_snapshot_stays_until_it_is_refreshed_and_open_files_stay_beyond() {
     assert_eq!(run.read(held, 0, 5001).await.unwrap(), content(1, 5000), "an open file keeps its version");
     assert_ne!(run.find("/a/old").unwrap().ino, before, "another version is another inode");
     assert_eq!(run.find("/a/same").unwrap().ino, same);
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_is_answered_by_a_listing_that_began_after_it() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
+    store.memory.put("x", content(1, 10));
+    let gate = Gate::closed();
+    store.failing.inject(Rule::always(Fault::Wait(gate.clone())).on(Op::List));
+    let run = Run::start(dir.path(), &store, settings(), 64);
+    super::soon(async {
+        while store.failing.total(Op::List) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // The listing under way may have passed the place where something is new by now.
+    let wish = run.dataset.refresh();
+    assert_eq!(run.dataset.refreshed(), 0);
+    gate.open();
+    run.listed_after(1).await;
+    assert_eq!(run.dataset.refreshed(), wish);
     run.end(true).await;
 }
 

@@ -27,6 +27,7 @@ fn state(uid: &str, generation: i64) -> (String, Arc<DatasetState>) {
         spec: DatasetSpec::of(vec![mount]),
         secrets: vec![],
         refresh: None,
+        evict: None,
     };
     (uid.into(), Arc::new(state))
 }

@@ -44,6 +44,7 @@ fn a_runtimes_agents_get_its_datasets_that_may_be_served() {
     let datasets = [
         plain("a"),
         dataset("refreshed", "r", |d| d["metadata"]["annotations"] = json!({"forebay.io/refresh": "now"})),
+        dataset("evicted", "r", |d| d["metadata"]["annotations"] = json!({"forebay.io/evict": "now\n/a"})),
         dataset("elsewhere", "other", |_| ()),
         dataset("nowhere", "none", |_| ()),
         dataset("forbidden", "r", |d| d["spec"]["mounts"] = json!([{"path": "/", "source": "/etc"}])),
@@ -57,9 +58,11 @@ fn a_runtimes_agents_get_its_datasets_that_may_be_served() {
     ];
     published.publish(&datasets, &[runtime("r", false), runtime("other", false)], |_, _| SecretState::Missing);
     let desired = now(&published, "r");
-    assert_eq!(uids(&desired), ["a", "allowed", "in-use", "refreshed"]);
+    assert_eq!(uids(&desired), ["a", "allowed", "evicted", "in-use", "refreshed"]);
     assert!(desired.complete);
     assert_eq!(desired.datasets["refreshed"].refresh.as_deref(), Some("now"));
+    let wish = desired.datasets["evicted"].evict.as_ref().unwrap();
+    assert_eq!((wish.id.as_str(), wish.paths[0].as_str()), ("now", "/a"));
     assert_eq!((desired.datasets["a"].refresh.as_deref(), desired.datasets["a"].generation), (None, 4));
     assert_eq!(uids(&now(&published, "other")), ["elsewhere"]);
     let gone = now(&published, "none");

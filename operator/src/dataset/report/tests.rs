@@ -107,3 +107,33 @@ fn what_a_new_leader_has_not_read_yet_is_no_news() {
     with_status(&mut observed, before);
     assert_eq!(condition(&made(&observed, &bound(), 2), kind::ACCEPTED), ("True", reason::AS_DESIRED));
 }
+
+#[test]
+fn a_wish_is_handled_when_the_agents_of_all_nodes_say_so() {
+    let mut observed = observed(bucket());
+    observed.nodes.insert("n2".into());
+    let annotations = [("forebay.io/refresh", "r2"), ("forebay.io/evict", "e2\n/a")];
+    let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    std::sync::Arc::make_mut(&mut observed.dataset).metadata.annotations = Some(annotations.into());
+    let said = |refreshed: &str, evicted: &str| {
+        let mut progress = reports(serving()).remove("n1").unwrap();
+        (progress.refreshed, progress.evicted) = (Some(refreshed.into()), Some(evicted.into()));
+        progress
+    };
+    let handled = |observed: &Observed| {
+        let status = made(observed, &bound(), 1);
+        (status.handled.refresh, status.handled.evict)
+    };
+    observed.reports = [("n1".to_owned(), said("r2", "e2"))].into();
+    assert_eq!(handled(&observed), (None, None), "n2 does not say");
+    observed.reports.insert("n2".into(), said("r2", "e1"));
+    assert_eq!(handled(&observed), (Some("r2".into()), None), "n2 has not evicted yet");
+    observed.reports.insert("n2".into(), said("r1", "e2"));
+    let before = made(&observed, &bound(), 1);
+    assert_eq!((before.handled.refresh.clone(), before.handled.evict.clone()), (None, Some("e2".into())));
+    with_status(&mut observed, before);
+    observed.reports.clear();
+    assert_eq!(handled(&observed), (None, Some("e2".into())), "what was done stays done, whoever is away");
+    observed.nodes.clear();
+    assert_eq!(handled(&observed).0, None, "no node has done it");
+}

@@ -1,0 +1,7 @@
+//! How statuses, numbers and foreign texts are written for people, by every program alike.
+
+mod details;
+mod text;
+
+pub use details::{details, prefetch, prefetch_percent};
+pub use text::{align, clean, count, seconds_between, span};
