@@ -17,7 +17,7 @@ use crate::cli;
 use crate::progress::{self, Console};
 use crate::served::Served;
 use crate::state::StateDir;
-use crate::view::{DatasetView, View};
+use crate::view::{DatasetView, Opens, View};
 use crate::{control, engine, metrics, stores, tiers, wishes};
 
 /// What the agent is made of.
@@ -114,6 +114,9 @@ impl View for Node {
     fn fetch_stats(&self) -> StatsSnapshot {
         self.fetcher.stats()
     }
+    fn opens(&self) -> Vec<Opens> {
+        self.served.iter().map(|served| served.opens()).collect()
+    }
     fn refresh(&self, name: &str) -> bool {
         let found = self.served.iter().find(|served| served.name() == name);
         found.inspect(|served| served.refresh()).is_some()
@@ -141,5 +144,7 @@ fn serve(
     let mut mount = MountOptions::new(wishes::full_name(object), at.join(&name));
     mount.owner = wishes::owner(object);
     mount.use_helper = options.use_fusermount;
+    mount.native = !options.no_passthrough;
+    mount.kept_ids = options.passthrough_kept;
     Ok(Served::new(namespace, name, dataset, mount))
 }

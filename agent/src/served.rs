@@ -7,12 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use forebay_dataset::Dataset;
-use forebay_fuse::{MountOptions, Mounted, Unmounted};
+use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::view::DatasetView;
+use crate::view::{DatasetView, Opens};
 
 /// How long an unmount waits for those who have files open before it takes the mount out of sight.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -62,7 +62,17 @@ impl Served {
             since: self.since,
             listing: self.dataset.listing(),
             status,
+            not_native: self.counts().why_not,
         }
+    }
+
+    fn counts(&self) -> OpenCounts {
+        let mount = self.mount.lock().unwrap_or_else(PoisonError::into_inner);
+        mount.as_ref().map(Mounted::opens).unwrap_or_default()
+    }
+
+    pub(crate) fn opens(&self) -> Opens {
+        Opens { namespace: self.namespace.clone(), name: self.name.clone(), counts: self.counts() }
     }
 
     /// Lives until `stop`: lists, mounts once there is something to see, tells the kernel of changes, unmounts.

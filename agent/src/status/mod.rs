@@ -66,6 +66,9 @@ fn text(datasets: &[DatasetReport], now: Timestamp) -> String {
         text.push('\n');
         text.push_str(&headline(dataset, now));
         text.push('\n');
+        if let Some(why) = &dataset.not_native {
+            text.push_str(&format!("  reads      through the agent: {}\n", clean(why)));
+        }
         text.push_str(&details(&dataset.status, dataset.listing, now));
     }
     text

@@ -80,6 +80,7 @@ fn progress() -> DatasetProgress {
         since: UNIX_EPOCH,
         listing: Some(9),
         status,
+        not_native: Some("switched off".into()),
     };
     DatasetProgress { uid: "u-1".into(), report, refreshed: Some("now".into()), evicted: Some("then".into()), mounts: 2 }
 }

@@ -75,17 +75,15 @@ impl TierIo for MemoryIo {
 
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn FileIo>> {
         let mut files = lock(&self.0);
+        if mode == Mode::Replace {
+            files.names.remove(path);
+        }
         let node = match (files.names.get(path), mode) {
             (Some(node), _) => node.clone(),
-            (None, _) if mode != Mode::Existing => files.names.entry(path.to_owned()).or_default().clone(),
-            (None, _) => return Err(errno(ENOENT)),
+            (None, Mode::Read | Mode::Existing) => return Err(errno(ENOENT)),
+            (None, _) => files.names.entry(path.to_owned()).or_default().clone(),
         };
         drop(files);
-        if mode == Mode::Replace {
-            let mut node = lock(&node);
-            node.len = 0;
-            node.pages.clear();
-        }
         Ok(Arc::new(MemoryFile { files: self.0.clone(), node }))
     }
 
@@ -128,6 +126,10 @@ impl TierIo for MemoryIo {
     fn free(&self) -> io::Result<u64> {
         let files = lock(&self.0);
         Ok(files.size.saturating_sub(files.allocated()))
+    }
+
+    fn knows_sharers(&self) -> bool {
+        true
     }
 }
 
@@ -224,6 +226,11 @@ impl FileIo for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn is_unshared(&self) -> io::Result<bool> {
+        let named = lock(&self.files).names.values().any(|node| Arc::ptr_eq(node, &self.node));
+        Ok(Arc::strong_count(&self.node) == 1 + usize::from(named))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {
