@@ -96,7 +96,7 @@ fn a_tree_goes_through_each_server_and_comes_back_equal() {
         let found = TreeSum::of(&back.join("below"), 2).unwrap();
         assert_eq!(expected.differences(&found), ["extra: late"], "{name}");
         client.delete("tree", "below/late").unwrap();
-        wait_until("the object to be gone", Duration::from_secs(10), || {
+        wait_until("the object to be gone", Duration::from_secs(60), || {
             let listed = client.rclone().args(["lsf", ":s3:tree/below"]).output()?;
             Ok((!String::from_utf8_lossy(&listed.stdout).contains("late")).then_some(()))
         })

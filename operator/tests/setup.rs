@@ -10,7 +10,7 @@ use forebay_cluster::{Cluster, ClusterOptions, NAMESPACE, chart};
 use forebay_e2e::{free_port, wait_until};
 use serde_json::Value;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A process that ends with the test.
 pub(crate) struct Process(Child);

@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::agent;
 
 /// How long a condition may take to come true; nothing is measured by it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Node {
     pub(crate) dir: tempfile::TempDir,

@@ -31,7 +31,7 @@ pub(crate) fn remove(name: &str) -> Result<()> {
     for root in hierarchies()? {
         let group = root.join(name);
         let what = format!("{} to be empty", group.display());
-        wait_until(&what, Duration::from_secs(20), || {
+        wait_until(&what, Duration::from_secs(120), || {
             let done = remove_tree(&group);
             done.with_context(|| format!("remove {}", group.display())).map(Some)
         })?;

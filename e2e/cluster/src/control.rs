@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::daemon::Daemon;
 use crate::pki::Pki;
 
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_secs(300);
 
 /// etcd, API server, controller manager and scheduler: processes of the machine.
 #[derive(Debug)]

@@ -37,7 +37,7 @@ pub(crate) fn start(addresses: Addresses, dir: &Path, pki: &Pki) -> Result<()> {
     let log = dir.join("log/coredns.log");
     Daemon::spawn(&mut command, &log, &dir.join("run/coredns.pid"))?;
     let what = format!("CoreDNS to listen (see {})", log.display());
-    wait_until(&what, Duration::from_secs(60), || Ok(Some(TcpStream::connect((addresses.host(), PORT))?))).map(drop)
+    wait_until(&what, Duration::from_secs(180), || Ok(Some(TcpStream::connect((addresses.host(), PORT))?))).map(drop)
 }
 
 /// The service that leads pods to it.

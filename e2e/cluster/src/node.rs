@@ -17,7 +17,7 @@ use crate::pki::Pki;
 use crate::run::run;
 use crate::{cgroups, network};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A node: a set of namespaces with a containerd, a kubelet and a kube-proxy. The handle owns nothing; the cluster does.
 #[derive(Debug, Clone)]

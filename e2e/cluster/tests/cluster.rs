@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use forebay_cluster::{Cluster, ClusterOptions};
 use forebay_e2e::wait_until;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A pod that runs a shell script, on one node.
 fn pod(name: &str, node: &str, script: &str) -> String {

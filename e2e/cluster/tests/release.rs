@@ -76,7 +76,7 @@ fn a_release_leaves_nothing_behind_and_loses_no_dataset() -> Result<()> {
         "dataset.forebay.io/kept",
         "namespace/forebay-system",
     ];
-    wait_until("nothing of the release to be left", Duration::from_secs(90), || {
+    wait_until("nothing of the release to be left", Duration::from_secs(300), || {
         let left: BTreeSet<_> = ours(&cluster)?.difference(&before).cloned().collect();
         let more: Vec<_> = left.iter().filter(|name| !kept.contains(&name.as_str())).collect();
         anyhow::ensure!(more.is_empty(), "{more:?}");

@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 pub(crate) const FOREVER: Duration = Duration::from_secs(1 << 30);
 
 /// How long a condition may take to come true before the test fails; nothing is measured by it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub(crate) struct Shown<T: Tree> {
     pub(crate) tree: Arc<T>,

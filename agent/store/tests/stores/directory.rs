@@ -94,7 +94,7 @@ impl Served {
             let command = command(directory.root.path().to_str().unwrap(), port);
             let mut server = Process::spawn(name, command, &log.path().join("log")).unwrap();
             let address = format!("127.0.0.1:{port}");
-            let up = wait_until(name, Duration::from_secs(60), || {
+            let up = wait_until(name, Duration::from_secs(180), || {
                 if server.exited()?.is_some() {
                     return Ok(Some(false));
                 }

@@ -96,7 +96,7 @@ impl Namespaces {
 /// Waits until `parent` has forked and its child runs `program`, which is when the namespaces are entered. Gives the child.
 fn child_that_is(parent: Daemon, program: &str, log: &Path) -> Result<Daemon> {
     let what = format!("{program} to start (see {})", log.display());
-    wait_until(&what, Duration::from_secs(30), || {
+    wait_until(&what, Duration::from_secs(120), || {
         let pid = parent.pid();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
         let child = children.split_whitespace().find_map(|child| {
