@@ -61,7 +61,8 @@ pub(crate) fn all() -> Result<()> {
 
 fn try_on(images: &Path, bin: &Path, cluster: Option<&Path>, filters: &[String]) -> Result<()> {
     let mut command = workspace::cargo()?;
-    command.args(["test", "--locked", "--package", "forebay-promises", "--"]).args(filters);
+    // See `test::whole` for why not by its package.
+    command.args(["test", "--locked", "--workspace", "--test", "promises", "--"]).args(filters);
     command.env("FOREBAY_IMAGES", images).env("FOREBAY_PARTS", bin);
     if let Some(cluster) = cluster {
         command.env("FOREBAY_CLUSTER", cluster);

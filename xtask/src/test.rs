@@ -87,7 +87,8 @@ pub(crate) fn e2e(filter: Option<&str>) -> Result<()> {
 
 fn whole(agent: &Path, filter: Option<&str>) -> Result<()> {
     let mut command = workspace::cargo()?;
-    command.args(["test", "--locked", "--package", "forebay-e2e"]).args(filter).env("FOREBAY_AGENT", agent);
+    // Chosen by its name: of a package by itself, cargo would build every dependency anew, with fewer features.
+    command.args(["test", "--locked", "--workspace", "--test", "whole"]).args(filter).env("FOREBAY_AGENT", agent);
     sh::run(&mut command).map(drop)
 }
 
