@@ -69,8 +69,8 @@ pub(crate) struct Mount {
     #[arg(long)]
     pub(crate) no_passthrough: bool,
     /// Files of each mount that nobody has open and that are kept ready for the kernel to read by itself; about 2 KiB of the
-    /// kernel's memory each.
-    #[arg(long, value_name = "FILES", default_value_t = 65_536)]
+    /// kernel's memory and half a KiB of this process's each.
+    #[arg(long, value_name = "FILES", default_value_t = 16_384)]
     pub(crate) passthrough_kept: usize,
 }
 

@@ -68,17 +68,16 @@ fn content(file: &File) -> Vec<u8> {
 
 /// Opens a file that is complete, so that the kernel reads it by itself.
 fn open_natively(agent: &Agent, name: &str) -> File {
-    let before = opens(agent).0;
     let path = agent.root().join(name);
-    // Who had it open while it was fetched may not have been released yet.
-    let mut opened = None;
     wait_until("a native open", SOON, || {
         read(&path).map_err(std::io::Error::from_raw_os_error)?;
-        opened = Some(File::open(&path)?);
-        Ok((opens(agent).0 > before + 1.0).then_some(()))
+        let before = opens(agent).0;
+        let file = File::open(&path)?;
+        // Dropped when it is not: as long as one handle is served, all are. The one that was open while the file was fetched may
+        // not have been released yet.
+        Ok((opens(agent).0 > before).then_some(file))
     })
-    .unwrap();
-    opened.unwrap()
+    .unwrap()
 }
 
 #[test]
