@@ -25,6 +25,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("/usr/bin/python3", "python3"),
     ("pkill", "procps"),
+    ("fsck.erofs", "erofs-utils"),
 ];
 
 /// The release of cargo-deny in use.
