@@ -4,7 +4,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use forebay_catalog::{Catalog, Entry as CatalogEntry};
-use forebay_erofs::{Entry, Kind, MAX_SIZE, Options, Source, WriteError, Written};
+use forebay_erofs::{Entry, Kind, MAX_SIZE, Options, Source, WriteError, Written, read_uuid};
 
 use crate::ComposeError;
 use crate::error::IoContext as _;
@@ -53,16 +53,27 @@ impl<'a, F: Fn(&CatalogEntry<'_>) -> Option<[u8; 32]>> Image<'a, F> {
         let written = forebay_erofs::write(self, &self.options(), &mut out)
             .map_err(|source: WriteError| ComposeError::Image { path: path.to_owned(), source })?;
         drop(out);
+        file.as_file().sync_all().during("sync the image", path)?;
         file.persist(path).map_err(|e| e.error).during("rename the image to", path)?;
         Ok(written)
+    }
+
+    /// Whether [`Image::write`] wrote this very image to `path`.
+    pub fn is_at(&self, path: &Path) -> bool {
+        std::fs::File::open(path).and_then(|mut file| read_uuid(&mut file)).is_ok_and(|uuid| uuid == self.options().uuid)
     }
 
     fn options(&self) -> Options {
         let Look { uid, gid, file_mode, dir_mode } = self.look;
         let info = self.catalog.info();
-        let mut uuid = [0; 16];
-        uuid[..8].copy_from_slice(&info.generation.to_le_bytes());
-        uuid[8..].copy_from_slice(&info.listed_at_ns.to_le_bytes());
+        // By all that an image is made of: one of the same name is the same image.
+        let mut name = blake3::Hasher::new();
+        name.update(b"forebay image 1\0").update(info.dataset.as_bytes());
+        name.update(&info.generation.to_le_bytes()).update(&info.listed_at_ns.to_le_bytes());
+        name.update(&self.catalog.file_len().to_le_bytes());
+        name.update(&uid.to_le_bytes()).update(&gid.to_le_bytes());
+        name.update(&file_mode.to_le_bytes()).update(&dir_mode.to_le_bytes());
+        let uuid = name.finalize().as_bytes().first_chunk().copied().unwrap_or_default();
         Options { uid, gid, file_mode, dir_mode, total_bytes: info.bytes, uuid }
     }
 }

@@ -9,6 +9,8 @@
 //! Inodes are of the extended kind. A file with bytes is chunk-based and all hole: it has its length, but not one block. An inode's
 //! number, which the kernel shows as `st_ino`, is where it lies: the offset from block 1 in units of 32 bytes.
 
+use std::io::{self, Read};
+
 /// Bytes in a block.
 pub const BLOCK: usize = 4096;
 /// The longest file: the kernel rounds lengths up to blocks, in 63 bits.
@@ -38,6 +40,15 @@ pub(crate) struct Superblock {
 }
 
 impl Superblock {
+    fn decode(block: &[u8; BLOCK]) -> Self {
+        let at = |at: usize| &block[SUPER_AT + at..];
+        Self {
+            inodes: at(16).first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)),
+            blocks: at(36).first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes)),
+            uuid: at(48).first_chunk().copied().unwrap_or_default(),
+        }
+    }
+
     /// Block 0.
     pub(crate) fn encode(&self) -> [u8; BLOCK] {
         let mut block = [0; BLOCK];
@@ -56,6 +67,17 @@ impl Superblock {
         put(out, 4, &checksum.to_le_bytes());
         block
     }
+}
+
+/// The id that an image was written with.
+///
+/// # Errors
+/// Those of `image`, and when it is not the beginning of an image.
+pub fn read_uuid(image: &mut impl Read) -> io::Result<[u8; 16]> {
+    let mut block = [0; BLOCK];
+    image.read_exact(&mut block)?;
+    let superblock = Superblock::decode(&block);
+    if superblock.encode() == block { Ok(superblock.uuid) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// What stands in an inode.

@@ -17,6 +17,6 @@ mod source;
 mod write;
 
 pub use error::WriteError;
-pub use format::{BLOCK, MAX_SIZE, object_path};
+pub use format::{BLOCK, MAX_SIZE, object_path, read_uuid};
 pub use source::{Entry, Kind, Source};
 pub use write::{Options, Written, write};
