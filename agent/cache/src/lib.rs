@@ -32,7 +32,7 @@ pub use config::{CacheConfig, CacheError, DatasetPolicy, Medium, TierConfig};
 pub use datasets::DatasetId;
 pub use id::{BLOCK, ObjectId, block_count, block_len};
 pub use object::{Native, Object};
-pub use outcome::{Inserted, Landing, PinError, Read, Reason};
+pub use outcome::{Inserted, Landing, PinError, PublishError, Read, Reason};
 pub use report::{DatasetUsage, RecoverReport, Stats, TierHealth, TierState, TierUsage, Usage};
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod basics;
 mod kill;
 mod model;
+mod published;
 mod real;
 mod tiers;
 mod tools;

@@ -35,6 +35,11 @@ impl Tier {
             let name = Name { id, size: state.objects.size_of(key) };
             (name, state.objects.set_of(key), state.objects.link(at).is(VERIFIED), self.count_of(&state, at))
         };
+        // A hole in a published file would be read as zeros.
+        if name.size > crate::BLOCK && self.is_published(&id) {
+            self.forget_object(id, stripe);
+            return None;
+        }
         let data = if wanted(name.size, block, count) { self.take_data(name, block, verified) } else { None };
         self.remove(name, &[block], stripe, |state, key, at| {
             state.objects.link(at).is(EVICTING) && !state.objects.is(key, PINNED | LEASED)
@@ -124,6 +129,7 @@ impl Tier {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?,
         };
+        let published = self.is_published(id);
         for block in &gone.holes {
             // First the record: a crash between the two leaves space to reclaim, the other order would leave a record of zeros.
             match metafile::set_record(&*self.io, &*file, id, path, gone.sidecar, *block, None) {
@@ -131,7 +137,7 @@ impl Tier {
                 _ => {}
             }
             // Who reads the file natively would read zeros; a scan after that gives the space back.
-            if !gone.leased {
+            if !gone.leased && !published {
                 let (start, len) = extent(*block);
                 file.punch(start, len)?;
             }
