@@ -125,11 +125,17 @@ impl Inner {
         let (from, to) = (&self.tiers[from], &self.tiers[to]);
         let Some((set, verified)) = from.movable(name, block, held, &stripe) else { return false };
         if to.has(name, block, Some(&stripe)) {
+            if !from.vacate(name, &stripe) {
+                return false;
+            }
             from.remove(name, &[block], &stripe, |_, _, _| true);
             return true;
         }
         let Some(data) = from.take_data(name, block, verified) else { return false };
         let moved = crate::tier::Block { name, number: block, crc: crc32c::crc32c(&data), data: &data };
+        if !from.vacate(name, &stripe) {
+            return false;
+        }
         let landed = to.landing(crate::policy::Place::Main);
         if to.store(moved, set, landed, reservation, &stripe).is_err() {
             return false;

@@ -46,6 +46,10 @@ impl Inner {
     pub(crate) fn keep(&self, bell: &Bell) {
         self.flush_index();
         self.revive();
+        for tier in &self.tiers {
+            tier.note_native_use();
+            tier.look_outside();
+        }
         self.trim();
         // What could not be evicted when the quota was lowered, or was found since.
         self.enforce_quotas();

@@ -31,7 +31,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{CacheConfig, CacheError, DatasetPolicy, Medium, TierConfig};
 pub use datasets::DatasetId;
 pub use id::{BLOCK, ObjectId, block_count, block_len};
-pub use object::{Native, Object};
+pub use object::{Kept, Native, Object};
 pub use outcome::{Inserted, Landing, PinError, PublishError, Read, Reason};
 pub use report::{DatasetUsage, RecoverReport, Stats, TierHealth, TierState, TierUsage, Usage};
 

@@ -1,5 +1,5 @@
+use std::io;
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use crate::counters::count;
@@ -181,8 +181,8 @@ impl Object {
             return None;
         }
         self.inner.tiers.iter().find_map(|tier| {
-            let file = tier.lease(self.name, self.set)?;
-            Some(Native { inner: self.inner.clone(), tier: tier.number, id: self.name.id, file })
+            let birth = tier.lease(self.name, self.set)?;
+            Some(Native { inner: self.inner.clone(), tier: tier.number, name: self.name, birth, held: true })
         })
     }
 }
@@ -191,32 +191,56 @@ impl Object {
 pub struct Native {
     inner: Arc<Inner>,
     tier: usize,
+    name: Name,
+    birth: Option<u64>,
+    held: bool,
+}
+
+/// A cached file that is kept ready for native readers: the cache may take it back, after asking.
+pub struct Kept {
+    inner: Arc<Inner>,
+    tier: usize,
     id: ObjectId,
-    file: Arc<dyn FileIo>,
+    number: u64,
 }
 
 impl Native {
-    /// The file's descriptor; exactly the object's bytes. `None` for tiers that are not directories (tests). Only to be read.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.file.fd()
+    /// Opens the file, for reading only; exactly the object's bytes. It may stay open longer than this lives, and may be mapped: what others
+    /// have open is never changed, and its space stays in use.
+    ///
+    /// # Errors
+    /// Not found when the object was dropped meanwhile; else the disk's.
+    pub fn open(&self) -> io::Result<Arc<dyn FileIo>> {
+        self.inner.tiers[self.tier].open_lent(self.name, self.birth)
     }
 
     /// Name of the tier that it lies in.
     pub fn tier(&self) -> &str {
         &self.inner.tiers[self.tier].name
     }
-}
 
-#[cfg(test)]
-impl Native {
-    /// Reads as the kernel would.
-    pub(crate) fn read_at(&self, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
-        self.file.read_at(offset, buf)
+    /// Lets the cache have the file back when it wants to, which it says by calling `wanted`. Who keeps the file open should close it
+    /// then, and drop the [`Kept`]; as long as it is open it is not evicted.
+    ///
+    /// `wanted` runs on a thread that waits for it, under a lock of the object: it must not use the cache but for that drop.
+    #[must_use]
+    pub fn keep_ready(mut self, wanted: impl Fn() + Send + Sync + 'static) -> Kept {
+        self.held = false;
+        let number = self.inner.tiers[self.tier].keep_ready(&self.name.id, Arc::new(wanted));
+        Kept { inner: self.inner.clone(), tier: self.tier, id: self.name.id, number }
     }
 }
 
 impl Drop for Native {
     fn drop(&mut self) {
-        self.inner.tiers[self.tier].give_back(&self.id);
+        if self.held {
+            self.inner.tiers[self.tier].give_back(&self.name.id);
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.inner.tiers[self.tier].give_up(&self.id, self.number);
     }
 }

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_catalog::{Entry, inode_number};
 use forebay_fetch::{FetchError, FetchErrorKind};
-use forebay_fs::{DirEntry, FsError, Handle, Node, NodeKind, Opened as OpenAnswer, PageCache, Totals, Tree};
+use forebay_fs::{Backing, DirEntry, FsError, Handle, Node, NodeKind, Opened as OpenAnswer, PageCache, Totals, Tree};
 use forebay_store::StoreErrorKind;
 
+use crate::backing::CachedFile;
 use crate::dataset::Inner;
 use crate::generation::Generation;
 use crate::handle::{Opened, Version};
@@ -74,6 +75,12 @@ impl Tree for Dataset {
             }
         }
         self.inner.open_found(&found)
+    }
+
+    fn backing(&self, handle: Handle) -> Option<Box<dyn Backing>> {
+        let open = self.inner.opens.get(Opened::from_handle(handle)?)?;
+        let native = open.file.remote().object.native()?;
+        Some(Box::new(CachedFile(native)))
     }
 
     fn release(&self, handle: Handle) {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::{DirEntry, FsError, Handle, Node, Opened, Totals, Tree};
+use crate::{Backing, DirEntry, FsError, Handle, Node, Opened, Totals, Tree};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,6 +66,12 @@ impl<T: Tree> FailingTree<T> {
             waiting: AtomicUsize::new(0),
             healed: Notify::new(),
         }
+    }
+
+    /// The tree below.
+    #[must_use]
+    pub fn inner(&self) -> &Arc<T> {
+        &self.inner
     }
 
     /// From now on `operation` on `ino` (or on any, with `None`) meets `fault`. The first fault that fits counts.
@@ -169,6 +175,10 @@ impl<T: Tree> Tree for FailingTree<T> {
     async fn open(&self, ino: u64) -> Result<Opened, FsError> {
         self.wait(Operation::Open, ino).await?;
         self.inner.open(ino).await
+    }
+
+    fn backing(&self, handle: Handle) -> Option<Box<dyn Backing>> {
+        self.inner.backing(handle)
     }
 
     fn release(&self, handle: Handle) {

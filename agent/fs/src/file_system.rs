@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::attributes::{self, Attributes, Caller, NAME_MAX, Owner, Statfs};
-use crate::{FsError, Handle, Node, NodeKind, Opened, Tree};
+use crate::{Backing, FsError, Handle, Node, NodeKind, Opened, Tree};
 
 /// No answer is believed longer than this, whatever the tree says: far beyond a mount's life, yet representable everywhere.
 pub const MAX_VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -125,6 +125,12 @@ impl<T: Tree> FileSystem<T> {
     pub async fn open(&self, ino: u64, flags: i32) -> Result<Opened, FsError> {
         read_only(flags)?;
         self.tree.open(ino).await
+    }
+
+    /// A local file to be read in place of what `handle` was opened on, as [`Tree::backing`].
+    #[must_use]
+    pub fn backing(&self, handle: Handle) -> Option<Box<dyn Backing>> {
+        self.tree.backing(handle)
     }
 
     /// Gives a handle back.

@@ -5,6 +5,7 @@
 //! a kernel. [`FileSystem`] answers each request from the tree; an adapter (FUSE) translates and takes no decision of its own.
 
 mod attributes;
+mod backing;
 mod error;
 pub mod failing;
 mod file_system;
@@ -13,6 +14,7 @@ mod node;
 mod tree;
 
 pub use attributes::{Attributes, BLOCK_SIZE, Caller, NAME_MAX, Owner, Statfs, access};
+pub use backing::{Backing, Kept};
 pub use error::FsError;
 pub use file_system::{Entry, FileSystem, Listed, MAX_VALIDITY, fit_xattr};
 pub use node::{DirEntry, Node, NodeKind, ROOT_INO};

@@ -1,13 +1,16 @@
 //! The in-memory twin of a Dataset's tree: what the real one promises, in a few vectors.
 
+mod files;
+
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{DirEntry, FsError, Handle, Node, NodeKind, Opened, PageCache, ROOT_INO, Totals, Tree};
+use crate::{Backing, DirEntry, FsError, Handle, Node, NodeKind, Opened, PageCache, ROOT_INO, Totals, Tree};
 
 /// Bits of a handle that hold the node's place; the generation stands above.
 const PLACE_BITS: u32 = 40;
@@ -64,13 +67,18 @@ struct Generation {
 pub struct MemoryTree {
     generations: RwLock<Vec<Arc<Generation>>>,
     validity: Duration,
+    files: files::Files,
 }
 
 impl MemoryTree {
     /// The tree of `contents`, whose answers may be believed for `validity`.
     #[must_use]
     pub fn new(contents: &Contents, validity: Duration) -> Self {
-        Self { generations: RwLock::new(vec![Arc::new(Generation::build(contents, 0))]), validity }
+        Self {
+            generations: RwLock::new(vec![Arc::new(Generation::build(contents, 0))]),
+            validity,
+            files: files::Files::default(),
+        }
     }
 
     /// Makes `contents` the current generation. Files that differ in time, length or their first 4096 bytes get other inode
@@ -79,6 +87,21 @@ impl MemoryTree {
         let mut all = self.generations.write().unwrap_or_else(PoisonError::into_inner);
         let tag = all.len() as u64;
         all.push(Arc::new(Generation::build(contents, tag)));
+    }
+
+    /// Says that `file` has all bytes of inode `ino`, so that it may be read in its place.
+    pub fn complete(&self, ino: u64, file: File) {
+        self.files.complete(ino, file);
+    }
+
+    /// Takes an inode's file back, after asking those who keep it ready. `false` when somebody holds it.
+    pub fn take_back(&self, ino: u64) -> bool {
+        self.files.take_back(ino)
+    }
+
+    /// Whether somebody holds an inode's file, or keeps it ready.
+    pub fn is_lent(&self, ino: u64) -> bool {
+        self.files.is_lent(ino)
     }
 
     fn generation(&self, tag: Option<u64>) -> Result<Arc<Generation>, FsError> {
@@ -205,6 +228,10 @@ impl Tree for MemoryTree {
 
     async fn open(&self, ino: u64) -> Result<Opened, FsError> {
         self.open_now(ino)
+    }
+
+    fn backing(&self, handle: Handle) -> Option<Box<dyn Backing>> {
+        self.files.lend(self.handle_node(handle).ok()?.ino)
     }
 
     fn release(&self, _handle: Handle) {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{DirEntry, FsError, Node};
+use crate::{Backing, DirEntry, FsError, Node};
 
 /// An open file, understood by this process and by the next one: it encodes what was opened, not where it is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,6 +94,13 @@ pub trait Tree: Send + Sync + 'static {
     /// # Errors
     /// [`FsError::IsADirectory`], [`FsError::NotFound`], and whatever the store answers.
     async fn open(&self, ino: u64) -> Result<Opened, FsError>;
+
+    /// A local file with the bytes of what `handle` was opened on, if there is a complete one now. Counts as a use of the whole file, for
+    /// nobody will see its reads. May read the file once, to be sure of it.
+    fn backing(&self, handle: Handle) -> Option<Box<dyn Backing>> {
+        let _ = handle;
+        None
+    }
 
     /// Gives a handle back. Unknown handles are ignored: they may be a former process's.
     fn release(&self, handle: Handle);

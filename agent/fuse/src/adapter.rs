@@ -20,7 +20,8 @@ use crate::convert::{GENERATION, absent, attr, errno, kind};
 use crate::faults::Faults;
 use crate::listings::Listings;
 use crate::opening::Opening;
-use crate::options::MAX_READ;
+use crate::options::{MAX_READ, MountOptions};
+use crate::passthrough::{Passthrough, Way};
 use crate::{buffer, waiting::Waiting};
 
 /// Requests of its own accord (read-ahead) that the kernel may have under way.
@@ -50,17 +51,23 @@ pub(crate) struct Adapter<T: Tree> {
     faults: Arc<Faults>,
     listings: Listings,
     opening: Opening,
+    passthrough: Arc<Passthrough>,
+    native: bool,
     xattrs: bool,
 }
 
 impl<T: Tree> Adapter<T> {
-    pub(crate) fn new(fs: FileSystem<T>, waiting: Waiting, dataset: String, xattrs: bool) -> Self {
+    pub(crate) fn new(fs: FileSystem<T>, waiting: Waiting, options: &MountOptions, passthrough: Arc<Passthrough>) -> Self {
+        let MountOptions { dataset, xattrs, native, .. } = options;
+        let (dataset, xattrs, native) = (dataset.clone(), *xattrs, *native);
         Self {
             fs,
             waiting,
             faults: Arc::new(Faults::new(dataset)),
             listings: Listings::new(),
             opening: Opening::default(),
+            passthrough,
+            native,
             xattrs,
         }
     }
@@ -72,12 +79,34 @@ impl<T: Tree> Adapter<T> {
     }
 }
 
-fn send_opened(reply: ReplyOpen, opened: Opened) {
-    let pages = match opened.page_cache {
-        PageCache::Keep => FopenFlags::FOPEN_KEEP_CACHE,
-        PageCache::Bypass => FopenFlags::FOPEN_DIRECT_IO,
-    };
-    reply.opened(FileHandle(opened.handle.0), pages | FopenFlags::FOPEN_NOFLUSH);
+/// Which way an open goes.
+fn decide<T: Tree>(passthrough: &Arc<Passthrough>, fs: &FileSystem<T>, ino: INodeNo, opened: Opened) -> Way {
+    passthrough.open(ino.0, || match opened.page_cache {
+        PageCache::Keep => fs.backing(opened.handle),
+        PageCache::Bypass => None,
+    })
+}
+
+fn send_opened(reply: ReplyOpen, opened: Opened, flags: OpenFlags, way: Way) {
+    let handle = FileHandle(opened.handle.0);
+    match way {
+        Way::Native(id) => {
+            // Direct reads come to us: any offset and length will do then, as for a file that is not complete.
+            let direct = if flags.0 & libc::O_DIRECT == 0 { FopenFlags::empty() } else { FopenFlags::FOPEN_DIRECT_IO };
+            // SAFETY: the id is one of this mount's, open as long as the registry counts this open, and its owner again before it could be
+            // closed here.
+            let id = unsafe { reply.wrap_backing(id) };
+            reply.opened_passthrough(handle, direct | FopenFlags::FOPEN_NOFLUSH, &id);
+            id.into_raw();
+        }
+        Way::Served => {
+            let pages = match opened.page_cache {
+                PageCache::Keep => FopenFlags::FOPEN_KEEP_CACHE,
+                PageCache::Bypass => FopenFlags::FOPEN_DIRECT_IO,
+            };
+            reply.opened(handle, pages | FopenFlags::FOPEN_NOFLUSH);
+        }
+    }
 }
 
 impl<T: Tree> Filesystem for Adapter<T> {
@@ -93,6 +122,14 @@ impl<T: Tree> Filesystem for Adapter<T> {
             let _ = config.set_max_readahead(most);
         }
         let _ = config.set_max_background(BACKGROUND);
+        if !self.native {
+            self.passthrough.switch_off("it is switched off");
+        } else if config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok() {
+            // Backing files on a file system that is no stack itself; another stack fits on top of this mount.
+            let _ = config.set_max_stack_depth(1);
+        } else {
+            self.passthrough.switch_off("this kernel cannot do it (Linux 6.9 and later can)");
+        }
         Ok(())
     }
 
@@ -115,18 +152,19 @@ impl<T: Tree> Filesystem for Adapter<T> {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match self.fs.try_open(ino.0, flags.0) {
-            Some(Ok(opened)) => send_opened(reply, opened),
+            Some(Ok(opened)) => send_opened(reply, opened, flags, decide(&self.passthrough, &self.fs, ino, opened)),
             Some(Err(error)) => reply.error(self.refuse("open", ino, &error)),
             None => {
-                let (fs, faults) = (self.fs.clone(), Arc::clone(&self.faults));
+                let (fs, faults, passthrough) = (self.fs.clone(), Arc::clone(&self.faults), Arc::clone(&self.passthrough));
                 let (attempt, tree) = (self.opening.begin(request.unique().0), fs.clone());
                 let work = async move { fs.open(ino.0, flags.0).await };
                 self.waiting.spawn(request.pid(), work, move |result| match result {
                     Ok(opened) => {
+                        let way = attempt.way(|| decide(&passthrough, &tree, ino, opened));
                         if attempt.is_superseded() {
                             tree.release(opened.handle);
                         }
-                        send_opened(reply, opened);
+                        send_opened(reply, opened, flags, way);
                     }
                     Err(error) => {
                         faults.note("open", ino.0, &error);
@@ -175,13 +213,14 @@ impl<T: Tree> Filesystem for Adapter<T> {
     fn release(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        self.passthrough.release(ino.0);
         self.fs.release(Handle(handle.0));
         reply.ok();
     }

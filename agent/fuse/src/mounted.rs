@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 
 use crate::device::{self, Place};
 use crate::notify::Notifier;
+use crate::passthrough::{Direct, Registrar};
 use crate::session::{self, Serving};
 use crate::waiting::Watch;
-use crate::{MountError, MountOptions};
+use crate::{MountError, MountOptions, OpenCounts};
 
 /// How often a busy mount is tried again.
 const TRY_EVERY: Duration = Duration::from_millis(20);
@@ -45,7 +46,9 @@ pub struct Mounted {
 pub fn mount<T: Tree>(tree: Arc<T>, options: &MountOptions, runtime: Handle) -> Result<Mounted, MountError> {
     let device = device::open(options)?;
     let place = device.place;
-    let serving = session::begin(tree, options, Watch::Readers, runtime, device.fd, None).map_err(|source| {
+    let registrar = device.fd.try_clone().map(|fd| Box::new(Direct(fd)) as Box<dyn Registrar>);
+    let begin = |registrar| session::begin(tree, options, Watch::Readers, runtime, device.fd, Some(registrar), None);
+    let serving = registrar.and_then(begin).map_err(|source| {
         // The handshake's failure is the news; the mount goes with its descriptor in any case.
         let _ = place.unmount(true);
         MountError::Handshake { at: place.at.clone(), source }
@@ -61,6 +64,12 @@ impl Mounted {
     #[must_use]
     pub fn at(&self) -> &Path {
         &self.place.at
+    }
+
+    /// How files were opened so far.
+    #[must_use]
+    pub fn opens(&self) -> OpenCounts {
+        self.serving.opens()
     }
 
     /// By which the tree's owner makes the kernel forget what a new generation changed.

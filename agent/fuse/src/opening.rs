@@ -1,7 +1,9 @@
 //! Opens under way, so that one which the kernel sends again is not counted twice: it is closed once.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::passthrough::Way;
 
 /// The bit by which the kernel marks the number of a request that it sends again.
 const RESENT: u64 = 1 << 63;
@@ -16,6 +18,7 @@ pub(crate) struct Opening {
 struct Waiting {
     count: usize,
     newest: u64,
+    way: Arc<OnceLock<Way>>,
 }
 
 /// One attempt to answer an open.
@@ -24,6 +27,7 @@ pub(crate) struct Attempt {
     all: Opening,
     request: u64,
     number: u64,
+    way: Arc<OnceLock<Way>>,
 }
 
 impl Opening {
@@ -34,11 +38,17 @@ impl Opening {
         let waiting = under_way.entry(request).or_default();
         waiting.count += 1;
         waiting.newest += 1;
-        Attempt { all: self.clone(), request, number: waiting.newest }
+        Attempt { all: self.clone(), request, number: waiting.newest, way: Arc::clone(&waiting.way) }
     }
 }
 
 impl Attempt {
+    /// How the open is answered: decided, and counted, by the first attempt that gets so far. The kernel takes whichever answer comes
+    /// first, so all must be alike.
+    pub(crate) fn way(&self, decide: impl FnOnce() -> Way) -> Way {
+        *self.way.get_or_init(decide)
+    }
+
     /// Whether another attempt has followed. Of all attempts at one open, which answer with the same handle, the kernel
     /// accepts one answer; so just one keeps what it opened, the last to begin.
     pub(crate) fn is_superseded(&self) -> bool {
@@ -70,6 +80,8 @@ mod tests {
         assert!(!first.is_superseded());
         let (second, third) = (all.begin(8 | RESENT), all.begin(8 | RESENT));
         assert!(first.is_superseded() && second.is_superseded() && !third.is_superseded() && !other.is_superseded());
+        assert_eq!(first.way(|| Way::Native(7)), Way::Native(7));
+        assert_eq!((third.way(|| Way::Served), other.way(|| Way::Served)), (Way::Native(7), Way::Served));
         drop(third);
         assert!(first.is_superseded() && second.is_superseded());
         drop((first, second, other));

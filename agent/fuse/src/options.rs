@@ -27,6 +27,10 @@ pub struct MountOptions {
     pub read_ahead_kib: u32,
     /// Whether extended attributes are shown. Off, `ls -l` asks for them once; on, it asks once a file.
     pub xattrs: bool,
+    /// Whether complete files are read by the kernel itself, where kernel and rights allow it.
+    pub native: bool,
+    /// Files that nobody has open and that are kept ready to be read natively; each takes about 2 KiB of the kernel's memory.
+    pub kept_ids: usize,
     /// Leaves mounting to `fusermount3` even where `mount(2)` would be permitted.
     pub use_helper: bool,
 }
@@ -45,6 +49,8 @@ impl MountOptions {
             waiting: 1024,
             read_ahead_kib: 4096,
             xattrs: false,
+            native: true,
+            kept_ids: 65_536,
             use_helper: false,
         }
     }

@@ -13,7 +13,7 @@ use crate::negotiated::Negotiated;
 use crate::notify::Notifier;
 use crate::session::{self, Serving};
 use crate::waiting::Watch;
-use crate::{MountError, MountOptions};
+use crate::{MountError, MountOptions, OpenCounts};
 
 /// Names of the root directory that are forgotten one by one on kernels that cannot forget all at once.
 const TOP_NAMES: usize = 10_000;
@@ -50,7 +50,7 @@ pub fn serve_descriptor<T: Tree>(
     earlier: Option<Negotiated>,
 ) -> Result<Served, MountError> {
     let at = options.at.clone();
-    let serving = session::begin(Arc::clone(&tree), options, Watch::Nobody, runtime, device, earlier)
+    let serving = session::begin(Arc::clone(&tree), options, Watch::Nobody, runtime, device, None, earlier)
         .map_err(|source| MountError::Handshake { at: at.clone(), source })?;
     if earlier.is_some() {
         forget(&*tree, &serving.notifier, &at);
@@ -93,6 +93,12 @@ impl Served {
     /// When this process has as many descriptors as it may.
     pub fn device(&self) -> io::Result<OwnedFd> {
         self.serving.notifier.device()
+    }
+
+    /// How files were opened so far.
+    #[must_use]
+    pub fn opens(&self) -> OpenCounts {
+        self.serving.opens()
     }
 
     /// By which the tree's owner makes the kernel forget what a new generation changed.

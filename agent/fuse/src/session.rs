@@ -20,6 +20,7 @@ use crate::adapter::Adapter;
 use crate::negotiated::{Negotiated, check_request};
 use crate::notify::Notifier;
 use crate::options::MountOptions;
+use crate::passthrough::{OpenCounts, Passthrough, Registrar};
 use crate::waiting::{Waiting, Watch};
 
 /// How long the kernel may take to greet its first server; it does so while it mounts.
@@ -36,15 +37,20 @@ pub(crate) struct Serving {
     pub(crate) notifier: Notifier,
     pub(crate) waiting: Waiting,
     pub(crate) negotiated: Negotiated,
+    passthrough: Arc<Passthrough>,
 }
 
 impl Serving {
+    pub(crate) fn opens(&self) -> OpenCounts {
+        self.passthrough.counts()
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.session.guard.is_finished()
     }
 }
 
-/// Serves the mount behind `device`. With `earlier`, the kernel was greeted by a former server: its unanswered requests are
+/// Serves the mount behind `device`, `registrar` being who may give files backing ids on it. With `earlier`, the kernel was greeted by a former server: its unanswered requests are
 /// taken over, and whatever the kernel remembers is looked at anew, for it may be of another generation of the tree.
 pub(crate) fn begin<T: Tree>(
     tree: Arc<T>,
@@ -52,12 +58,14 @@ pub(crate) fn begin<T: Tree>(
     watch: Watch,
     runtime: Handle,
     device: OwnedFd,
+    registrar: Option<Box<dyn Registrar>>,
     earlier: Option<Negotiated>,
 ) -> io::Result<Serving> {
     let waiting = Waiting::new(runtime, options.waiting, watch);
     let notifier = Notifier::new(device.try_clone()?);
     let fs = FileSystem::new(tree, options.owner);
-    let adapter = Adapter::new(fs, waiting.clone(), options.dataset.clone(), options.xattrs);
+    let passthrough = Arc::new(Passthrough::new(options.dataset.clone(), registrar, options.kept_ids));
+    let adapter = Adapter::new(fs, waiting.clone(), options, Arc::clone(&passthrough));
     let mut config = Config::default();
     config.n_threads = Some(options.threads.max(1));
     let (session, negotiated) = greet(adapter, &device, config, earlier)?;
@@ -70,7 +78,7 @@ pub(crate) fn begin<T: Tree>(
             other => other?,
         }
     }
-    Ok(Serving { session: session.spawn()?, notifier, waiting, negotiated })
+    Ok(Serving { session: session.spawn()?, notifier, waiting, negotiated, passthrough })
 }
 
 fn greet<F: Filesystem>(

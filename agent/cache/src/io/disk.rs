@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use super::{FileIo, FileStat, Mode, TierIo, published};
+use super::{FileIo, FileStat, Mode, TierIo, published, sharing};
 
 const ATTRIBUTE: &CStr = c"user.forebay";
 /// Larger values never go into the attribute, so a longer one is not ours.
@@ -26,6 +26,7 @@ struct Root {
     /// Directory of published files, below `dir`; only looked into once there is one.
     published: Option<String>,
     publishes: AtomicBool,
+    knows_sharers: bool,
     /// Held for its lock, which ends with the process however that ends.
     _lock: OwnedFd,
 }
@@ -65,12 +66,14 @@ impl DiskIo {
         Ok(())
     }
 
-    /// A file system that cannot punch holes could not give the space of an evicted block back.
-    fn probe_holes(dir: BorrowedFd<'_>) -> io::Result<()> {
+    /// Tries what a cache needs. A file system that cannot punch holes could not give the space of an evicted block back. Whether it knows
+    /// who has a file open is the answer.
+    fn probe(dir: BorrowedFd<'_>) -> io::Result<bool> {
         let file = fs::openat(dir, "probe", OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, 0o600.into())?;
         let result = fs::ftruncate(&file, 8192).and_then(|()| punch(&file, 0, 4096));
+        let knows_sharers = sharing::is_unshared(file.as_fd()).is_ok();
         fs::unlinkat(dir, "probe", AtFlags::empty())?;
-        result.map_err(|e| match e {
+        result.map(|()| knows_sharers).map_err(|e| match e {
             Errno::OPNOTSUPP | Errno::NOSYS => io::Error::new(
                 io::ErrorKind::Unsupported,
                 "the file system cannot punch holes; put the tier on ext4, xfs, btrfs or tmpfs",
@@ -101,7 +104,7 @@ impl TierIo for DiskIo {
         let dir = fs::open(&self.root, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, 0.into())?;
         let lock = fs::openat(&dir, "lock", OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, 0o600.into())?;
         fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Self::probe_holes(dir.as_fd())?;
+        let knows_sharers = Self::probe(dir.as_fd())?;
         for name in ["objects", "tmp"] {
             match fs::mkdirat(&dir, name, 0o700.into()) {
                 Ok(()) | Err(Errno::EXIST) => {}
@@ -110,7 +113,7 @@ impl TierIo for DiskIo {
         }
         let published = published::directory();
         let publishes = published::any(dir.as_fd());
-        let root = Root { dir, published, publishes: AtomicBool::new(publishes), _lock: lock };
+        let root = Root { dir, published, publishes: AtomicBool::new(publishes), knows_sharers, _lock: lock };
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(root));
         Ok(())
     }
@@ -121,19 +124,23 @@ impl TierIo for DiskIo {
 
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn FileIo>> {
         let dir = self.dir()?;
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = match mode {
-            Mode::Existing => fs::openat(&dir, path, flags, 0.into())?,
-            Mode::Create | Mode::Replace => {
-                let made = if mode == Mode::Replace { flags | OFlags::CREATE | OFlags::TRUNC } else { flags | OFlags::CREATE };
-                match fs::openat(&dir, path, made, 0o600.into()) {
-                    Err(Errno::NOENT) => {
-                        self.make_parents(path)?;
-                        fs::openat(&dir, path, made, 0o600.into())?
-                    }
-                    other => other?,
-                }
+        let common = OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let flags = match mode {
+            Mode::Read => common | OFlags::RDONLY,
+            Mode::Existing => common | OFlags::RDWR,
+            Mode::Create => common | OFlags::RDWR | OFlags::CREATE,
+            Mode::Replace => common | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+        };
+        let file = match fs::openat(&dir, path, flags, 0o600.into()) {
+            Err(Errno::NOENT) if flags.contains(OFlags::CREATE) => {
+                self.make_parents(path)?;
+                fs::openat(&dir, path, flags, 0o600.into())?
             }
+            Err(Errno::EXIST) => {
+                self.unlink(path)?;
+                fs::openat(&dir, path, flags, 0o600.into())?
+            }
+            other => other?,
         };
         Ok(Arc::new(DiskFile(file)))
     }
@@ -221,6 +228,10 @@ impl TierIo for DiskIo {
         let dir = self.dir()?;
         dir.published.as_ref().map_or(Ok(()), |path| published::remove_others(dir.as_fd(), &self.root, path))
     }
+
+    fn knows_sharers(&self) -> bool {
+        self.dir().is_ok_and(|root| root.knows_sharers)
+    }
 }
 
 struct DiskFile(OwnedFd);
@@ -281,6 +292,10 @@ impl FileIo for DiskFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(fs::fdatasync(&self.0)?)
+    }
+
+    fn is_unshared(&self) -> io::Result<bool> {
+        sharing::is_unshared(self.0.as_fd())
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -105,7 +105,7 @@ impl TierIo for FailingIo {
         self.inner.release();
     }
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn FileIo>> {
-        self.faults.check(if mode == Mode::Existing { Op::Read } else { Op::Write })?;
+        self.faults.check(if matches!(mode, Mode::Read | Mode::Existing) { Op::Read } else { Op::Write })?;
         Ok(Arc::new(FailingFile { inner: self.inner.open(path, mode)?, faults: self.faults.clone() }))
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -147,6 +147,9 @@ impl TierIo for FailingIo {
     fn tidy_published(&self) -> io::Result<()> {
         self.faults.check(Op::Free)?;
         self.inner.tidy_published()
+    }
+    fn knows_sharers(&self) -> bool {
+        self.inner.knows_sharers()
     }
 }
 
@@ -199,6 +202,10 @@ impl FileIo for FailingFile {
     fn sync(&self) -> io::Result<()> {
         self.faults.check(Op::Write)?;
         self.inner.sync()
+    }
+    fn is_unshared(&self) -> io::Result<bool> {
+        self.faults.check(Op::Read)?;
+        self.inner.is_unshared()
     }
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.inner.fd()

@@ -78,17 +78,15 @@ impl TierIo for MemoryIo {
 
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn FileIo>> {
         let mut files = lock(&self.0);
+        if mode == Mode::Replace {
+            files.names.remove(path);
+        }
         let node = match (files.names.get(path), mode) {
             (Some(node), _) => node.clone(),
-            (None, _) if mode != Mode::Existing => files.names.entry(path.to_owned()).or_default().clone(),
-            (None, _) => return Err(errno(ENOENT)),
+            (None, Mode::Read | Mode::Existing) => return Err(errno(ENOENT)),
+            (None, _) => files.names.entry(path.to_owned()).or_default().clone(),
         };
         drop(files);
-        if mode == Mode::Replace {
-            let mut node = lock(&node);
-            node.len = 0;
-            node.pages.clear();
-        }
         Ok(Arc::new(MemoryFile { files: self.0.clone(), node }))
     }
 
@@ -138,7 +136,8 @@ impl TierIo for MemoryIo {
     }
 
     fn publish(&self, path: &str) -> io::Result<()> {
-        lock(&self.get(path).ok_or_else(|| errno(ENOENT))?).published = true;
+        let node = self.get(path).ok_or_else(|| errno(ENOENT))?;
+        lock(&node).published = true;
         Ok(())
     }
 
@@ -148,6 +147,10 @@ impl TierIo for MemoryIo {
 
     fn tidy_published(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn knows_sharers(&self) -> bool {
+        true
     }
 }
 
@@ -247,6 +250,11 @@ impl FileIo for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn is_unshared(&self) -> io::Result<bool> {
+        let named = lock(&self.files).names.values().any(|node| Arc::ptr_eq(node, &self.node));
+        Ok(Arc::strong_count(&self.node) == 1 + usize::from(named))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -5,6 +5,7 @@ mod disk;
 mod failing;
 mod memory;
 mod published;
+mod sharing;
 #[cfg(test)]
 mod tests;
 
@@ -21,11 +22,13 @@ pub use memory::MemoryIo;
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// It must exist; only read.
+    Read,
     /// It must exist; read and written.
     Existing,
     /// Read and written; made when absent, with the directories above it.
     Create,
-    /// As `Create`, and emptied.
+    /// Made anew. What had the name stays as it is for whoever has it open.
     Replace,
 }
 
@@ -71,6 +74,8 @@ pub trait TierIo: Send + Sync {
     fn is_published(&self, path: &str) -> io::Result<bool>;
     /// Removes what former boots of the machine published.
     fn tidy_published(&self) -> io::Result<()>;
+    /// Whether the file system answers [`FileIo::is_unshared`]. Where it does not, no file may be lent to readers.
+    fn knows_sharers(&self) -> bool;
 }
 
 /// An open file of a tier.
@@ -91,6 +96,8 @@ pub trait FileIo: Send + Sync {
     fn clear_attribute(&self) -> io::Result<()>;
     /// Waits until the file's data is on the medium.
     fn sync(&self) -> io::Result<()>;
+    /// Whether nobody but this opening has the file open or mapped, in whatever process. Only of a file opened for writing.
+    fn is_unshared(&self) -> io::Result<bool>;
     /// The descriptor, where there is a real one.
     fn fd(&self) -> Option<BorrowedFd<'_>>;
 }

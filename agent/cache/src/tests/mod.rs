@@ -3,6 +3,7 @@
 
 mod basics;
 mod kill;
+mod lending;
 mod model;
 mod published;
 mod real;

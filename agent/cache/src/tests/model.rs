@@ -2,13 +2,14 @@
 //! object asked for, and what it occupies is within its bounds.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::tools::*;
 use crate::index::MemoryIndex;
-use crate::io::{MemoryIo, Mode, Op, TierIo};
+use crate::io::{FileIo, MemoryIo, Mode, Op, TierIo};
 use crate::*;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -17,23 +18,62 @@ const KEYS: u64 = 24;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Insert { key: u64, block: u32, pin: bool },
-    Read { key: u64, block: u32 },
-    Evict { key: u64 },
-    Pin { key: u64 },
-    Unpin { key: u64 },
-    Quota { name: usize, blocks: u64 },
-    Ttl { name: usize, seconds: u64 },
-    Pass { seconds: u64 },
-    Remove { name: usize },
+    Insert {
+        key: u64,
+        block: u32,
+        pin: bool,
+    },
+    Read {
+        key: u64,
+        block: u32,
+    },
+    Evict {
+        key: u64,
+    },
+    Pin {
+        key: u64,
+    },
+    Unpin {
+        key: u64,
+    },
+    Quota {
+        name: usize,
+        blocks: u64,
+    },
+    Ttl {
+        name: usize,
+        seconds: u64,
+    },
+    Pass {
+        seconds: u64,
+    },
+    Remove {
+        name: usize,
+    },
     Work,
     Recover,
     Restart,
-    Kill { index: Loss, damage: Vec<(Damage, u64)>, recover: bool },
-    Break { disk: usize, op: Op, errno: i32 },
-    Die { disk: usize, after: u32, index: Loss },
+    Kill {
+        index: Loss,
+        damage: Vec<(Damage, u64)>,
+        recover: bool,
+    },
+    Break {
+        disk: usize,
+        op: Op,
+        errno: i32,
+    },
+    Die {
+        disk: usize,
+        after: u32,
+        index: Loss,
+    },
     Mend,
-    Native { key: u64 },
+    Native {
+        key: u64,
+    },
+    /// What was mapped is unmapped.
+    Unmap,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +139,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0usize..2, 0u32..12, loss()).prop_map(|(disk, after, index)| Step::Die { disk, after, index }),
         3 => Just(Step::Mend),
         2 => key().prop_map(|key| Step::Native { key }),
+        1 => Just(Step::Unmap),
     ]
 }
 
@@ -118,6 +159,10 @@ struct Model {
     /// The disk that loses power, and what becomes of the index then.
     dying: Option<Loss>,
     natives: Vec<(u64, Native)>,
+    /// Kept ready by who had them natively.
+    kept: Vec<(u64, Arc<Mutex<Option<Kept>>>)>,
+    /// Files that somebody opened natively and has open or mapped still, whatever became of the cache since.
+    mapped: Vec<(u64, Arc<dyn FileIo>)>,
     /// Some disk fails now.
     broken: bool,
 }
@@ -137,6 +182,8 @@ impl Model {
             exact: true,
             dying: None,
             natives: Vec::new(),
+            kept: Vec::new(),
+            mapped: Vec::new(),
             broken: false,
         };
         model.declare();
@@ -242,6 +289,7 @@ impl Model {
             Step::Recover => self.recover(),
             Step::Restart => {
                 self.natives.clear();
+                self.kept.clear();
                 self.bench.restart();
                 self.declare();
             }
@@ -264,14 +312,33 @@ impl Model {
                 self.mend();
             }
             Step::Native { key } => {
-                self.natives.retain(|(held, _)| held != key);
+                // Odd ones are let go at once, even ones kept ready.
+                let (over, rest) = std::mem::take(&mut self.natives).into_iter().partition(|(held, _)| held == key);
+                self.natives = rest;
+                let mut over: Vec<(u64, Native)> = over;
                 if self.natives.len() > 2 {
-                    self.natives.remove(0);
+                    over.push(self.natives.remove(0));
+                }
+                for (key, native) in over.into_iter().filter(|(key, _)| key % 2 == 0) {
+                    let slot = Arc::new(Mutex::new(None));
+                    let asked = Arc::downgrade(&slot);
+                    let kept = native.keep_ready(move || {
+                        asked.upgrade().map(|slot| slot.lock().unwrap().take());
+                    });
+                    *slot.lock().unwrap() = Some(kept);
+                    self.kept.push((key, slot));
                 }
                 if let Some(native) = self.object(*key).native() {
+                    if let Ok(file) = native.open() {
+                        self.mapped.push((*key, file));
+                    }
                     self.natives.push((*key, native));
                 }
                 self.declare();
+            }
+            Step::Unmap => {
+                self.mapped.clear();
+                self.kept.retain(|(_, slot)| slot.lock().unwrap().is_some());
             }
         }
     }
@@ -283,13 +350,18 @@ impl Model {
 
     fn recover(&mut self) {
         let report = self.bench.recover();
-        if report.failed_tiers.is_empty() && self.natives.is_empty() {
+        if report.failed_tiers.is_empty() && self.natives.is_empty() && self.mapped.is_empty() {
             self.exact = !self.broken && self.bench.cache().health().iter().all(|health| health.state == TierState::Ready);
         }
     }
 
     fn kill(&mut self, index: Loss, damage: &[(Damage, u64)], recover: bool) {
         self.natives.clear();
+        self.kept.clear();
+        if !damage.is_empty() {
+            // What a disk does to a file, it does to who has it mapped.
+            self.mapped.clear();
+        }
         self.bench.kill();
         self.mend();
         self.dying = None;
@@ -344,17 +416,17 @@ impl Model {
         }
         for (name, policy) in NAMES.iter().zip(&self.policies) {
             // What is handed out stays, however low the quota becomes meanwhile.
-            if let (true, true, Some(quota)) = (self.exact, self.natives.is_empty(), policy.quota) {
+            if let (true, true, Some(quota)) = (self.exact, self.natives.is_empty() && self.mapped.is_empty(), policy.quota) {
                 let used = self.bench.cache().usage().datasets[*name].clone();
                 assert!(used.bytes <= quota.max(used.pinned), "Dataset {name} has {} of {quota}", used.bytes);
             }
         }
-        for (key, native) in &self.natives {
+        for (key, file) in &self.mapped {
             let object = self.object(*key);
             for block in 0..object.blocks() {
                 let expected = bytes(*key, object.size(), block);
                 let mut buf = vec![0; expected.len()];
-                if let Ok(n) = native.read_at(u64::from(block) * BLOCK, &mut buf) {
+                if let Ok(n) = file.read_at(u64::from(block) * BLOCK, &mut buf) {
                     assert!(n == expected.len() && buf == expected, "object {key} read natively: block {block} is wrong");
                 }
             }
@@ -459,6 +531,8 @@ proptest! {
             }
         }
         model.natives.clear();
+        model.kept.clear();
+        model.mapped.clear();
         model.mend();
         model.bench.clock.advance(Duration::from_secs(100));
         model.recover();

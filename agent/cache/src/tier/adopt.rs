@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::objects::{CLAIMED, Key, LEASED, PINNED, SEEN, SIDECAR, STALE};
+use super::objects::{CLAIMED, Key, LENT, PINNED, SEEN, SIDECAR, STALE};
 use super::state::extent;
 use super::{Landed, Name, State, Stripe, Tier, charge, metafile};
 use crate::ObjectId;
@@ -80,7 +80,7 @@ impl Tier {
         let set = self.shared.datasets.of_tag(object.header.dataset);
         let mut state = self.state();
         let dataset = self.rule(&mut state, set);
-        let mut flags = SEEN;
+        let mut flags = SEEN | LENT;
         if object.sidecar {
             flags |= SIDECAR;
         }
@@ -174,11 +174,11 @@ impl Tier {
 
     /// Punches what a write or an eviction that was cut short left in a larger object's file: space that no record accounts for.
     /// The caller holds the object's stripe.
-    pub(super) fn reclaim(&self, id: &ObjectId, _stripe: &Stripe<'_>) -> io::Result<()> {
+    pub(super) fn reclaim(&self, id: &ObjectId, stripe: &Stripe<'_>) -> io::Result<()> {
         let (size, present) = {
             let state = self.state();
             match state.objects.find(id) {
-                Some(key @ Key::Large(_)) if !state.objects.is(key, LEASED) => {
+                Some(key @ Key::Large(_)) => {
                     let present: Vec<u32> = state.objects.blocks(key).into_iter().map(|(block, _)| block).collect();
                     (state.objects.size_of(key), present)
                 }
@@ -188,7 +188,7 @@ impl Tier {
         let path = metafile::path(id);
         let expected: u64 = present.iter().map(|block| charge::block(block_len(size, *block))).sum();
         let allocated = self.io.stat(&path)?.map_or(0, |stat| stat.allocated);
-        if allocated <= expected || self.is_published(id) {
+        if allocated <= expected || !self.vacate(Name { id: *id, size }, stripe) || self.is_published(id) {
             return Ok(());
         }
         let file = self.io.open(&path, Mode::Existing)?;

@@ -1,7 +1,7 @@
 use std::io;
 
 use super::ledger::Ledger;
-use super::objects::{Key, PINNED, READ, STALE};
+use super::objects::{Key, LENT, PINNED, READ, STALE};
 use super::{Landed, Phase, State, Tier, charge};
 use crate::ObjectId;
 use crate::counters::count;
@@ -94,7 +94,7 @@ impl Tier {
         }
         let dataset = self.rule(&mut state, set);
         let before = state.account.known;
-        let flags = STALE | if entry.pinned { PINNED } else { 0 };
+        let flags = STALE | LENT | if entry.pinned { PINNED } else { 0 };
         let Some(key) = state.add_object(id, entry.size, set, flags, stamp) else { return };
         if entry.pinned {
             dataset.pin(entry.size);

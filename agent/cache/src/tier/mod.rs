@@ -7,6 +7,7 @@ mod adopt;
 mod charge;
 mod health;
 mod lease;
+mod leases;
 mod ledger;
 mod load;
 mod metafile;
@@ -26,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 #[cfg(test)]
 pub(crate) use charge::BASE;
+pub(crate) use leases::Wanted;
 pub(crate) use objects::{Key, LEASED, PINNED};
 pub(crate) use room::{Claim, Reservation};
 pub(crate) use scan::Halt;

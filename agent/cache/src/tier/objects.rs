@@ -10,8 +10,11 @@ use crate::policy::{Arena, Link, PRESENT, Ref, mix};
 
 /// Flags of an object.
 pub(crate) const PINNED: u8 = 1;
-/// Handed out for native reading; nothing of it is evicted meanwhile.
+/// Read natively now, as far as is known; nothing of it is evicted meanwhile.
 pub(crate) const LEASED: u8 = 1 << 1;
+/// Its file was lent to native readers, or may have been by a former process. Who may still have it open or mapped is not known here:
+/// before a hole is punched, the kernel is asked.
+pub(crate) const LENT: u8 = 1 << 7;
 /// Known from the index only: the file has not been asked yet.
 pub(crate) const STALE: u8 = 1 << 2;
 /// Claimed by an index that cannot be trusted: what it occupies, if it exists, is counted as unknown until its file was asked.

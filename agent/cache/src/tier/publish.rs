@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use super::objects::LENT;
 use super::{Name, PINNED, Tier, metafile};
 use crate::{ObjectId, PublishError};
 
@@ -37,6 +38,11 @@ impl Tier {
         if !ready(self, Some(&stripe)) {
             return Err(PublishError::NotReady);
         }
+        let mut state = self.state();
+        if let Some(key) = state.objects.find(&name.id) {
+            state.objects.flag(key, LENT, true);
+        }
+        drop(state);
         self.io.publish(&path).map_err(failed)
     }
 

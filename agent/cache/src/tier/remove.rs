@@ -15,7 +15,7 @@ pub(crate) struct Evicted {
 }
 
 impl Tier {
-    /// Evicts a chosen victim, unless it was pinned, leased or removed since. `wanted` says, with the block's length and use count, whether
+    /// Evicts a chosen victim, unless it was pinned or removed since, or somebody reads it natively. `wanted` says, with the block's length and use count, whether
     /// its bytes are wanted elsewhere.
     pub(crate) fn evict(
         &self,
@@ -29,13 +29,16 @@ impl Tier {
             let state = self.state();
             let key = state.objects.find(&id)?;
             let at = state.objects.block(key, block)?;
-            if !state.objects.link(at).is(EVICTING) || state.objects.is(key, PINNED | LEASED) {
+            if !state.objects.link(at).is(EVICTING) || state.objects.is(key, PINNED) {
                 return None;
             }
             let name = Name { id, size: state.objects.size_of(key) };
             (name, state.objects.set_of(key), state.objects.link(at).is(VERIFIED), self.count_of(&state, at))
         };
-        // A hole in a published file would be read as zeros.
+        if !self.vacate(name, stripe) {
+            return None;
+        }
+        // Nobody has a published file open, but some may know it by its inode: a hole would be read as zeros.
         if name.size > crate::BLOCK && self.is_published(&id) {
             self.forget_object(id, stripe);
             return None;
@@ -95,14 +98,12 @@ impl Tier {
     pub(super) fn dispose(&self, id: ObjectId, gone: Gone) -> u64 {
         let path = metafile::path(&id);
         let given_back = match self.free_space(&id, &path, &gone) {
-            Ok(()) => !gone.leased,
+            Ok(freed) => freed,
             Err(e) => {
                 // The bytes stay charged until a scan finds out what became of them.
                 self.fault("free", &path, &e);
                 let mut state = self.state();
-                if let Some(lease) = state.leases.get_mut(&id) {
-                    lease.limbo = 0;
-                }
+                state.leases.forget_limbo(&id);
                 // The file may still say that it has the blocks: it is asked before the object is used again.
                 if let Some(key) = state.objects.find(&id) {
                     state.objects.flag(key, STALE, true);
@@ -115,34 +116,35 @@ impl Tier {
         gone.bytes
     }
 
-    fn free_space(&self, id: &ObjectId, path: &str, gone: &Gone) -> io::Result<()> {
+    /// Whether the space is free then: not as long as somebody reads the file natively.
+    fn free_space(&self, id: &ObjectId, path: &str, gone: &Gone) -> io::Result<bool> {
         if gone.whole {
             let result =
                 self.io.unlink(path).and_then(|()| if gone.sidecar { self.io.unlink(&metafile::sidecar(path)) } else { Ok(()) });
             if let Some(birth) = gone.birth {
                 self.shared.files.remove(self.number, birth);
             }
-            return result;
+            return result.map(|()| !gone.leased);
         }
         let file = match self.file(path, gone.birth) {
             // Somebody else removed it: nothing to free.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
             other => other?,
         };
-        let published = self.is_published(id);
+        // Who reads the file natively would read zeros; a scan after that gives the space back.
+        let may_punch = !gone.leased && (!gone.lent || file.is_unshared()?) && !self.is_published(id);
         for block in &gone.holes {
             // First the record: a crash between the two leaves space to reclaim, the other order would leave a record of zeros.
             match metafile::set_record(&*self.io, &*file, id, path, gone.sidecar, *block, None) {
                 Err(e) if !matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound) => return Err(e),
                 _ => {}
             }
-            // Who reads the file natively would read zeros; a scan after that gives the space back.
-            if !gone.leased && !published {
+            if may_punch {
                 let (start, len) = extent(*block);
                 file.punch(start, len)?;
             }
         }
-        Ok(())
+        Ok(may_punch)
     }
 
     /// Drops a block that could not be read; whether it was there to be read. `epoch` is what the reader saw of a larger object:
@@ -169,6 +171,7 @@ impl Tier {
 
     /// As [`Tier::remove_object`], of what the table says.
     pub(super) fn forget_object(&self, id: ObjectId, _stripe: &Stripe<'_>) -> u64 {
+        self.want_back(&id);
         let mut state = self.state();
         let Some(key) = state.objects.find(&id) else { return 0 };
         self.unpin_in(&mut state, key);

@@ -34,7 +34,7 @@ impl Tier {
         let halted = || if stop.load(Ordering::SeqCst) || self.shared.is_closed() { Err(Halt::Stopped) } else { Ok(()) };
         let leaked = {
             let state = self.state();
-            state.account.leaked.saturating_sub(state.leases.values().map(|lease| lease.limbo).sum())
+            state.account.leaked.saturating_sub(state.leases.limbo())
         };
         self.unsee();
         for name in self.io.list("tmp")? {

@@ -1,7 +1,8 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::charge;
-use super::objects::{CLAIMED, Key, LEASED, Objects, PINNED, SIDECAR, STALE};
+use super::leases::Leases;
+use super::objects::{CLAIMED, Key, LEASED, LENT, Objects, PINNED, SIDECAR, STALE};
 use crate::id::{block_count, block_len};
 use crate::policy::{Arena as _, EVICTING, Place, Policy, Scope, Sketch, VERIFIED, Want, window_budget};
 use crate::{BLOCK, ObjectId};
@@ -35,8 +36,8 @@ pub(crate) struct State {
     pub(crate) dirty: HashSet<ObjectId>,
     /// Some changes were dropped.
     pub(crate) index_behind: bool,
-    /// Objects handed out for native reading.
-    pub(crate) leases: HashMap<ObjectId, Lease>,
+    /// Objects that are read natively, or kept ready for it.
+    pub(crate) leases: Leases,
 }
 
 /// Bytes charged, by what for.
@@ -68,14 +69,6 @@ pub(crate) struct SetUse {
     pub(crate) bytes: u64,
 }
 
-/// An object handed out for native reading.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lease {
-    pub(crate) holders: u32,
-    /// Charged for the file, which was unlinked meanwhile.
-    pub(crate) limbo: u64,
-}
-
 /// What was taken out of the table and is still on the disk.
 #[derive(Debug)]
 pub(crate) struct Gone {
@@ -93,8 +86,10 @@ pub(crate) struct Gone {
     pub(crate) birth: Option<u64>,
     /// Blocks whose holes are to be punched when the file stays.
     pub(crate) holes: Vec<u32>,
-    /// Still read natively: its space stays in use.
+    /// Still read natively, or kept ready for it: its space stays in use.
     pub(crate) leased: bool,
+    /// Others may have its file open.
+    pub(crate) lent: bool,
 }
 
 impl State {
@@ -108,7 +103,7 @@ impl State {
             uses: Vec::new(),
             dirty: HashSet::new(),
             index_behind: false,
-            leases: HashMap::new(),
+            leases: Leases::default(),
         }
     }
 
@@ -181,6 +176,7 @@ impl State {
         let set = self.objects.set_of(key);
         self.usage_of(set).bytes += len;
         if self.objects.is(key, PINNED | LEASED) {
+            self.leases.unlisted(self.objects.id_of(key));
             return true;
         }
         sketch.ensure(self.objects.blocks_total());
@@ -217,8 +213,10 @@ impl State {
             claimed: self.objects.is(key, CLAIMED),
             birth,
             holes: Vec::new(),
-            leased: self.objects.is(key, LEASED),
+            leased: self.leases.holds(&id),
+            lent: self.objects.is(key, LENT),
         };
+        self.leases.broken(&id);
         for block in blocks {
             let Some(at) = self.objects.block(key, *block) else { continue };
             if large {
@@ -237,11 +235,7 @@ impl State {
             gone.whole = true;
             gone.charge += Self::base_charge(&self.objects, key);
             self.objects.remove(key);
-            if gone.leased
-                && let Some(lease) = self.leases.get_mut(&id)
-            {
-                lease.limbo += gone.charge;
-            }
+            self.leases.unlinked(&id, gone.charge);
         }
         self.touch_index(id);
         gone
@@ -318,6 +312,9 @@ impl State {
     /// Puts an object's blocks into or out of the order of eviction, as pins and leases want it.
     pub(crate) fn relist(&mut self, key: Key) {
         let held = self.objects.is(key, PINNED | LEASED);
+        if self.objects.is(key, LEASED) {
+            self.leases.unlisted(self.objects.id_of(key));
+        }
         for (_, at) in self.objects.blocks(key) {
             if held {
                 self.policy.take(&mut self.objects, at);

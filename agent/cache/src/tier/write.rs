@@ -1,7 +1,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::objects::{Key, PINNED, SEEN, SIDECAR};
+use super::objects::{Key, LENT, PINNED, SEEN, SIDECAR};
 use super::state::extent;
 use super::{Block, Landed, Reservation, Stripe, Tier, charge, metafile};
 use crate::Reason;
@@ -76,6 +76,7 @@ impl Tier {
             birth: Self::birth(&state, key),
             sidecar: state.objects.is(key, SIDECAR),
             pinned: state.objects.is(key, PINNED),
+            lent: state.objects.is(key, LENT),
         })
     }
 
@@ -158,7 +159,9 @@ impl Tier {
             .inspect_err(|_| {
                 // Half a block takes space that nobody would account for.
                 let _ = metafile::set_record(&*self.io, &*file, id, path, sidecar, block.number, None);
-                if file.punch(start, len).is_err() && known.is_some() {
+                let lent = known.is_some_and(|known| known.lent);
+                let punched = (!lent || file.is_unshared().unwrap_or(false)) && file.punch(start, len).is_ok();
+                if !punched && known.is_some() {
                     self.state().account.leaked += charge::block(len);
                 }
             })?;
@@ -189,4 +192,5 @@ struct Known {
     birth: Option<u64>,
     sidecar: bool,
     pinned: bool,
+    lent: bool,
 }

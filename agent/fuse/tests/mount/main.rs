@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod changes_are_seen;
+mod complete_files_are_read_natively;
 mod errors_are_told_apart;
 mod harness;
 mod listings_are_complete;
