@@ -5,11 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_reconfigure,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount, unmount,
 };
 
 use crate::ComposeError;
+
+/// `MOVE_MOUNT_BENEATH` of <linux/mount.h>, since Linux 6.5.
+const MOVE_MOUNT_BENEATH: u32 = 0x200;
 
 /// What a composed mount is made of.
 #[derive(Clone, Debug)]
@@ -71,6 +74,19 @@ impl Composed {
     pub fn attach(&self, at: &Path) -> Result<(), ComposeError> {
         move_mount(self.mount.as_fd(), "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(|e| ComposeError::Io { doing: "mount at", path: at.to_owned(), source: e.into() })
+    }
+
+    /// Takes the place of the mount at `at`, which goes out of sight: whoever uses it goes on with it. At every moment one of the two is
+    /// there.
+    ///
+    /// # Errors
+    /// [`ComposeError::Io`]; the former mount is there then.
+    pub fn replace(&self, at: &Path) -> Result<(), ComposeError> {
+        let failed =
+            |e: rustix::io::Errno| ComposeError::Io { doing: "replace the mount at", path: at.to_owned(), source: e.into() };
+        let beneath = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::from_bits_retain(MOVE_MOUNT_BENEATH);
+        move_mount(self.mount.as_fd(), "", rustix::fs::CWD, at, beneath).map_err(failed)?;
+        unmount(at, UnmountFlags::DETACH).map_err(failed)
     }
 
     /// Makes the kernel forget every inode that nobody uses: files that went into a directory since they were first opened

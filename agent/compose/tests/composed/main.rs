@@ -3,4 +3,5 @@
 
 mod attributes_are_the_images;
 mod data_is_found;
+mod generations_take_turns;
 mod support;

@@ -7,16 +7,18 @@ mod tree;
 pub use tree::Objects;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
-use forebay_cache::ObjectId;
+use forebay_cache::{Object, ObjectId, PublishError};
 use forebay_catalog::Entry;
 use forebay_compose::{ComposeError, Image, Look};
 use forebay_fs::Owner;
 use table::Table;
+use tokio::sync::watch;
 
-use crate::Dataset;
 use crate::dataset::Inner;
 use crate::generation::Generation;
+use crate::{Consistency, Dataset, plan};
 
 pub(crate) use table::Table as ObjectTable;
 
@@ -47,6 +49,33 @@ impl Dataset {
         Ok(Some(Composition { generation: u64::from(generation.number), image: path }))
     }
 
+    /// Publishes every pinned object of the current generation that is complete and was not; how many are published then. Files that
+    /// are brought in later publish themselves. Blocks: it reads the whole catalog, and what has to be verified; ends early when
+    /// `go_on` says no.
+    pub fn publish(&self, go_on: impl Fn() -> bool) -> u64 {
+        let inner = &self.inner;
+        inner.publishes.store(true, Ordering::Release);
+        let Some(generation) = inner.generations.current() else { return 0 };
+        let mut published = 0;
+        for step in plan::steps(&inner.settings.pins, &[]) {
+            for entry in generation.catalog.walk(&step.path).take_while(|_| go_on()) {
+                let remote = inner.remote(&entry, None);
+                published += u64::from(remote.is_some_and(|remote| inner.publish(&remote.object)));
+            }
+        }
+        published
+    }
+
+    /// Counts passes over what is pinned: after each there may be published files that were not.
+    pub fn passes(&self) -> watch::Receiver<u64> {
+        self.inner.passes.subscribe()
+    }
+
+    /// How fresh it is.
+    pub fn consistency(&self) -> Consistency {
+        self.inner.settings.consistency
+    }
+
     /// The objects as a tree of their own.
     pub fn objects(&self) -> Objects {
         Objects::new(self.clone())
@@ -58,6 +87,22 @@ impl Inner {
     fn object_id(&self, entry: &Entry<'_>) -> Option<ObjectId> {
         let mount = self.mounts.get(usize::from(entry.mount()))?;
         Some(ObjectId::derive(mount.reader.id().as_str(), &entry.key(), entry.version().as_bytes(), entry.size()))
+    }
+
+    /// Publishes an object, if that is wanted and it is ready; whether it is.
+    pub(crate) fn publish(&self, object: &Object) -> bool {
+        if !self.publishes.load(Ordering::Acquire) {
+            return false;
+        }
+        match object.publish() {
+            Ok(()) => true,
+            Err(PublishError::NotReady) => false,
+            Err(error) => {
+                // It is read through FUSE then.
+                tracing::debug!(dataset = self.settings.name, object = %object.id(), %error, "a file is not published");
+                false
+            }
+        }
     }
 
     /// Makes sure that the generation's objects can be found by name.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_cache::ObjectId;
-use forebay_fs::{DirEntry, FsError, Handle, Node, NodeKind, Opened, ROOT_INO, Totals, Tree};
+use forebay_fs::{Backing, DirEntry, FsError, Handle, Node, NodeKind, Opened, ROOT_INO, Totals, Tree};
 
 use crate::Dataset;
 
@@ -88,6 +88,10 @@ impl Tree for Objects {
 
     async fn open(&self, ino: u64) -> Result<Opened, FsError> {
         self.dataset.open(ino).await
+    }
+
+    fn backing(&self, handle: Handle) -> Option<Box<dyn Backing>> {
+        self.dataset.backing(handle)
     }
 
     fn release(&self, handle: Handle) {
