@@ -100,17 +100,17 @@ impl Served {
             async move { dataset.run(stop).await }
         });
         let (mut generation, mut passes) = (self.dataset.generation(), self.dataset.passes());
+        let mut shown = 0;
         let mut publishing: Option<JoinHandle<()>> = None;
         loop {
-            if generation.has_changed().unwrap_or(false) || !self.mounted.load(Ordering::Acquire) {
-                let number = *generation.borrow_and_update();
-                if number > 0 {
-                    if let Err(error) = self.show(number).await {
-                        error!(dataset = self.dataset.name(), "{error:#}");
-                    }
-                    let (served, stop) = (self.clone(), stop.clone());
-                    publishing = Some(tokio::task::spawn_blocking(move || served.publish(&stop)));
+            let number = *generation.borrow_and_update();
+            if number != shown {
+                match self.show(number).await {
+                    Ok(()) => shown = number,
+                    Err(error) => error!(dataset = self.dataset.name(), "{error:#}"),
                 }
+                let (served, stop) = (self.clone(), stop.clone());
+                publishing = Some(tokio::task::spawn_blocking(move || served.publish(&stop)));
             }
             tokio::select! {
                 () = stop.cancelled() => break,
