@@ -65,6 +65,10 @@ pub(crate) struct Mount {
     /// Mount through fusermount3 also where that is not needed.
     #[arg(long)]
     pub(crate) use_fusermount: bool,
+    /// Show Snapshot Datasets as overlayfs over an image of their metadata, pinned files, and FUSE for the rest: names, attributes and
+    /// pinned files are then the kernel's own. Needs root and Linux 6.12. Off while it has fewer tests than the plain mount.
+    #[arg(long)]
+    pub(crate) composed: bool,
     /// Read every file through this agent, also where the kernel could read complete ones by itself.
     #[arg(long)]
     pub(crate) no_passthrough: bool,

@@ -3,7 +3,7 @@
 mod bounded;
 mod cli;
 mod cluster;
-
+mod composed;
 mod control;
 mod engine;
 mod metrics;

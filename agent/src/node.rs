@@ -15,10 +15,10 @@ use tracing::info;
 
 use crate::cli;
 use crate::progress::{self, Console};
-use crate::served::Served;
+use crate::served::{Layers, Served};
 use crate::state::StateDir;
 use crate::view::{DatasetView, Opens, View};
-use crate::{control, engine, metrics, stores, tiers, wishes};
+use crate::{composed, control, engine, metrics, stores, tiers, wishes};
 
 /// What the agent is made of.
 struct Node {
@@ -35,10 +35,13 @@ pub(crate) async fn run(options: cli::Mount, console: Console) -> anyhow::Result
     let manifests = manifest::parse_bytes(&bytes, &origin)?;
     ensure!(!manifests.datasets.is_empty(), "{origin} has no Dataset; add one to mount");
     let state = StateDir::take(&options.state)?;
-    for dead in cleanup_dead_below(&options.at)? {
+    for dead in [cleanup_dead_below(&options.at)?, cleanup_dead_below(state.path())?].into_iter().flatten() {
         info!(at = %dead.display(), "removed the mount of an agent that was killed");
     }
     let node = Arc::new(Node::assemble(&options, &manifests, &state)?);
+
+    let places: Vec<_> = node.served.iter().map(|served| served.at().clone()).collect();
+    composed::remove_left_below(&options.at, &places)?;
 
     let stop = CancellationToken::new();
     let view: Arc<dyn View> = node.clone();
@@ -146,5 +149,7 @@ fn serve(
     mount.use_helper = options.use_fusermount;
     mount.native = !options.no_passthrough;
     mount.kept_ids = options.passthrough_kept;
-    Ok(Served::new(namespace, name, dataset, mount))
+    let objects = state.dataset(&namespace, &name).join("objects");
+    let published = if composed::why_not(options.composed, &dataset, &mount).is_none() { cache.published() } else { Vec::new() };
+    Ok(Served::new((namespace, name), dataset, mount, Layers { composed: options.composed, published, objects }))
 }

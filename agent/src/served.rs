@@ -2,22 +2,42 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use forebay_crds::conditions::{self, reason};
+use forebay_crds::k8s::jiff::Timestamp;
+use forebay_crds::k8s::{Condition, Time};
 use forebay_dataset::Dataset;
 use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::composed::{self, Composed, Place};
 use crate::view::{DatasetView, Opens};
 
 /// How long an unmount waits for those who have files open before it takes the mount out of sight.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Names in the root that an old kernel is told of one by one at a change of generation.
 const TOP: usize = 10_000;
+
+/// How the tree is shown.
+enum Shown {
+    Plain(Mounted),
+    Composed(Composed),
+}
+
+/// What a composed mount is made of, and whether one is wanted.
+pub(crate) struct Layers {
+    pub(crate) composed: bool,
+    /// The directories of the cache's published files.
+    pub(crate) published: Vec<PathBuf>,
+    /// A place for the mount of the objects, which only overlayfs sees.
+    pub(crate) objects: PathBuf,
+}
 
 /// A Dataset and its mount.
 pub(crate) struct Served {
@@ -27,11 +47,14 @@ pub(crate) struct Served {
     options: MountOptions,
     mounted: AtomicBool,
     since: SystemTime,
-    mount: Mutex<Option<Mounted>>,
+    layers: Layers,
+    mount: Mutex<Option<Shown>>,
+    /// Whether the mount is composed, and why not, once it is made.
+    composed: Mutex<Option<Condition>>,
 }
 
 impl Served {
-    pub(crate) fn new(namespace: String, name: String, dataset: Dataset, options: MountOptions) -> Self {
+    pub(crate) fn new((namespace, name): (String, String), dataset: Dataset, options: MountOptions, layers: Layers) -> Self {
         Self {
             namespace,
             name,
@@ -39,7 +62,9 @@ impl Served {
             options,
             mounted: AtomicBool::new(false),
             since: SystemTime::now(),
+            layers,
             mount: Mutex::new(None),
+            composed: Mutex::default(),
         }
     }
 
@@ -53,7 +78,8 @@ impl Served {
     }
 
     pub(crate) fn view(&self) -> DatasetView {
-        let status = self.dataset.status();
+        let mut status = self.dataset.status();
+        status.conditions.extend(lock(&self.composed).clone());
         DatasetView {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
@@ -67,8 +93,11 @@ impl Served {
     }
 
     fn counts(&self) -> OpenCounts {
-        let mount = self.mount.lock().unwrap_or_else(PoisonError::into_inner);
-        mount.as_ref().map(Mounted::opens).unwrap_or_default()
+        match &*lock(&self.mount) {
+            Some(Shown::Plain(mounted)) => mounted.opens(),
+            Some(Shown::Composed(composed)) => composed.opens(),
+            None => OpenCounts::default(),
+        }
     }
 
     pub(crate) fn opens(&self) -> Opens {
@@ -81,19 +110,32 @@ impl Served {
             let (dataset, stop) = (self.dataset.clone(), stop.clone());
             async move { dataset.run(stop).await }
         });
-        let mut generation = self.dataset.generation();
+        let (mut generation, mut passes) = (self.dataset.generation(), self.dataset.passes());
+        let mut shown = 0;
+        let mut publishing: Option<JoinHandle<()>> = None;
         loop {
             let number = *generation.borrow_and_update();
-            if number > 0 {
-                let told = self.show(number).await;
-                if let Err(error) = told {
-                    error!(dataset = self.dataset.name(), "{error:#}");
+            if number != shown {
+                match self.show(number).await {
+                    Ok(()) => shown = number,
+                    Err(error) => error!(dataset = self.dataset.name(), "{error:#}"),
                 }
+                let (served, stop) = (self.clone(), stop.clone());
+                publishing = Some(tokio::task::spawn_blocking(move || served.publish(&stop)));
             }
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = generation.changed() => if changed.is_err() { break },
+                changed = passes.changed() => {
+                    if changed.is_err() { break }
+                    self.forget().await;
+                }
             }
+        }
+        if let Some(publishing) = publishing
+            && let Err(error) = publishing.await
+        {
+            error!(dataset = self.dataset.name(), %error, "publishing died");
         }
         self.hide().await;
         if let Err(error) = life.await {
@@ -106,28 +148,93 @@ impl Served {
         let served = self.clone();
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
-            let mut mount = served.mount.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(mounted) = &*mount {
+            let mut mount = lock(&served.mount);
+            if let Some(Shown::Composed(composed)) = &mut *mount {
+                return composed.renew(&served.dataset).context("mount the new generation");
+            }
+            if let Some(Shown::Plain(mounted)) = &*mount {
                 let names = served.dataset.top_names(TOP);
                 let names = names.iter().map(|name| name.as_bytes());
                 return mounted.notifier().invalidate_all(names, TOP).context("tell the kernel of the new generation");
             }
-            let mounted = forebay_fuse::mount(Arc::new(served.dataset.clone()), &served.options, runtime)
-                .with_context(|| format!("mount Dataset {}", served.dataset.name()))?;
-            info!(dataset = served.dataset.name(), at = %mounted.at().display(), generation, "mounted");
-            *mount = Some(mounted);
+            let (shown, why_not) = served.mount(runtime)?;
+            let at = match &shown {
+                Shown::Plain(mounted) => mounted.at(),
+                Shown::Composed(composed) => composed.at(),
+            };
+            let composed = condition(why_not);
+            let (how, why) = (&composed.reason, &composed.message);
+            info!(dataset = served.dataset.name(), at = %at.display(), generation, how, why, "mounted");
+            *mount = Some(shown);
+            *lock(&served.composed) = Some(composed);
             served.mounted.store(true, Ordering::Release);
             Ok(())
         })
         .await?
     }
 
+    /// Mounts as far up the ladder as it goes, and says why not further.
+    fn mount(&self, runtime: Handle) -> anyhow::Result<(Shown, Option<String>)> {
+        let why = match composed::why_not(self.layers.composed, &self.dataset, &self.options) {
+            Some(why) => why,
+            None => {
+                let place = Place {
+                    options: self.options.clone(),
+                    published: self.layers.published.clone(),
+                    objects: self.layers.objects.clone(),
+                };
+                match composed::mount(&self.dataset, place, runtime.clone()) {
+                    Ok(composed) => return Ok((Shown::Composed(composed), None)),
+                    Err(error) => {
+                        warn!(dataset = self.dataset.name(), "the mount is not composed: {error:#}");
+                        format!("{error:#}")
+                    }
+                }
+            }
+        };
+        composed::remove_left(&self.options.at)?;
+        let mounted = forebay_fuse::mount(Arc::new(self.dataset.clone()), &self.options, runtime)
+            .with_context(|| format!("mount Dataset {}", self.dataset.name()))?;
+        Ok((Shown::Plain(mounted), Some(why)))
+    }
+
+    fn is_composed(&self) -> bool {
+        matches!(*lock(&self.mount), Some(Shown::Composed(_)))
+    }
+
+    /// Publishes what is pinned and complete already, once the mount can make use of it.
+    fn publish(&self, stop: &CancellationToken) {
+        if self.is_composed() && self.dataset.publish(|| !stop.is_cancelled()) > 0 {
+            self.forget_unused();
+        }
+    }
+
+    /// Lets the kernel look anew for the data of files that nobody has open.
+    async fn forget(self: &Arc<Self>) {
+        let served = self.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || served.forget_unused()).await {
+            error!(dataset = self.dataset.name(), %error, "forgetting died");
+        }
+    }
+
+    fn forget_unused(&self) {
+        let mount = lock(&self.mount);
+        if let Some(Shown::Composed(composed)) = &*mount
+            && let Err(error) = composed.forget()
+        {
+            warn!(dataset = self.dataset.name(), "{error:#}");
+        }
+    }
+
     async fn hide(self: &Arc<Self>) {
         let served = self.clone();
         let hidden = tokio::task::spawn_blocking(move || {
-            let mount = served.mount.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let mount = lock(&served.mount).take();
             served.mounted.store(false, Ordering::Release);
-            mount.map(|mounted| mounted.unmount(PATIENCE))
+            mount.map(|shown| match shown {
+                Shown::Plain(mounted) => mounted.unmount(PATIENCE).map_err(anyhow::Error::from),
+                Shown::Composed(composed) => composed.unmount(PATIENCE),
+            })
         });
         let (dataset, at) = (self.dataset.name(), self.options.at.display());
         match hidden.await {
@@ -135,7 +242,7 @@ impl Served {
             Ok(Some(Ok(Unmounted::Lazily))) => {
                 warn!(dataset, %at, "unmounted while in use: whoever has files open there gets errors from now on");
             }
-            Ok(Some(Err(error))) => error!(dataset, %at, %error, "a mount stays behind"),
+            Ok(Some(Err(error))) => error!(dataset, %at, "a mount stays behind: {error:#}"),
             Ok(None) => {}
             Err(error) => error!(dataset, %at, %error, "unmounting died"),
         }
@@ -145,4 +252,24 @@ impl Served {
     pub(crate) fn at(&self) -> &PathBuf {
         &self.options.at
     }
+}
+
+/// What the status says of the way files are read.
+fn condition(why_not: Option<String>) -> Condition {
+    let (status, reason, message) = match why_not {
+        None => ("True", reason::AS_DESIRED, "names, attributes and complete pinned files are read without the agent".to_owned()),
+        Some(why) => ("False", reason::SERVED_BY_FUSE, why),
+    };
+    Condition {
+        type_: conditions::dataset::COMPOSED.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: Time(Timestamp::now()),
+        observed_generation: None,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

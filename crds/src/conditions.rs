@@ -10,6 +10,9 @@ pub mod dataset {
     pub const PREFETCHED: &str = "Prefetched";
     /// Every store answered the last time it was asked.
     pub const STORES_REACHABLE: &str = "StoresReachable";
+    /// The mount is composed: names, attributes and complete pinned files are read without any process of ours. Only of a mount's own
+    /// node. Not a fault when it is false: the message says what stands in the way.
+    pub const COMPOSED: &str = "Composed";
     /// The claim of the Dataset's name is there and bound.
     pub const CLAIM_BOUND: &str = "ClaimBound";
     /// Only of a Dataset that is being deleted: it never turns true, since the object is gone then.
@@ -78,6 +81,8 @@ pub mod reason {
     pub const ACCESS_DENIED: &str = "AccessDenied";
     /// Not all nodes serve.
     pub const NODES_MISSING: &str = "NodesMissing";
+    /// The agent answers the kernel by FUSE.
+    pub const SERVED_BY_FUSE: &str = "ServedByFuse";
     /// What is pinned or fetched ahead does not fit.
     pub const OUT_OF_SPACE: &str = "OutOfSpace";
     /// The object uses something that this version does not know.

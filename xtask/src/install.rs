@@ -29,6 +29,7 @@ const DEBIAN: &[(&str, &str)] = &[
     ("/usr/lib/python3/dist-packages/torch/__init__.py", "python3-torch"),
     ("/usr/lib/python3/dist-packages/torchvision/__init__.py", "python3-torchvision"),
     ("/usr/share/icons/oxygen/index.theme", "oxygen-icon-theme"),
+    ("fsck.erofs", "erofs-utils"),
 ];
 
 /// The release of cargo-deny in use.

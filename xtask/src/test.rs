@@ -41,7 +41,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     // Nothing below works without these.
     let mut bin = PathBuf::new();
     let installed = stage("programs and servers", &mut || {
-        install::debian(&["fusermount3", "rclone", "s3fs", "curl", "cc", "musl-gcc"])?;
+        install::debian(&["fusermount3", "rclone", "s3fs", "curl", "cc", "musl-gcc", "fsck.erofs"])?;
         install::debian(cluster::PROGRAMS)?;
         install::debian(promises::PROGRAMS)?;
         parts::ensure(parts::CLUSTER)?;

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -198,6 +199,12 @@ impl Cache {
     /// A handle to an object of `size` bytes, cached or not. Cheap: nothing is looked up.
     pub fn object(&self, dataset: DatasetId, id: ObjectId, size: u64) -> Object {
         Object::new(self.inner().clone(), dataset.0, Name { id, size })
+    }
+
+    /// The directories of published objects, fastest tier first: what [`Object::publish`] made readable is there as `xx/<62 hex>`, and
+    /// stays, unchanged, until it is evicted, which nothing does while it is pinned. Only to be read. They are made by this call.
+    pub fn published(&self) -> Vec<PathBuf> {
+        self.inner().tiers.iter().filter_map(|tier| tier.published()).collect()
     }
 
     /// What is used.

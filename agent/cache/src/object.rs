@@ -7,7 +7,7 @@ use crate::id::{BLOCK, block_count, block_len};
 use crate::inner::Inner;
 use crate::io::FileIo;
 use crate::tier::Name;
-use crate::{Inserted, Landing, ObjectId, PinError, Read};
+use crate::{Inserted, Landing, ObjectId, PinError, PublishError, Read};
 
 /// A handle to one version of one object, cached or not. Cheap to make and to clone; safe to use from many threads.
 #[derive(Clone)]
@@ -145,6 +145,19 @@ impl Object {
     /// Whether it is pinned.
     pub fn is_pinned(&self) -> bool {
         self.inner.tiers.iter().any(|tier| tier.is_pinned(self.name, None))
+    }
+
+    /// Makes its file one of those in [`crate::Cache::published`], when it is pinned and complete: readable with no process of ours
+    /// alive. Blocks, for the time that verifying takes of what this process did not write. Repeating it costs a look.
+    ///
+    /// # Errors
+    /// [`PublishError`]; the object is as it was.
+    pub fn publish(&self) -> Result<(), PublishError> {
+        if self.name.size == 0 {
+            return Ok(());
+        }
+        let home = self.inner.tiers.iter().find(|tier| tier.is_pinned(self.name, None));
+        home.ok_or(PublishError::NotReady)?.publish(self.name, self.set)
     }
 
     /// Drops what is cached of it, and its pin; the bytes freed.

@@ -126,3 +126,19 @@ pub enum PinError {
     #[error("the Dataset was removed from this cache")]
     Retired,
 }
+
+/// Why an object was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// It is not pinned, or not all of it is here, or was right. It may be once it was fetched.
+    #[error("it is not pinned or not complete")]
+    NotReady,
+    /// The tier could not do it.
+    #[error("tier {tier} cannot publish: {source}")]
+    Failed {
+        /// Name of the tier.
+        tier: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+}

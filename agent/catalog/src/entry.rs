@@ -170,8 +170,8 @@ impl<'a> Entry<'a> {
         if path.is_empty() { "/".to_owned() } else { path }
     }
 
-    /// Indexes of the entries directly below.
-    pub(crate) fn child_range(&self) -> Range<u32> {
+    /// Indexes of the entries directly below; none for a file.
+    pub fn child_range(&self) -> Range<u32> {
         match self.record.kind {
             RecordKind::Directory { first, count, .. } => first..first.saturating_add(count),
             RecordKind::File { .. } => 0..0,

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -72,6 +72,9 @@ pub(crate) struct Inner {
     pub(crate) hit_bytes: AtomicU64,
     /// Since when each condition has its status.
     pub(crate) condition_times: Mutex<BTreeMap<&'static str, (bool, Timestamp)>>,
+    /// Whether pinned files that are complete are published.
+    pub(crate) publishes: AtomicBool,
+    pub(crate) passes: watch::Sender<u64>,
     state: Mutex<State>,
     current: watch::Sender<u64>,
     pub(crate) started: Instant,
@@ -141,6 +144,8 @@ impl Dataset {
             refreshed: AtomicU64::new(0),
             stale: Notify::new(),
             released: Notify::new(),
+            publishes: AtomicBool::new(false),
+            passes: watch::Sender::new(0),
             read_bytes: AtomicU64::new(0),
             hit_bytes: AtomicU64::new(0),
             condition_times: Mutex::default(),

@@ -1,8 +1,10 @@
 use std::path::Path;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use forebay_catalog::Catalog;
 
+use crate::objects::ObjectTable;
 use crate::overrides::Overrides;
 
 /// One immutable listing of the tree, with what `Validate` found since.
@@ -11,6 +13,8 @@ pub(crate) struct Generation {
     pub(crate) number: u32,
     pub(crate) catalog: Catalog,
     pub(crate) overrides: Overrides,
+    /// Where its objects are, once a composed mount needed it.
+    pub(crate) objects: OnceLock<ObjectTable>,
     open: AtomicI64,
 }
 
@@ -19,7 +23,7 @@ impl Generation {
     pub(crate) fn new(catalog: Catalog, path: &Path) -> std::io::Result<Self> {
         let number = u32::try_from(catalog.info().generation).map_err(std::io::Error::other)?;
         let overrides = Overrides::open(&path.with_extension("overrides"))?;
-        Ok(Self { number, catalog, overrides, open: AtomicI64::new(0) })
+        Ok(Self { number, catalog, overrides, objects: OnceLock::new(), open: AtomicI64::new(0) })
     }
 
     /// A handle was opened on this generation.

@@ -1,6 +1,7 @@
 //! The generations that a node keeps: the current one, and earlier ones while files are open on them.
 //!
-//! On disk: `catalog-<number>.fbc` in the Dataset's state directory, with its overrides beside it. The highest
+//! On disk: `catalog-<number>.fbc` in the Dataset's state directory, with its overrides beside it, and
+//! the image and the table of objects where it is composed. The highest
 //! number that opens is the current one.
 
 use std::collections::BTreeMap;
@@ -122,7 +123,8 @@ impl Generations {
 
     fn delete(&self, number: u32) {
         let path = self.path(number);
-        for path in [path.with_extension("overrides"), path] {
+        let beside = ["overrides", "objects", "erofs"].map(|extension| path.with_extension(extension));
+        for path in beside.into_iter().chain([path]) {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     warn!(path = %path.display(), %error, "an old catalog's file cannot be removed");

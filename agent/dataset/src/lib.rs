@@ -16,6 +16,7 @@ mod judge;
 mod life;
 mod listing;
 mod mount;
+mod objects;
 mod opens;
 mod overrides;
 mod pins;
@@ -29,6 +30,7 @@ mod tree;
 
 pub use dataset::{Dataset, DatasetParts};
 pub use mount::Mount;
+pub use objects::{Composition, Objects};
 pub use settings::{Consistency, Prefetch, Settings};
 
 #[cfg(test)]

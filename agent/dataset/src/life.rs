@@ -184,6 +184,7 @@ impl Inner {
         loop {
             self.state().filling = Filling::Running;
             let pass = self.bring_in(&generation).await;
+            self.passes.send_modify(|passes| *passes += 1);
             self.state().filling = match &pass {
                 Pass::Nothing => Filling::Idle,
                 Pass::Complete => Filling::Complete,

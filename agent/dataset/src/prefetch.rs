@@ -165,6 +165,9 @@ impl Inner {
         match filled {
             Ok(Filled::Complete) => {
                 self.prefetch.add_file();
+                if pin {
+                    self.publish(object);
+                }
                 Ok(())
             }
             Ok(Filled::Refused(reason)) if is_full(reason) => {

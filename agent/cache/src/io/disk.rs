@@ -2,13 +2,14 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustix::fs::{self, AtFlags, FallocateFlags, FlockOperation, OFlags, XattrFlags};
 use rustix::io::Errno;
 
-use super::{FileIo, FileStat, Mode, TierIo, sharing};
+use super::{FileIo, FileStat, Mode, TierIo, published, sharing};
 
 const ATTRIBUTE: &CStr = c"user.forebay";
 /// Larger values never go into the attribute, so a longer one is not ours.
@@ -22,6 +23,9 @@ pub struct DiskIo {
 
 struct Root {
     dir: OwnedFd,
+    /// Directory of published files, below `dir`; only looked into once there is one.
+    published: Option<String>,
+    publishes: AtomicBool,
     knows_sharers: bool,
     /// Held for its lock, which ends with the process however that ends.
     _lock: OwnedFd,
@@ -30,6 +34,13 @@ struct Root {
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.dir.as_fd()
+    }
+}
+
+impl Root {
+    /// The directory of published files, if there may be any.
+    fn publishing(&self) -> Option<&str> {
+        self.published.as_deref().filter(|_| self.publishes.load(Ordering::Acquire))
     }
 }
 
@@ -104,7 +115,9 @@ impl TierIo for DiskIo {
                 Err(e) => return Err(e.into()),
             }
         }
-        let root = Root { dir, knows_sharers, _lock: lock };
+        let published = published::directory();
+        let publishes = published::any(dir.as_fd());
+        let root = Root { dir, published, publishes: AtomicBool::new(publishes), knows_sharers, _lock: lock };
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(root));
         Ok(())
     }
@@ -148,7 +161,11 @@ impl TierIo for DiskIo {
     }
 
     fn unlink(&self, path: &str) -> io::Result<()> {
-        match fs::unlinkat(self.dir()?, path, AtFlags::empty()) {
+        let dir = self.dir()?;
+        if let Some(published) = dir.publishing() {
+            published::conceal(dir.as_fd(), published, path)?;
+        }
+        match fs::unlinkat(dir, path, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(e) => Err(e.into()),
         }
@@ -193,6 +210,29 @@ impl TierIo for DiskIo {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn published(&self) -> io::Result<Option<PathBuf>> {
+        let dir = self.dir()?;
+        let Some(path) = &dir.published else { return Ok(None) };
+        published::prepare(dir.as_fd(), path)?;
+        dir.publishes.store(true, Ordering::Release);
+        Ok(Some(self.root.join(path)))
+    }
+
+    fn publish(&self, path: &str) -> io::Result<()> {
+        let dir = self.dir()?;
+        published::publish(dir.as_fd(), dir.publishing().ok_or(Errno::OPNOTSUPP)?, path)
+    }
+
+    fn is_published(&self, path: &str) -> io::Result<bool> {
+        let dir = self.dir()?;
+        if dir.publishing().is_none() { Ok(false) } else { published::is_published(dir.as_fd(), path) }
+    }
+
+    fn tidy_published(&self) -> io::Result<()> {
+        let dir = self.dir()?;
+        dir.published.as_ref().map_or(Ok(()), |path| published::remove_others(dir.as_fd(), &self.root, path))
+    }
+
     fn knows_sharers(&self) -> bool {
         self.dir().is_ok_and(|root| root.knows_sharers)
     }
@@ -232,6 +272,9 @@ impl FileIo for DiskFile {
     }
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        if fs::fstat(&self.0)?.st_nlink > 1 {
+            return Err(Errno::BUSY.into());
+        }
         Ok(punch(&self.0, offset, len)?)
     }
 

@@ -1,5 +1,6 @@
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{FileIo, FileStat, Mode, TierIo};
@@ -130,6 +131,22 @@ impl TierIo for FailingIo {
     fn free(&self) -> io::Result<u64> {
         self.faults.check(Op::Read)?;
         self.inner.free()
+    }
+    fn published(&self) -> io::Result<Option<PathBuf>> {
+        self.faults.check(Op::Write)?;
+        self.inner.published()
+    }
+    fn publish(&self, path: &str) -> io::Result<()> {
+        self.faults.check(Op::Write)?;
+        self.inner.publish(path)
+    }
+    fn is_published(&self, path: &str) -> io::Result<bool> {
+        self.faults.check(Op::Read)?;
+        self.inner.is_published(path)
+    }
+    fn tidy_published(&self) -> io::Result<()> {
+        self.faults.check(Op::Free)?;
+        self.inner.tidy_published()
     }
     fn knows_sharers(&self) -> bool {
         self.inner.knows_sharers()

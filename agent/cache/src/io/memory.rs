@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{FileIo, FileStat, Mode, TierIo};
 
 const ENOENT: i32 = 2;
+const EBUSY: i32 = 16;
 const ENOSPC: i32 = 28;
 const ENOTSUP: i32 = 95;
 const PAGE: u64 = 4096;
@@ -29,6 +31,7 @@ struct Node {
     /// Pages by number; what is not here is a hole.
     pages: BTreeMap<u64, Box<[u8]>>,
     attribute: Option<Vec<u8>>,
+    published: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,6 +131,24 @@ impl TierIo for MemoryIo {
         Ok(files.size.saturating_sub(files.allocated()))
     }
 
+    fn published(&self) -> io::Result<Option<PathBuf>> {
+        Ok(Some(PathBuf::from("/nowhere")))
+    }
+
+    fn publish(&self, path: &str) -> io::Result<()> {
+        let node = self.get(path).ok_or_else(|| errno(ENOENT))?;
+        lock(&node).published = true;
+        Ok(())
+    }
+
+    fn is_published(&self, path: &str) -> io::Result<bool> {
+        Ok(self.get(path).is_some_and(|node| lock(&node).published))
+    }
+
+    fn tidy_published(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn knows_sharers(&self) -> bool {
         true
     }
@@ -192,6 +213,9 @@ impl FileIo for MemoryFile {
 
     fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
         let mut node = lock(&self.node);
+        if node.published {
+            return Err(errno(EBUSY));
+        }
         let end = (offset + len).min(node.len.next_multiple_of(PAGE));
         let mut at = offset;
         while at < end {

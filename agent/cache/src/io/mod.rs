@@ -5,12 +5,14 @@ mod disk;
 mod erase;
 mod failing;
 mod memory;
+mod published;
 mod sharing;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +58,7 @@ pub trait TierIo: Send + Sync {
     fn open(&self, path: &str, mode: Mode) -> io::Result<Arc<dyn FileIo>>;
     /// Renames a file over whatever has the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Removes a file; one that is not there counts as removed.
+    /// Removes a file, also from [`TierIo::published`]; one that is not there counts as removed.
     fn unlink(&self, path: &str) -> io::Result<()>;
     /// Describes a file; `None` when there is none.
     fn stat(&self, path: &str) -> io::Result<Option<FileStat>>;
@@ -66,6 +68,14 @@ pub trait TierIo: Send + Sync {
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
     /// Bytes that an ordinary user may still write on the file system.
     fn free(&self) -> io::Result<u64>;
+    /// The directory in which published files are `xx/<62 hex>`; made by this call. `None` where nothing can be published.
+    fn published(&self) -> io::Result<Option<PathBuf>>;
+    /// Makes a file of `objects/` readable there, for readers whom nobody can name. From then on it may only be unlinked.
+    fn publish(&self, path: &str) -> io::Result<()>;
+    /// Whether a file was published.
+    fn is_published(&self, path: &str) -> io::Result<bool>;
+    /// Removes what former boots of the machine published.
+    fn tidy_published(&self) -> io::Result<()>;
     /// Whether the file system answers [`FileIo::is_unshared`]. Where it does not, no file may be lent to readers.
     fn knows_sharers(&self) -> bool;
 }
@@ -78,7 +88,7 @@ pub trait FileIo: Send + Sync {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()>;
     /// Sets the length; growing leaves a hole.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Gives a range's space back; it reads as zeros then. The length stays.
+    /// Gives a range's space back; it reads as zeros then. The length stays. `ResourceBusy` for a published file.
     fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
     /// The `user.forebay` attribute, as [`TierIo::attribute`].
     fn attribute(&self) -> io::Result<Option<Vec<u8>>>;

@@ -188,7 +188,7 @@ impl Tier {
         let path = metafile::path(id);
         let expected: u64 = present.iter().map(|block| charge::block(block_len(size, *block))).sum();
         let allocated = self.io.stat(&path)?.map_or(0, |stat| stat.allocated);
-        if allocated <= expected || !self.vacate(Name { id: *id, size }, stripe) {
+        if allocated <= expected || !self.vacate(Name { id: *id, size }, stripe) || self.is_published(id) {
             return Ok(());
         }
         let file = self.io.open(&path, Mode::Existing)?;

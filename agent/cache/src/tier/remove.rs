@@ -38,6 +38,11 @@ impl Tier {
         if !self.vacate(name, stripe) {
             return None;
         }
+        // Nobody has a published file open, but some may know it by its inode: a hole would be read as zeros.
+        if name.size > crate::BLOCK && self.is_published(&id) {
+            self.forget_object(id, stripe);
+            return None;
+        }
         let data = if wanted(name.size, block, count) { self.take_data(name, block, verified) } else { None };
         self.remove(name, &[block], stripe, |state, key, at| {
             state.objects.link(at).is(EVICTING) && !state.objects.is(key, PINNED | LEASED)
@@ -127,7 +132,7 @@ impl Tier {
             other => other?,
         };
         // Who reads the file natively would read zeros; a scan after that gives the space back.
-        let may_punch = !gone.leased && (!gone.lent || file.is_unshared()?);
+        let may_punch = !gone.leased && (!gone.lent || file.is_unshared()?) && !self.is_published(id);
         for block in &gone.holes {
             // First the record: a crash between the two leaves space to reclaim, the other order would leave a record of zeros.
             match metafile::set_record(&*self.io, &*file, id, path, gone.sidecar, *block, None) {

@@ -43,6 +43,7 @@ impl Tier {
                 report.garbage += 1;
             }
         }
+        self.io.tidy_published()?;
         for prefix in self.io.list("objects")? {
             halted()?;
             let names = self.io.list(&format!("objects/{prefix}"))?;

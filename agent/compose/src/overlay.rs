@@ -1,0 +1,126 @@
+//! The mount itself, by the system calls that need neither a loop device nor a place for the layers.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount, unmount,
+};
+
+use crate::ComposeError;
+
+/// `MOVE_MOUNT_BENEATH` of <linux/mount.h>, since Linux 6.5.
+const MOVE_MOUNT_BENEATH: u32 = 0x200;
+
+/// What a composed mount is made of.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    /// The image of the metadata.
+    pub image: PathBuf,
+    /// Directories in which objects are files `xx/<62 hex>`, asked in this order; at least one. A file that is in one of them is never
+    /// written to nor cut short.
+    pub data: Vec<PathBuf>,
+    /// What `/proc/mounts` shows as the source.
+    pub source: String,
+}
+
+/// A mount that is not attached anywhere yet; dropped, it is gone.
+#[derive(Debug)]
+pub struct Composed {
+    mount: OwnedFd,
+}
+
+/// Mounts `layers`, read-only.
+///
+/// # Errors
+/// [`ComposeError::Kernel`] when the kernel does not offer what it takes, or this process may not mount.
+pub fn mount(layers: &Layers) -> Result<Composed, ComposeError> {
+    let image = erofs(&layers.image)?;
+    let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| refused("overlayfs", e, None))?;
+    let set = |key: &'static str, value: &Path| {
+        fsconfig_set_string(&fs, key, value).map_err(|e| refused("a layer of overlayfs", e, Some(&fs)))
+    };
+    set("source", Path::new(&layers.source))?;
+    set("metacopy", Path::new("on"))?;
+    set("redirect_dir", Path::new("on"))?;
+    set("lowerdir+", &inside(&image))?;
+    for directory in &layers.data {
+        set("datadir+", directory)?;
+    }
+    fsconfig_set_flag(&fs, "ro").map_err(|e| refused("a read-only overlayfs", e, Some(&fs)))?;
+    fsconfig_create(&fs).map_err(|e| refused("overlayfs with data-only layers", e, Some(&fs)))?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
+    let mount = fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(|e| refused("the mount", e, Some(&fs)))?;
+    Ok(Composed { mount })
+}
+
+/// Mounts an image from its file, attached nowhere: overlayfs keeps it by itself.
+fn erofs(image: &Path) -> Result<OwnedFd, ComposeError> {
+    let fs = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| refused("EROFS", e, None))?;
+    fsconfig_set_string(&fs, "source", image)
+        .and_then(|()| fsconfig_set_flag(&fs, "ro"))
+        .and_then(|()| fsconfig_create(&fs))
+        .and_then(|()| fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY))
+        .map_err(|e| refused("an EROFS image in a file", e, Some(&fs)))
+}
+
+impl Composed {
+    /// Attaches it at `at`, over what is there.
+    ///
+    /// # Errors
+    /// [`ComposeError::Io`].
+    pub fn attach(&self, at: &Path) -> Result<(), ComposeError> {
+        move_mount(self.mount.as_fd(), "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(|e| ComposeError::Io { doing: "mount at", path: at.to_owned(), source: e.into() })
+    }
+
+    /// Takes the place of the mount at `at`, which goes out of sight: whoever uses it goes on with it. At every moment one of the two is
+    /// there.
+    ///
+    /// # Errors
+    /// [`ComposeError::Io`]; the former mount is there then.
+    pub fn replace(&self, at: &Path) -> Result<(), ComposeError> {
+        let failed =
+            |e: rustix::io::Errno| ComposeError::Io { doing: "replace the mount at", path: at.to_owned(), source: e.into() };
+        let beneath = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::from_bits_retain(MOVE_MOUNT_BENEATH);
+        move_mount(self.mount.as_fd(), "", rustix::fs::CWD, at, beneath).map_err(failed)?;
+        unmount(at, UnmountFlags::DETACH).map_err(failed)
+    }
+
+    /// Makes the kernel forget every inode that nobody uses: files that went into a directory since they were first opened
+    /// are read from there, and space that only a forgotten inode held is free. Open files go on.
+    ///
+    /// # Errors
+    /// When the kernel refuses; nothing changed then.
+    pub fn forget(&self) -> io::Result<()> {
+        let fs = fspick(&self.mount, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH)?;
+        fsconfig_set_flag(&fs, "ro")?;
+        Ok(fsconfig_reconfigure(&fs)?)
+    }
+
+    /// A path to its root, for this process, attached or not.
+    pub fn path(&self) -> PathBuf {
+        inside(&self.mount)
+    }
+}
+
+fn inside(mount: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", mount.as_raw_fd()).into()
+}
+
+/// The error, with what the kernel says about it on the file system's descriptor.
+fn refused(what: &'static str, error: rustix::io::Errno, fs: Option<&OwnedFd>) -> ComposeError {
+    let mut said = String::new();
+    if let Some(fs) = fs {
+        let mut line = [0; 1024];
+        while let Ok(len @ 1..) = rustix::io::read(fs, &mut line) {
+            if !said.is_empty() {
+                said.push_str("; ");
+            }
+            said.push_str(String::from_utf8_lossy(&line[..len]).trim_end());
+        }
+    }
+    ComposeError::Kernel { what, source: error.into(), said }
+}

@@ -1,0 +1,140 @@
+//! A Dataset's objects by the names of their bytes, as the data layer of a composed mount shows them: `xx/<62 hex>`, whatever their
+//! paths; and the image that refers to them by these names.
+
+mod table;
+mod tree;
+
+pub use tree::Objects;
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use forebay_cache::{Object, ObjectId, PublishError};
+use forebay_catalog::Entry;
+use forebay_compose::{ComposeError, Image, Look};
+use forebay_fs::Owner;
+use table::Table;
+use tokio::sync::watch;
+
+use crate::dataset::Inner;
+use crate::generation::Generation;
+use crate::{Consistency, Dataset, plan};
+
+pub(crate) use table::Table as ObjectTable;
+
+/// One generation, ready to be mounted over its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Composition {
+    /// Number of the generation.
+    pub generation: u64,
+    /// The image of its metadata.
+    pub image: PathBuf,
+}
+
+impl Dataset {
+    /// Writes what a composed mount of the current generation needs, unless a former process did; `None` before anything is listed.
+    /// Blocks for about two seconds per million files. Everything goes with the generation.
+    ///
+    /// # Errors
+    /// [`ComposeError`] when a file cannot be written.
+    pub fn compose(&self, owner: &Owner) -> Result<Option<Composition>, ComposeError> {
+        let Some(generation) = self.inner.generations.current() else { return Ok(None) };
+        self.inner.table(&generation)?;
+        let path = self.inner.generations.path(generation.number).with_extension("erofs");
+        let look = Look { uid: owner.uid, gid: owner.gid, file_mode: owner.file_mode, dir_mode: owner.dir_mode };
+        let image = Image::new(&generation.catalog, look, |entry| self.inner.object_id(entry).map(|id| id.0));
+        if !image.is_at(&path) {
+            image.write(&path)?;
+        }
+        Ok(Some(Composition { generation: u64::from(generation.number), image: path }))
+    }
+
+    /// Publishes every pinned object of the current generation that is complete and was not; how many are published then. Files that
+    /// are brought in later publish themselves. Blocks: it reads the whole catalog, and what has to be verified; ends early when
+    /// `go_on` says no.
+    pub fn publish(&self, go_on: impl Fn() -> bool) -> u64 {
+        let inner = &self.inner;
+        inner.publishes.store(true, Ordering::Release);
+        let Some(generation) = inner.generations.current() else { return 0 };
+        let mut published = 0;
+        for step in plan::steps(&inner.settings.pins, &[]) {
+            for entry in generation.catalog.walk(&step.path).take_while(|_| go_on()) {
+                let remote = inner.remote(&entry, None);
+                published += u64::from(remote.is_some_and(|remote| inner.publish(&remote.object)));
+            }
+        }
+        published
+    }
+
+    /// Counts passes over what is pinned: after each there may be published files that were not.
+    pub fn passes(&self) -> watch::Receiver<u64> {
+        self.inner.passes.subscribe()
+    }
+
+    /// How fresh it is.
+    pub fn consistency(&self) -> Consistency {
+        self.inner.settings.consistency
+    }
+
+    /// The objects as a tree of their own.
+    pub fn objects(&self) -> Objects {
+        Objects::new(self.clone())
+    }
+}
+
+impl Inner {
+    /// The name of the object that holds a file's bytes, in the version that was listed.
+    fn object_id(&self, entry: &Entry<'_>) -> Option<ObjectId> {
+        let mount = self.mounts.get(usize::from(entry.mount()))?;
+        Some(ObjectId::derive(mount.reader.id().as_str(), &entry.key(), entry.version().as_bytes(), entry.size()))
+    }
+
+    /// Publishes an object, if that is wanted and it is ready; whether it is.
+    pub(crate) fn publish(&self, object: &Object) -> bool {
+        if !self.publishes.load(Ordering::Acquire) {
+            return false;
+        }
+        match object.publish() {
+            Ok(()) => true,
+            Err(PublishError::NotReady) => false,
+            Err(error) => {
+                // It is read through FUSE then.
+                tracing::debug!(dataset = self.settings.name, object = %object.id(), %error, "a file is not published");
+                false
+            }
+        }
+    }
+
+    /// Makes sure that the generation's objects can be found by name.
+    fn table<'a>(&self, generation: &'a Generation) -> Result<&'a Table, ComposeError> {
+        if let Some(table) = generation.objects.get() {
+            return Ok(table);
+        }
+        let path = self.generations.path(generation.number).with_extension("objects");
+        let table = match Table::open(&path) {
+            Some(table) => table,
+            None => {
+                let catalog = &generation.catalog;
+                let files = (0..catalog.len()).filter_map(|index| catalog.entry(index)).filter(|entry| !entry.is_dir());
+                let ids = files.filter_map(|entry| Some((self.object_id(&entry)?, entry.index())));
+                let failed = |source| ComposeError::Io { doing: "write the names of objects to", path: path.clone(), source };
+                Table::write(&path, catalog.info().files, ids).map_err(failed)?
+            }
+        };
+        Ok(generation.objects.get_or_init(|| table))
+    }
+
+    /// The file that holds the bytes of object `id`, in the newest generation kept that has it.
+    fn file_of(&self, id: &ObjectId) -> Option<(std::sync::Arc<Generation>, u32)> {
+        for generation in self.generations.all() {
+            let found = generation.objects.get().and_then(|table| {
+                let is_it = |index: &u32| generation.catalog.entry(*index).and_then(|entry| self.object_id(&entry)) == Some(*id);
+                table.candidates(id).find(is_it)
+            });
+            if let Some(index) = found {
+                return Some((generation, index));
+            }
+        }
+        None
+    }
+}
