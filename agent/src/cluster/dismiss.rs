@@ -14,7 +14,7 @@ pub(super) async fn give_back(spec: &CacheRuntimeSpec, state: &Path, csi: &NodeC
         let name = tier.name.as_str();
         let given = match (tier.medium, &tier.path) {
             (Medium::Memory, _) => csi.drop_memory(name).await.map_err(anyhow::Error::from),
-            (Medium::Disk, Some(path)) => blocking(path.as_path().to_owned(), |path| forebay_cache::erase(path)).await,
+            (Medium::Disk, Some(path)) => blocking(path.as_path().to_owned(), forebay_cache::erase).await,
             (Medium::Disk, None) => Ok(()),
         };
         match given {
