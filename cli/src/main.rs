@@ -33,7 +33,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(code) => code,
         Err(error) => {
-            print::error(&format!("{error:#}"));
+            print::error(&print::causes(&error));
             ExitCode::from(FAILED)
         }
     }

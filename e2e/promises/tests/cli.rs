@@ -113,6 +113,7 @@ fn no_grant(site: &Site) -> Result<()> {
     ensure!(reader.finish(site)? == sums_of(&site.store.source)?);
     ensure!(site.forebay(&["doctor", "--pod", "reader", "-n", "cli-strangers"])?.code == 0, "there is nothing to find any more");
     reader.remove(site)?;
+    site.cluster.kubectl(&["patch", "dataset", "first", "--type=merge", "-p", r#"{"spec": {"allowedNamespaces": null}}"#])?;
     site.cluster.kubectl(&["delete", "namespace", "cli-strangers", "--timeout=120s"]).map(drop)
 }
 
@@ -122,7 +123,7 @@ fn developer(site: &Site) -> Result<()> {
     kubectl(&["create", "rolebinding", "developer", "--clusterrole=edit", "--serviceaccount=default:developer"])?;
     let token = kubectl(&["create", "token", "developer"])?;
     let config = site.work("developer")?.join("kubeconfig");
-    std::fs::copy(site.cluster.kubeconfig(), &config)?;
+    std::fs::write(&config, kubectl(&["config", "view", "--raw", "--flatten"])?)?;
     let config = config.to_str().context("the directory's name is not UTF-8")?;
     kubectl(&["--kubeconfig", config, "config", "set-credentials", "developer", &format!("--token={}", token.trim())])?;
     kubectl(&["--kubeconfig", config, "config", "set-context", "--current", "--user=developer"])?;

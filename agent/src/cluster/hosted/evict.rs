@@ -1,21 +1,26 @@
 use std::sync::Arc;
 
+use forebay_crds::names::Eviction;
+use forebay_dataset::Dataset;
 use tracing::{error, info};
 
 use super::Hosted;
 
 impl Hosted {
+    /// The wish to be carried out now, which is under way from here on.
+    fn begin_eviction(&self) -> Option<(Dataset, Eviction)> {
+        let mut state = self.state();
+        let (dataset, wish) = (state.dataset.clone()?, state.desired.evict.clone()?);
+        if state.handled.evicted.as_ref() == Some(&wish.id) || state.evicting.as_ref() == Some(&wish.id) {
+            return None;
+        }
+        state.evicting = Some(wish.id.clone());
+        Some((dataset, wish))
+    }
+
     /// Drops from the cache what somebody asked to be dropped and that was not done yet, on a thread of its own.
     pub(super) fn evict(self: &Arc<Self>) {
-        let (dataset, wish) = {
-            let mut state = self.state();
-            let (Some(dataset), Some(wish)) = (state.dataset.clone(), state.desired.evict.clone()) else { return };
-            if state.handled.evicted.as_ref() == Some(&wish.id) || state.evicting.as_ref() == Some(&wish.id) {
-                return;
-            }
-            state.evicting = Some(wish.id.clone());
-            (dataset, wish)
-        };
+        let Some((dataset, wish)) = self.begin_eviction() else { return };
         let hosted = self.clone();
         let work = tokio::task::spawn_blocking(move || {
             let paths: Vec<&str> = wish.paths.iter().map(|path| path.as_str()).collect();
@@ -47,9 +52,8 @@ mod tests {
     use forebay_api::session::DatasetState;
     use forebay_cache::{BLOCK, Cache, CacheConfig, Medium, TierConfig};
     use forebay_crds::dataset::PrefetchPolicy;
-    use forebay_crds::names::Eviction;
     use forebay_crds::{DatasetSpec, Phase};
-    use forebay_dataset::{Dataset, DatasetParts};
+    use forebay_dataset::DatasetParts;
     use forebay_fetch::{FetchConfig, Fetcher};
     use forebay_store::memory::MemoryStore;
 
@@ -110,8 +114,9 @@ mod tests {
         until(|| dataset.status().phase == Phase::Ready && cached() == 100_000).await;
         // What is dropped from here on is not fetched again.
         hosted.rest().await;
-        hosted.set_wishes(desired(Some("old")));
+        assert!(hosted.begin_eviction().is_none());
         hosted.set_wishes(desired(None));
+        hosted.set_wishes(desired(Some("old")));
         assert_eq!((hosted.progress().evicted.as_deref(), cached()), (Some("old"), 100_000), "a former agent did it");
         hosted.set_wishes(desired(Some("new")));
         until(|| hosted.progress().evicted.as_deref() == Some("new")).await;
