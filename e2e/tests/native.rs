@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use forebay_e2e::{Agent, AgentFiles, wait_until};
 use rustix::fs::OFlags;
@@ -104,15 +105,19 @@ fn a_complete_file_is_read_while_the_agent_stands_still() {
 #[test]
 fn an_agent_that_follows_a_killed_one_punches_no_hole_under_its_readers() {
     let site = site();
-    let manifest = site.manifest("killed", "18Mi").with("prefetch: {policy: OnDemand}");
+    let manifest = site.manifest("killed", "64Mi").with("prefetch: {policy: OnDemand}");
     let mut agent = site.start(&manifest);
     let (open, closed) = (open_natively(&agent, "f0"), open_natively(&agent, "f1"));
     let mapped = Mapped::of(&closed, SIZE);
     drop(closed);
+    for n in 2..10 {
+        assert!(read(&agent.root().join(format!("f{n}"))).unwrap() == site.bytes(&format!("f{n}")));
+    }
     agent.kill().unwrap();
     assert!(content(&open) == site.bytes("f0"), "the kernel goes on by itself");
 
-    let mut agent = site.start(&manifest);
+    // Less than is cached: whatever may go goes.
+    let mut agent = site.start(&site.manifest("killed", "16Mi").with("prefetch: {policy: OnDemand}"));
     for _ in 0..3 {
         for n in 2..10 {
             assert!(read(&agent.root().join(format!("f{n}"))).unwrap() == site.bytes(&format!("f{n}")));
@@ -128,7 +133,7 @@ fn an_agent_that_follows_a_killed_one_punches_no_hole_under_its_readers() {
 #[test]
 fn readers_of_every_kind_see_right_bytes_while_files_come_and_go() {
     let site = site();
-    let mut agent = site.start(&site.manifest("pressed", "18Mi").with("prefetch: {policy: OnDemand}"));
+    let mut agent = site.start(&site.manifest("pressed", "64Mi").with("prefetch: {policy: OnDemand}").with("quota: 9Mi"));
     let (root, stop, reads) = (agent.root(), AtomicBool::new(false), AtomicUsize::new(0));
     let all: Vec<Vec<u8>> = (0..10).map(|n| site.bytes(&format!("f{n}"))).collect();
     thread::scope(|scope| {
@@ -170,7 +175,12 @@ fn read_at_random(root: &Path, all: &[Vec<u8>], mut random: u64) -> u64 {
     if how >= 2 {
         let mapped = Mapped::of(&file, SIZE);
         let file = (how == 2).then_some(file);
-        for _ in 0..4 {
+        // One that is closed is mapped for a while, so that others come and go meanwhile.
+        let looks = if how == 2 { 4 } else { 40 };
+        for _ in 0..looks {
+            if how == 3 {
+                thread::sleep(Duration::from_millis(10));
+            }
             let at = next(SIZE - 50_000);
             assert!(mapped.bytes()[at..at + 50_000] == all[n][at..at + 50_000], "f{n} mapped at {at}");
         }

@@ -138,7 +138,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0usize..2, op, errno).prop_map(|(disk, op, errno)| Step::Break { disk, op, errno }),
         2 => (0usize..2, 0u32..12, loss()).prop_map(|(disk, after, index)| Step::Die { disk, after, index }),
         3 => Just(Step::Mend),
-        2 => key().prop_map(|key| Step::Native { key }),
+        5 => key().prop_map(|key| Step::Native { key }),
         1 => Just(Step::Unmap),
     ]
 }
