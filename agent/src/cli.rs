@@ -65,6 +65,13 @@ pub(crate) struct Mount {
     /// Mount through fusermount3 also where that is not needed.
     #[arg(long)]
     pub(crate) use_fusermount: bool,
+    /// Read every file through this agent, also where the kernel could read complete ones by itself.
+    #[arg(long)]
+    pub(crate) no_passthrough: bool,
+    /// Files of each mount that nobody has open and that are kept ready for the kernel to read by itself; about 2 KiB of the
+    /// kernel's memory and half a KiB of this process's each.
+    #[arg(long, value_name = "FILES", default_value_t = 16_384)]
+    pub(crate) passthrough_kept: usize,
 }
 
 #[derive(Debug, Args)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use forebay_compose::{Composed as Overlay, Layers};
 use forebay_dataset::{Consistency, Dataset};
-use forebay_fuse::{MountOptions, Mounted, Unmounted, cleanup_dead};
+use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted, cleanup_dead};
 use forebay_mountinfo::{MountEntry, Mounts};
 use rustix::mount::{UnmountFlags, unmount};
 use tokio::runtime::Handle;
@@ -133,6 +133,11 @@ impl Composed {
     /// Where it is.
     pub(crate) fn at(&self) -> &Path {
         &self.at
+    }
+
+    /// How files that are not published were opened.
+    pub(crate) fn opens(&self) -> OpenCounts {
+        self.objects.opens()
     }
 
     /// Shows the current generation in place of the former, which whoever uses it goes on with. There is no moment without a tree.

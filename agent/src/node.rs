@@ -17,7 +17,7 @@ use crate::cli;
 use crate::progress::{self, Console};
 use crate::served::Served;
 use crate::state::StateDir;
-use crate::view::{DatasetView, View};
+use crate::view::{DatasetView, Opens, View};
 use crate::{composed, control, engine, metrics, stores, tiers, wishes};
 
 /// What the agent is made of.
@@ -117,6 +117,9 @@ impl View for Node {
     fn fetch_stats(&self) -> StatsSnapshot {
         self.fetcher.stats()
     }
+    fn opens(&self) -> Vec<Opens> {
+        self.served.iter().map(|served| served.opens()).collect()
+    }
     fn refresh(&self, name: &str) -> bool {
         let found = self.served.iter().find(|served| served.name() == name);
         found.inspect(|served| served.refresh()).is_some()
@@ -144,6 +147,8 @@ fn serve(
     let mut mount = MountOptions::new(wishes::full_name(object), at.join(&name));
     mount.owner = wishes::owner(object);
     mount.use_helper = options.use_fusermount;
+    mount.native = !options.no_passthrough;
+    mount.kept_ids = options.passthrough_kept;
     let objects = state.dataset(&namespace, &name).join("objects");
     let published = if composed::why_not(&dataset, &mount).is_none() { cache.published() } else { Vec::new() };
     Ok(Served::new((namespace, name), dataset, mount, published, objects))

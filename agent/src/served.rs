@@ -10,14 +10,14 @@ use forebay_crds::conditions::{self, reason};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 use forebay_dataset::Dataset;
-use forebay_fuse::{MountOptions, Mounted, Unmounted};
+use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::composed::{self, Composed, Place};
-use crate::view::DatasetView;
+use crate::view::{DatasetView, Opens};
 
 /// How long an unmount waits for those who have files open before it takes the mount out of sight.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -90,7 +90,22 @@ impl Served {
             since: self.since,
             listing: self.dataset.listing(),
             status,
+            not_native: self.counts().why_not,
         }
+    }
+
+    fn counts(&self) -> OpenCounts {
+        // While a tree is being mounted nobody opens anything, and who asks for the status does not wait.
+        let Ok(mount) = self.mount.try_lock() else { return OpenCounts::default() };
+        match &*mount {
+            None => OpenCounts::default(),
+            Some(Shown::Plain(mounted)) => mounted.opens(),
+            Some(Shown::Composed(composed)) => composed.opens(),
+        }
+    }
+
+    pub(crate) fn opens(&self) -> Opens {
+        Opens { namespace: self.namespace.clone(), name: self.name.clone(), counts: self.counts() }
     }
 
     /// Lives until `stop`: lists, mounts once there is something to see, tells the kernel of changes, unmounts.

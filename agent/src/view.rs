@@ -3,9 +3,18 @@
 
 use forebay_cache::{Stats, TierHealth, Usage};
 use forebay_fetch::StatsSnapshot;
+use forebay_fuse::OpenCounts;
 
 /// A Dataset as the agent serves it.
 pub(crate) type DatasetView = forebay_api::DatasetReport;
+
+/// How the files of a Dataset's mounts were opened since the start, all mounts together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Opens {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) counts: OpenCounts,
+}
 
 /// What makes an agent ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +38,8 @@ pub(crate) trait View: Send + Sync + 'static {
     fn health(&self) -> Vec<TierHealth>;
     /// What was fetched since the start.
     fn fetch_stats(&self) -> StatsSnapshot;
+    /// How files were opened.
+    fn opens(&self) -> Vec<Opens>;
     /// What the agent's readiness is made of.
     fn readiness(&self) -> Readiness {
         Readiness::Datasets

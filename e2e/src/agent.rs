@@ -34,6 +34,8 @@ pub struct AgentFiles {
     pub log: PathBuf,
     /// The agent's program.
     pub program: PathBuf,
+    /// More of its arguments.
+    pub arguments: Vec<String>,
 }
 
 impl AgentFiles {
@@ -48,13 +50,22 @@ impl AgentFiles {
         for dir in [&at, &state, &tier] {
             fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
         }
-        Ok(Self { manifest: work.join("manifest.yaml"), at, state, tier, log: work.join("agent.log"), program })
+        Ok(Self {
+            manifest: work.join("manifest.yaml"),
+            at,
+            state,
+            tier,
+            log: work.join("agent.log"),
+            program,
+            arguments: Vec::new(),
+        })
     }
 
     /// `forebay-agent mount` with these files.
     pub fn mount_command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("mount").arg("--manifest").arg(&self.manifest);
+        command.args(&self.arguments);
         command.arg("--at").arg(&self.at).arg("--state").arg(&self.state).args(["--metrics-addr", "127.0.0.1:0"]);
         // A panic's backtrace is wanted, one behind every error message is not.
         command.env("RUST_LIB_BACKTRACE", "0");
@@ -122,6 +133,13 @@ impl Agent {
         let items = list["items"].as_array().with_context(|| format!("the status is no list: {list}"))?;
         let item = items.iter().find(|item| item["metadata"]["name"] == self.dataset.as_str());
         item.map(|item| item["status"].clone()).with_context(|| format!("no Dataset {} in {list}", self.dataset))
+    }
+
+    /// What `forebay-agent status` says to people.
+    pub fn words(&self) -> Result<String> {
+        let output = Command::new(&self.files.program).args(["status", "--state"]).arg(&self.files.state).output()?;
+        ensure!(output.status.success(), "forebay-agent status: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Waits until `accept` likes the status; shows the last one when time is up.

@@ -9,6 +9,7 @@ mod faults;
 mod harness;
 mod metrics;
 mod mounts;
+mod native;
 mod posix;
 mod restart;
 mod signals;

@@ -8,7 +8,7 @@ use forebay_e2e::{Agent, Fault, RequestKind, Rule, wait_until};
 use crate::support::{SOON, Site, is_cached, read};
 
 /// Status and body of one GET from the agent.
-fn get(agent: &Agent, path: &str) -> (u16, String) {
+pub(crate) fn get(agent: &Agent, path: &str) -> (u16, String) {
     let address = wait_until("the agent to serve metrics", SOON, || agent.metrics_address().map(Some)).unwrap();
     let mut stream = TcpStream::connect(&address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
@@ -19,7 +19,7 @@ fn get(agent: &Agent, path: &str) -> (u16, String) {
 }
 
 /// The value of the one sample whose line starts with `start`.
-fn sample(page: &str, start: &str) -> f64 {
+pub(crate) fn sample(page: &str, start: &str) -> f64 {
     let line = page.lines().find(|l| l.starts_with(start)).unwrap_or_else(|| panic!("no {start} in\n{page}"));
     line.rsplit(' ').next().unwrap().parse().unwrap()
 }

@@ -171,6 +171,7 @@ fn progress(cli: &Cli, state: &DatasetState, since: SystemTime) -> DatasetProgre
         since,
         listing: None,
         status,
+        not_native: None,
     };
     DatasetProgress { uid: state.uid.clone(), report, refreshed: state.refresh.clone(), mounts: cli.mounts }
 }

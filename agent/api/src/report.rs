@@ -34,6 +34,8 @@ pub struct DatasetReport {
     pub listing: Option<u64>,
     /// Its status on this node.
     pub status: DatasetStatus,
+    /// Why complete files are not read natively, or not all: words for people. `None` when they are, or nothing is mounted.
+    pub not_native: Option<String>,
 }
 
 impl DatasetName {
@@ -77,7 +79,7 @@ impl TryFrom<v1::DatasetName> for DatasetName {
 }
 
 impl From<DatasetReport> for v1::DatasetReport {
-    fn from(DatasetReport { namespace, name, at, mounted, since, listing, status }: DatasetReport) -> Self {
+    fn from(DatasetReport { namespace, name, at, mounted, since, listing, status, not_native }: DatasetReport) -> Self {
         Self {
             dataset: Some(v1::DatasetName { namespace, name }),
             at: at.into_os_string().as_bytes().to_vec(),
@@ -85,6 +87,7 @@ impl From<DatasetReport> for v1::DatasetReport {
             since: Some(since.into()),
             listing,
             status: Some(status.into()),
+            not_native,
         }
     }
 }
@@ -93,7 +96,7 @@ impl TryFrom<v1::DatasetReport> for DatasetReport {
     type Error = InvalidMessage;
 
     fn try_from(report: v1::DatasetReport) -> Result<Self, InvalidMessage> {
-        let v1::DatasetReport { dataset, at, mounted, since, listing, status } = report;
+        let v1::DatasetReport { dataset, at, mounted, since, listing, status, not_native } = report;
         let DatasetName { namespace, name } = dataset.ok_or(InvalidMessage::missing("dataset"))?.try_into()?;
         let since = since.ok_or(InvalidMessage::missing("since"))?;
         Ok(Self {
@@ -104,6 +107,7 @@ impl TryFrom<v1::DatasetReport> for DatasetReport {
             since: since.try_into().map_err(|_| InvalidMessage::new("since", "it is not a point in time"))?,
             listing,
             status: status.ok_or(InvalidMessage::missing("status"))?.try_into()?,
+            not_native,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! Measures a mount over the in-memory twin beside tmpfs, in one run: `cargo run --release -p forebay-fuse --example figures`.
 //! Each workload is run by a process of its own, so that the server's processor time is told apart from the reader's. Between
-//! runs the mount's page cache is dropped. `THREADS` and `ONLY` (a workload) may be set in the environment.
+//! runs the mount's page cache is dropped. `THREADS`, `ONLY` (a workload), `NATIVE` (every file is complete, backed by its twin on tmpfs) and `KEPT`
+//! (ids that are kept) may be set in the environment.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a program for people to run and read")]
 
@@ -13,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use forebay_fs::memory::{Contents, MemoryTree};
+use forebay_fs::{ROOT_INO, Tree as _};
 use forebay_fuse::{MountOptions, mount};
 
 const BIG: usize = 512 << 20;
@@ -58,6 +60,12 @@ fn measure() {
     let tree = Arc::new(MemoryTree::new(&contents, Duration::from_secs(1 << 30)));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut options = MountOptions::new("figures", dir.path());
+    if std::env::var_os("NATIVE").is_some() {
+        complete(&tree, native.path());
+    }
+    if let Ok(kept) = std::env::var("KEPT") {
+        options.kept_ids = kept.parse().unwrap();
+    }
     if let Ok(threads) = std::env::var("THREADS") {
         options.threads = threads.parse().unwrap();
     }
@@ -86,7 +94,18 @@ fn measure() {
             median(reader)
         );
     }
+    println!("{:?}", mounted.opens());
     mounted.unmount(Duration::from_secs(10)).unwrap();
+}
+
+fn complete(tree: &MemoryTree, native: &Path) {
+    tree.complete(tree.lookup(ROOT_INO, b"big").unwrap().ino, File::open(native.join("big")).unwrap());
+    let small = tree.lookup(ROOT_INO, b"small").unwrap().ino;
+    for at in 0..FILES {
+        let name = format!("{at:05}");
+        let ino = tree.lookup(small, name.as_bytes()).unwrap().ino;
+        tree.complete(ino, File::open(native.join("small").join(name)).unwrap());
+    }
 }
 
 /// Pages, entries and listings of the mount: all that the kernel keeps.

@@ -29,7 +29,8 @@ pub struct MountOptions {
     pub xattrs: bool,
     /// Whether complete files are read by the kernel itself, where kernel and rights allow it.
     pub native: bool,
-    /// Files that nobody has open and that are kept ready to be read natively; each takes about 2 KiB of the kernel's memory.
+    /// Files that nobody has open and that are kept ready to be read natively; each takes about 2 KiB of the
+    /// kernel's memory and half a KiB of this process's.
     pub kept_ids: usize,
     /// Leaves mounting to `fusermount3` even where `mount(2)` would be permitted.
     pub use_helper: bool,
@@ -50,7 +51,7 @@ impl MountOptions {
             read_ahead_kib: 4096,
             xattrs: false,
             native: true,
-            kept_ids: 65_536,
+            kept_ids: 16_384,
             use_helper: false,
         }
     }

@@ -11,7 +11,7 @@ use forebay_crds::dataset::{Dataset as DatasetObject, DatasetStatus, Phase};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 use forebay_dataset::Dataset;
-use forebay_fuse::{MountOptions, Served, serve_descriptor};
+use forebay_fuse::{MountOptions, OpenCounts, Served, serve_descriptor};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -278,7 +278,20 @@ impl Hosted {
             since: self.since,
             listing: dataset.as_ref().and_then(Dataset::listing),
             status,
+            not_native: self.opens().why_not,
         }
+    }
+
+    /// How files were opened, through all mounts.
+    pub(crate) fn opens(&self) -> OpenCounts {
+        let state = self.state();
+        state.mounts.values().map(Served::opens).fold(OpenCounts::default(), |mut all, one| {
+            all.native += one.native;
+            all.served += one.served;
+            all.kept_ids += one.kept_ids;
+            all.why_not = all.why_not.or(one.why_not);
+            all
+        })
     }
 
     /// The same as the operator is told.

@@ -12,10 +12,11 @@ use forebay_dataset::{Dataset, DatasetParts, Mount};
 use forebay_fetch::{Fetcher, StatsSnapshot};
 use tokio::runtime::Handle;
 
+use super::hosted::Hosted;
 use super::table::Table;
 use super::withheld::Withheld;
 use crate::state::StateDir;
-use crate::view::{DatasetView, Readiness, View};
+use crate::view::{DatasetView, Opens, Readiness, View};
 use crate::{engine, stores, wishes};
 
 /// The cache and the way into it, and the Datasets that use them.
@@ -105,6 +106,14 @@ fn mounts(object: &DatasetObject, desired: &DatasetState, allowed: &[HostPath]) 
 }
 
 impl View for Node {
+    fn opens(&self) -> Vec<Opens> {
+        let one = |hosted: &Hosted| Opens {
+            namespace: hosted.name.namespace.clone(),
+            name: hosted.name.name.clone(),
+            counts: hosted.opens(),
+        };
+        self.table.all().iter().map(|hosted| one(hosted)).collect()
+    }
     fn datasets(&self) -> Vec<DatasetView> {
         self.table.all().iter().map(|hosted| hosted.view()).collect()
     }

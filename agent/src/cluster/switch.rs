@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_dataset::Dataset;
-use forebay_fs::{DirEntry, FsError, Handle, Node, Opened, Totals, Tree};
+use forebay_fs::{Backing, DirEntry, FsError, Handle, Node, Opened, Totals, Tree};
 
 /// A Dataset that can be replaced by one of other wishes or credentials while its mounts go on. Handles say which version
 /// was opened and not where it is remembered, so the next Dataset understands those that the former one gave.
@@ -48,6 +48,9 @@ impl Tree for Switch {
     }
     async fn open(&self, ino: u64) -> Result<Opened, FsError> {
         self.now().open(ino).await
+    }
+    fn backing(&self, handle: Handle) -> Option<Box<dyn Backing>> {
+        self.now().backing(handle)
     }
     fn release(&self, handle: Handle) {
         self.now().release(handle);

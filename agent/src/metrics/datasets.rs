@@ -6,7 +6,7 @@ use forebay_crds::Phase;
 
 use super::names;
 use super::page::{Page, Value};
-use crate::view::DatasetView;
+use crate::view::{DatasetView, Opens};
 
 const PHASES: [Phase; 6] = [Phase::Pending, Phase::Listing, Phase::Prefetching, Phase::Ready, Phase::Degraded, Phase::Failed];
 
@@ -55,6 +55,18 @@ pub(super) fn write(page: &mut Page<'_>, datasets: &[DatasetView], usage: &BTree
     page.write(&names::DATASET_MOUNT_OK, mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.error.is_none())))?;
     page.write(&names::DATASET_MOUNT_FILES, mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.files)))?;
     page.write(&names::DATASET_MOUNT_BYTES, mounts().map(|(d, m)| ([&*d.namespace, &*d.name, m.path.as_str()], m.bytes)))
+}
+
+/// Writes how files were opened.
+pub(super) fn opens(page: &mut Page<'_>, all: &[Opens]) -> fmt::Result {
+    let ways = all.iter().flat_map(|opens| {
+        let counts = [("native", opens.counts.native), ("served", opens.counts.served)];
+        counts.map(|(way, count)| ([&*opens.namespace, &*opens.name, way], count))
+    });
+    page.write(&names::DATASET_OPENS, ways)?;
+    let each = || all.iter().map(|opens| ([&*opens.namespace, &*opens.name], &opens.counts));
+    page.write(&names::DATASET_KEPT_FILES, each().map(|(labels, counts)| (labels, counts.kept_ids as u64)))?;
+    page.write(&names::DATASET_NATIVE, each().map(|(labels, counts)| (labels, counts.why_not.is_none())))
 }
 
 fn labels(dataset: &DatasetView) -> [&str; 2] {

@@ -87,6 +87,7 @@ impl Collector for Scrape {
         let mut page = page::Page(encoder);
         page.write(&names::BUILD_INFO, [([env!("CARGO_PKG_VERSION")], true)])?;
         datasets::write(&mut page, &view.datasets(), &usage.datasets)?;
+        datasets::opens(&mut page, &view.opens())?;
         cache::tiers(&mut page, &usage.tiers, &view.health())?;
         cache::cache(&mut page, &usage.tiers, &view.cache_stats())?;
         cache::fetch(&mut page, &view.fetch_stats())?;

@@ -90,6 +90,9 @@ metrics! {
     DATASET_PINNED = gauge("forebay_dataset_pinned", DATASET, "Bytes that nothing evicts").bytes();
     DATASET_QUOTA = gauge("forebay_dataset_quota", DATASET, "Bytes that the Dataset may have cached; absent without a quota").bytes();
     DATASET_HIT_RATIO = gauge("forebay_dataset_hit_ratio", DATASET, "Share of the bytes read since the start that came from the cache, 0 to 1; absent before the first read");
+    DATASET_OPENS = counter("forebay_dataset_opens", &["namespace", "dataset", "way"], "Files opened through mounts: native ones are read by the kernel alone, served ones through the agent");
+    DATASET_KEPT_FILES = gauge("forebay_dataset_kept_files", DATASET, "Files that nobody has open and that are kept ready for the kernel to read");
+    DATASET_NATIVE = gauge("forebay_dataset_native", DATASET, "0 when something keeps complete files from being read natively; the status says what");
     DATASET_MOUNT_OK = gauge("forebay_dataset_mount_ok", DATASET_MOUNT, "0 when the last listing or fetch from the mount's store failed");
     DATASET_MOUNT_FILES = gauge("forebay_dataset_mount_files", DATASET_MOUNT, "Files that the tree has from the mount");
     DATASET_MOUNT_BYTES = gauge("forebay_dataset_mount_size", DATASET_MOUNT, "Bytes that the tree has from the mount").bytes();

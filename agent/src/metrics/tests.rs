@@ -12,6 +12,7 @@ use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 use forebay_crds::{DatasetStatus, Phase};
 use forebay_fetch::StatsSnapshot;
+use forebay_fuse::OpenCounts;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::MetricType;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::names::{ALL, Metric};
 use super::ready::readiness;
 use super::{registry, serve};
+use crate::view::Opens;
 use crate::view::twin::{Twin, dataset, start};
 
 fn condition(type_: &str, status: &str, message: &str) -> Condition {
@@ -97,6 +99,11 @@ fn full() -> Twin {
         stats,
         health: vec![health],
         fetch,
+        opens: vec![Opens {
+            namespace: "ml".into(),
+            name: "imagenet".into(),
+            counts: OpenCounts { native: 70, served: 71, kept_ids: 72, why_not: Some("switched off".into()) },
+        }],
         ..Twin::of(vec![one])
     }
 }
@@ -145,6 +152,10 @@ fn every_number_is_exported_under_its_name() {
         format!("forebay_prefetch_planned_bytes{d}}} {}", u64::MAX),
         format!("forebay_dataset_listing_objects{d}}} 24"),
         format!("forebay_dataset_quota_bytes{d}}} 25"),
+        format!(r#"forebay_dataset_opens_total{d},way="native"}} 70"#),
+        format!(r#"forebay_dataset_opens_total{d},way="served"}} 71"#),
+        format!("forebay_dataset_kept_files{d}}} 72"),
+        format!("forebay_dataset_native{d}}} 0"),
         format!("forebay_tier_capacity_bytes{t}}} 30"),
         format!("forebay_tier_charged_bytes{t}}} 31"),
         format!("forebay_tier_cached_bytes{t}}} 32"),

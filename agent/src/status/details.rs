@@ -34,6 +34,9 @@ pub(crate) fn details(dataset: &DatasetReport, now: Timestamp) -> String {
     if !status.summary.hit_ratio.is_empty() {
         text.line(1, &format!("hit ratio  {}", status.summary.hit_ratio));
     }
+    if let Some(why) = &dataset.not_native {
+        text.line(1, &format!("reads      through the agent: {}", clean(why)));
+    }
     mounts(&mut text, &status.catalog);
     rejected(&mut text, &status.catalog);
     text.0

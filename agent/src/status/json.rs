@@ -7,6 +7,9 @@ use serde::Serialize;
 /// The annotation that says where on this node a Dataset is mounted.
 pub(crate) const MOUNTED_AT: &str = "forebay.io/mounted-at";
 
+/// The annotation that says why complete files are not read natively, or not all.
+pub(crate) const NOT_NATIVE: &str = "forebay.io/not-native";
+
 /// What `kubectl get datasets -o json` prints, without the specs, which the agent's clients have themselves.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +52,9 @@ fn item(dataset: &DatasetReport) -> Item<'_> {
     let mut annotations = serde_json::Map::new();
     if dataset.mounted {
         annotations.insert(MOUNTED_AT.into(), dataset.at.to_string_lossy().into());
+    }
+    if let Some(why) = &dataset.not_native {
+        annotations.insert(NOT_NATIVE.into(), why.as_str().into());
     }
     Item {
         api_version: API_VERSION,

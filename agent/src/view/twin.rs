@@ -9,7 +9,7 @@ use forebay_cache::{Stats, TierHealth, Usage};
 use forebay_crds::DatasetStatus;
 use forebay_fetch::StatsSnapshot;
 
-use super::{DatasetView, View};
+use super::{DatasetView, Opens, View};
 
 /// A view of what its fields say.
 #[derive(Debug, Default)]
@@ -19,6 +19,7 @@ pub(crate) struct Twin {
     pub(crate) stats: Stats,
     pub(crate) health: Vec<TierHealth>,
     pub(crate) fetch: StatsSnapshot,
+    pub(crate) opens: Vec<Opens>,
     pub(crate) refreshed: Mutex<Vec<String>>,
 }
 
@@ -37,6 +38,7 @@ pub(crate) fn dataset(namespace: &str, name: &str, status: DatasetStatus) -> Dat
         since: start(),
         listing: None,
         status,
+        not_native: None,
     }
 }
 
@@ -65,6 +67,9 @@ impl View for Twin {
     }
     fn fetch_stats(&self) -> StatsSnapshot {
         self.fetch
+    }
+    fn opens(&self) -> Vec<Opens> {
+        self.opens.clone()
     }
     fn refresh(&self, name: &str) -> bool {
         let known = self.datasets.lock().unwrap().iter().any(|dataset| dataset.full_name().to_string() == name);

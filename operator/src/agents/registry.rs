@@ -207,6 +207,7 @@ mod tests {
             since: std::time::UNIX_EPOCH,
             listing: None,
             status: Default::default(),
+            not_native: None,
         };
         DatasetProgress { uid: uid.into(), report, refreshed: None, mounts: 1 }
     }

@@ -285,6 +285,7 @@ async fn what_an_agent_says_is_known_under_its_certificates_name() {
         since: std::time::UNIX_EPOCH,
         listing: None,
         status: Default::default(),
+        not_native: None,
     };
     session.says(AgentMessage::Dataset(DatasetProgress { uid: "uid-a".into(), report, refreshed: None, mounts: 3 })).await;
     let registry = &operator.leadership.registry;

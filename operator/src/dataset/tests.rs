@@ -70,6 +70,7 @@ pub(super) fn reports(status: DatasetStatus) -> BTreeMap<String, DatasetProgress
         since: std::time::UNIX_EPOCH,
         listing: None,
         status,
+        not_native: None,
     };
     BTreeMap::from([("n1".to_owned(), DatasetProgress { uid: "uid-d".into(), report, refreshed: None, mounts: 0 })])
 }

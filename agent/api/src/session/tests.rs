@@ -78,6 +78,7 @@ fn progress() -> DatasetProgress {
         since: UNIX_EPOCH,
         listing: Some(9),
         status,
+        not_native: Some("switched off".into()),
     };
     DatasetProgress { uid: "u-1".into(), report, refreshed: Some("now".into()), mounts: 2 }
 }

@@ -119,8 +119,9 @@ fn status() -> impl Strategy<Value = DatasetStatus> {
 fn report() -> impl Strategy<Value = DatasetReport> {
     let at = vec(1u8..=255, 1..20).prop_map(|bytes| OsString::from_vec(bytes).into());
     let since = (0u64..4_000_000_000, 0u32..1_000_000_000).prop_map(|(s, n)| UNIX_EPOCH + Duration::new(s, n));
-    ("[a-z]{1,9}", "[a-z]{1,9}", at, any::<bool>(), since, any::<Option<u64>>(), status()).prop_map(
-        |(namespace, name, at, mounted, since, listing, status)| DatasetReport {
+    let why = any::<Option<String>>();
+    ("[a-z]{1,9}", "[a-z]{1,9}", at, any::<bool>(), since, any::<Option<u64>>(), status(), why).prop_map(
+        |(namespace, name, at, mounted, since, listing, status, not_native)| DatasetReport {
             namespace,
             name,
             at,
@@ -128,6 +129,7 @@ fn report() -> impl Strategy<Value = DatasetReport> {
             since,
             listing,
             status,
+            not_native,
         },
     )
 }
@@ -158,6 +160,7 @@ fn good() -> v1::DatasetReport {
         since: UNIX_EPOCH,
         listing: None,
         status: DatasetStatus::default(),
+        not_native: None,
     }
     .into()
 }

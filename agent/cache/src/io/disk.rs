@@ -71,7 +71,11 @@ impl DiskIo {
     fn probe(dir: BorrowedFd<'_>) -> io::Result<bool> {
         let file = fs::openat(dir, "probe", OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC, 0o600.into())?;
         let result = fs::ftruncate(&file, 8192).and_then(|()| punch(&file, 0, 4096));
-        let knows_sharers = sharing::is_unshared(file.as_fd()).is_ok();
+        let asked = sharing::is_unshared(file.as_fd());
+        if let Err(error) = &asked {
+            tracing::warn!(%error, "this file system cannot tell who has a file open (file leases): nothing of it is read natively");
+        }
+        let knows_sharers = asked.is_ok();
         fs::unlinkat(dir, "probe", AtFlags::empty())?;
         result.map(|()| knows_sharers).map_err(|e| match e {
             Errno::OPNOTSUPP | Errno::NOSYS => io::Error::new(

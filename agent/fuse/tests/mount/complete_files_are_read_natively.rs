@@ -79,7 +79,7 @@ fn wait_for_kept(shown: &Shown<Failing>, ids: usize) {
 }
 
 #[test]
-fn a_complete_file_is_read_without_us() {
+fn f28_a_complete_file_is_read_without_us() {
     let shown = show(&contents());
     complete(&shown, 0);
     refuse_reads(&shown);
@@ -98,7 +98,7 @@ fn a_complete_file_is_read_without_us() {
 }
 
 #[test]
-fn a_file_that_completes_while_open_is_served_until_it_is_closed() {
+fn f28_a_file_that_completes_while_open_is_served_until_it_is_closed() {
     let shown = show(&contents());
     let before = open(&shown, 0);
     complete(&shown, 0);
@@ -118,7 +118,7 @@ fn a_file_that_completes_while_open_is_served_until_it_is_closed() {
 }
 
 #[test]
-fn what_its_owner_wants_back_is_given_back_when_nobody_has_it_open() {
+fn f29_what_its_owner_wants_back_is_given_back_when_nobody_has_it_open() {
     let shown = show(&contents());
     complete(&shown, 0);
     let file = open(&shown, 0);
@@ -132,7 +132,7 @@ fn what_its_owner_wants_back_is_given_back_when_nobody_has_it_open() {
 }
 
 #[test]
-fn ids_are_kept_in_a_bounded_number() {
+fn f28_ids_are_kept_in_a_bounded_number() {
     let shown = show_with(&contents(), FOREVER, |options| options.kept_ids = 2);
     for at in 0..4 {
         complete(&shown, at);
@@ -145,7 +145,7 @@ fn ids_are_kept_in_a_bounded_number() {
 }
 
 #[test]
-fn direct_reads_of_any_shape_and_mappings_are_right() {
+fn f29_direct_reads_of_any_shape_and_mappings_are_right() {
     let shown = show(&contents());
     complete(&shown, 0);
     let expect = expect(0);
@@ -172,7 +172,7 @@ fn direct_reads_of_any_shape_and_mappings_are_right() {
 }
 
 #[test]
-fn readers_see_right_bytes_whatever_completes_and_goes() {
+fn f29_readers_see_right_bytes_whatever_completes_and_goes() {
     let shown = show_with(&contents(), FOREVER, |options| options.kept_ids = 2);
     let (stop, opens) = (AtomicBool::new(false), AtomicUsize::new(0));
     thread::scope(|scope| {
@@ -219,7 +219,7 @@ fn expect_part(at: u64, offset: usize, length: usize) -> Bytes {
 }
 
 #[test]
-fn switched_off_or_not_permitted_everything_is_served_and_the_reason_told() {
+fn f28_switched_off_or_not_permitted_everything_is_served_and_the_reason_told() {
     let off = show_with(&contents(), FOREVER, |options| options.native = false);
     complete(&off, 0);
     check(&open(&off, 0), 0);

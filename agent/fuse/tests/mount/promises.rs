@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     include_str!("changes_are_seen.rs"),
+    include_str!("complete_files_are_read_natively.rs"),
     include_str!("errors_are_told_apart.rs"),
     include_str!("listings_are_complete.rs"),
     include_str!("mounts_come_and_go.rs"),
