@@ -93,10 +93,12 @@ impl Served {
     }
 
     fn counts(&self) -> OpenCounts {
-        match &*lock(&self.mount) {
+        // While a tree is being mounted nobody opens anything, and who asks for the status does not wait.
+        let Ok(mount) = self.mount.try_lock() else { return OpenCounts::default() };
+        match &*mount {
+            None => OpenCounts::default(),
             Some(Shown::Plain(mounted)) => mounted.opens(),
             Some(Shown::Composed(composed)) => composed.opens(),
-            None => OpenCounts::default(),
         }
     }
 

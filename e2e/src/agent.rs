@@ -107,12 +107,15 @@ impl Agent {
     /// Waits until the tree is mounted and answers; fails at once when the agent ends.
     pub fn wait_mounted(&mut self) -> Result<()> {
         let root = self.root();
+        let (files, dataset) = (self.files.clone(), self.dataset.clone());
+        let self_mounted = || is_mounted(&files, &dataset).unwrap_or(false);
         let process = &mut self.process;
         let outcome = wait_until("the Dataset to be mounted", Duration::from_secs(180), || {
             if let Some(status) = process.exited()? {
                 return Ok(Some(Err(status)));
             }
-            Ok((mounts_below(&root)?.contains(&root) && fs::read_dir(&root).is_ok()).then_some(Ok(())))
+            // What a killed agent left shows names as well: this one says when its own is there.
+            Ok((mounts_below(&root)?.contains(&root) && fs::read_dir(&root).is_ok() && self_mounted()).then_some(Ok(())))
         });
         match outcome {
             Ok(Ok(())) => Ok(()),
@@ -176,6 +179,15 @@ impl Drop for Agent {
         let _ = unmount_below(&self.files.at);
         let _ = unmount_below(&self.files.state);
     }
+}
+
+/// Whether the agent says that it has mounted the Dataset.
+fn is_mounted(files: &AgentFiles, dataset: &str) -> Result<bool> {
+    let output = Command::new(&files.program).args(["status", "-o", "json", "--state"]).arg(&files.state).output()?;
+    let list: Value = serde_json::from_slice(&output.stdout)?;
+    let items = list["items"].as_array().context("the status is no list")?;
+    let item = items.iter().find(|item| item["metadata"]["name"] == dataset);
+    Ok(item.is_some_and(|item| item["metadata"]["annotations"]["forebay.io/mounted-at"].is_string()))
 }
 
 /// Mount points at or below `dir`, in the order of mounting.

@@ -3,6 +3,7 @@
 
 mod bytes;
 mod cache;
+mod composed;
 mod consistency;
 mod faults;
 mod harness;
