@@ -168,7 +168,8 @@ impl Served {
             let (how, why) = (&composed.reason, &composed.message);
             info!(dataset = served.dataset.name(), at = %at.display(), generation, how, why, "mounted");
             *mount = Some(shown);
-            *lock(&served.composed) = Some(composed);
+            // Of what nobody asked for nothing is said.
+            *lock(&served.composed) = served.layers.composed.then_some(composed);
             served.mounted.store(true, Ordering::Release);
             Ok(())
         })

@@ -12,7 +12,7 @@ use crate::mountinfo;
 use crate::{MountError, device};
 
 /// How long a mount may take to answer before it counts as alive and busy.
-const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Dead mounts that may lie on top of each other at one place.
 const LAYERS: usize = 64;

@@ -125,7 +125,7 @@ fn every_reason_that_a_condition_may_have_has_a_remedy_of_its_own() {
             without.push(reason);
         }
     }
-    assert_eq!(without, ["AsDesired"], "it is the reason of what holds");
+    assert_eq!(without, ["AsDesired", "ServedByFuse"], "they are the reasons of what holds, and of what is no fault");
 }
 
 #[test]
