@@ -12,6 +12,8 @@ use crate::daemon::Daemon;
 use crate::pki::Pki;
 
 const READY: Duration = Duration::from_secs(300);
+/// How often an API server that ended before it was ready is started again.
+const RESTARTS: u32 = 5;
 
 /// etcd, API server, controller manager and scheduler: processes of the machine.
 #[derive(Debug)]
@@ -76,11 +78,17 @@ impl ControlPlane {
         self.spawn("kube-apiserver", &mut server)
     }
 
-    /// Waits until the API server answers; fails at once when it has ended.
+    /// Waits until the API server answers. It gives up when etcd does not answer it in time, as on a machine that stands still for
+    /// a minute; then it is started again, as the kubelet of a real control plane does.
     pub(crate) fn wait_for_api_server(&self, client: &Client) -> Result<()> {
         let file = self.file("kube-apiserver");
         let log = self.log("kube-apiserver");
+        let mut restarts = RESTARTS;
         wait_until("the API server to be ready", READY, || {
+            if restarts > 0 && !Daemon::recall(&file).is_some_and(Daemon::alive) {
+                restarts -= 1;
+                self.start_api_server()?;
+            }
             client.kubectl(&["get", "--raw", "/readyz", "--request-timeout=5s"]).map(Some)
         })
         .with_context(|| {
