@@ -1,5 +1,6 @@
 //! What matters of a pod: pure.
 
+pub(crate) use forebay_crds::pods::node;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
@@ -13,19 +14,6 @@ pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<(&'a str, Option
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let found = conditions.iter().find(|condition| condition.type_ == kind)?;
     Some((&found.status, found.message.as_deref()))
-}
-
-/// The node that it is on, or that a DaemonSet's controller made it for.
-pub(crate) fn node(pod: &Pod) -> Option<&str> {
-    let spec = pod.spec.as_ref()?;
-    spec.node_name.as_deref().or_else(|| {
-        let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
-        let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
-        match terms.as_slice() {
-            [term] => term.match_fields.as_ref()?.first()?.values.as_ref()?.first().map(String::as_str),
-            _ => None,
-        }
-    })
 }
 
 /// How often its containers were started anew.

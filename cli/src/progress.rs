@@ -12,8 +12,6 @@ mod bars;
 mod line;
 mod teller;
 
-pub(crate) use line::because;
-
 /// Where progress goes.
 pub(crate) enum Progress {
     Bars(bars::Bars),

@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use forebay_crds::conditions::{dataset as kind, reason};
+use forebay_crds::words::because;
 use forebay_crds::{Dataset, DatasetStatus};
 
 use crate::cli::Wait;
 use crate::cluster::Cluster;
 use crate::follow::follow;
 use crate::print;
-use crate::progress::{Progress, because};
+use crate::progress::Progress;
 
 /// How something that is waited for has ended.
 #[derive(Debug, PartialEq, Eq)]

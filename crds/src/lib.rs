@@ -5,7 +5,7 @@
 //! - [`rules`]: every rule over several fields, once as CEL for the API server and beside it as Rust.
 //! - [`mod@validate`]: all that is wrong with an object, each with its field, the problem and the remedy.
 //! - [`manifest`]: YAML files of Datasets, CacheRuntimes and Secrets for the agent without a cluster.
-//! - [`names`]: labels and annotations.
+//! - [`names`]: labels and annotations; [`pods`]: where agents are.
 //! - [`words`]: how numbers and foreign texts are written for people.
 //! - [`codegen`]: the CustomResourceDefinitions as YAML, checked in beside this crate and compared by a test.
 //!
@@ -16,6 +16,7 @@ pub mod conditions;
 pub mod dataset;
 pub mod manifest;
 pub mod names;
+pub mod pods;
 pub mod rules;
 pub mod runtime;
 pub mod validate;

@@ -3,5 +3,5 @@
 mod details;
 mod text;
 
-pub use details::{details, prefetch, prefetch_percent};
+pub use details::{because, details, failed_files, prefetch, prefetch_percent};
 pub use text::{align, clean, count, seconds_between, span};

@@ -1,6 +1,6 @@
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::values::human;
-use forebay_crds::words::{clean, count, prefetch};
+use forebay_crds::words::{because, clean, count, failed_files, prefetch};
 
 use super::stage::Stage;
 use crate::view::DatasetView;
@@ -16,30 +16,19 @@ pub(super) fn message(dataset: &DatasetView, rate: u64, now: Timestamp) -> Strin
     let tree = || format!("{}, {}", count(status.catalog.files, "file"), human(status.catalog.bytes));
     let at = || if dataset.mounted { format!(" at {}", clean(&dataset.at.to_string_lossy())) } else { String::new() };
     match Stage::of(dataset) {
-        Stage::Waiting => format!("waiting{}", because(dataset)),
+        Stage::Waiting => format!("waiting{}", because(status)),
         Stage::Listing => {
-            let Some(seen) = dataset.listing else { return format!("listing{}", because(dataset)) };
+            let Some(seen) = dataset.listing else { return format!("listing{}", because(status)) };
             let seen = count(seen, "object");
             let rate = if rate > 0 { format!(", {rate}/s") } else { String::new() };
             format!("listing: {seen} seen{rate}")
         }
         Stage::Prefetching => {
             let far = prefetch(&status.prefetch, now).unwrap_or_else(tree);
-            let failed = match status.prefetch.failed_files {
-                0 => String::new(),
-                failed => format!(", {failed} failed"),
-            };
-            format!("prefetching{}: {far}{failed}", at())
+            format!("prefetching{}: {far}{}", at(), failed_files(&status.prefetch))
         }
         Stage::Ready => format!("ready{}: {}", at(), tree()),
-        Stage::Degraded => format!("degraded{}{}", at(), because(dataset)),
-        Stage::Failed => format!("failed{}", because(dataset)),
+        Stage::Degraded => format!("degraded{}{}", at(), because(status)),
+        Stage::Failed => format!("failed{}", because(status)),
     }
-}
-
-/// The first condition that does not hold and says why.
-fn because(dataset: &DatasetView) -> String {
-    let mut conditions = dataset.status.conditions.iter();
-    let told = conditions.find(|condition| condition.status != "True" && !condition.message.is_empty());
-    told.map(|condition| format!(": {}", clean(&condition.message))).unwrap_or_default()
 }

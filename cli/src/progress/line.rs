@@ -1,5 +1,5 @@
 use forebay_crds::k8s::jiff::Timestamp;
-use forebay_crds::words::{clean, count, prefetch};
+use forebay_crds::words::{because, count, failed_files, prefetch};
 use forebay_crds::{Dataset, DatasetStatus, Phase};
 use kube::ResourceExt as _;
 
@@ -16,21 +16,11 @@ pub(super) fn line(status: &DatasetStatus, now: Timestamp) -> String {
         Phase::Pending | Phase::Listing | Phase::Failed => format!("{phase:?}{}", because(status)),
         Phase::Prefetching => {
             let far = prefetch(&status.prefetch, now).unwrap_or_else(tree);
-            let failed = match status.prefetch.failed_files {
-                0 => String::new(),
-                failed => format!(", {failed} failed"),
-            };
-            format!("{phase:?} {far}{failed}")
+            format!("{phase:?} {far}{}", failed_files(&status.prefetch))
         }
         Phase::Ready => format!("{phase:?}: {}", tree()),
         Phase::Degraded => format!("{phase:?}: {}{}", tree(), because(status).replacen(": ", "; ", 1)),
     }
-}
-
-/// The first condition that does not hold and says why, behind a colon.
-pub(crate) fn because(status: &DatasetStatus) -> String {
-    let told = status.conditions.iter().find(|condition| condition.status != "True" && !condition.message.is_empty());
-    told.map(|condition| format!(": {}", clean(&condition.message))).unwrap_or_default()
 }
 
 /// How full a bar is: of what is fetched ahead while that goes on, else of what is cached.

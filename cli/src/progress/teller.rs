@@ -2,10 +2,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use forebay_crds::k8s::jiff::Timestamp;
-use forebay_crds::words::clean;
+use forebay_crds::words::{because, clean};
 use forebay_crds::{Dataset, Phase};
 
-use super::line::{bar, because, full_name, line};
+use super::line::{bar, full_name, line};
 
 /// A prefetch is told of at each so many percent.
 const STEP: u64 = 5;

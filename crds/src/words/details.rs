@@ -45,6 +45,20 @@ impl Lines {
     }
 }
 
+/// The first condition that does not hold and says why, behind a colon; nothing when there is none.
+pub fn because(status: &DatasetStatus) -> String {
+    let told = status.conditions.iter().find(|condition| condition.status != "True" && !condition.message.is_empty());
+    told.map(|condition| format!(": {}", clean(&condition.message))).unwrap_or_default()
+}
+
+/// How many files a prefetch could not fetch, behind a comma; nothing when there are none.
+pub fn failed_files(prefetch: &PrefetchStatus) -> String {
+    match prefetch.failed_files {
+        0 => String::new(),
+        failed => format!(", {failed} failed"),
+    }
+}
+
 /// How far a prefetch is; `None` when nothing was asked for ahead.
 pub fn prefetch(prefetch: &PrefetchStatus, now: Timestamp) -> Option<String> {
     let PrefetchStatus { done_bytes, total_bytes, done_files, total_files, bytes_per_second, .. } = *prefetch;

@@ -136,20 +136,10 @@ fn pod_facts(pod: &Pod) -> PodFacts {
     PodFacts {
         name: pod.name_any(),
         uid: pod.uid().unwrap_or_default(),
-        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).or_else(|| aimed_at(pod)),
+        node: forebay_crds::pods::node(pod).map(str::to_owned),
         ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         made_from: pod.annotations().get(POD_HASH).cloned(),
         trouble: failed.or(unscheduled).or(waiting),
-    }
-}
-
-/// The node that the DaemonSet's controller made a pod for which is on none yet.
-fn aimed_at(pod: &Pod) -> Option<String> {
-    let affinity = pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()?;
-    let terms = &affinity.required_during_scheduling_ignored_during_execution.as_ref()?.node_selector_terms;
-    match terms.as_slice() {
-        [term] => term.match_fields.as_ref()?.first()?.values.as_ref()?.first().cloned(),
-        _ => None,
     }
 }
