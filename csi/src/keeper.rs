@@ -58,8 +58,6 @@ struct Kept {
     number: String,
     /// The agents that serve it, in the order in which they came: two while one follows the other.
     servers: Vec<Agent>,
-    /// How many of its servers have gone; who took it over meanwhile has to ask for what the last of them left.
-    departed: u64,
 }
 
 /// See the module.
@@ -243,8 +241,7 @@ impl Keeper {
             tracing::debug!(%dataset, %error, "read-ahead stays at the kernel's default");
         }
         tracing::info!(%dataset, %mount, runtime = server.runtime(), "mounted");
-        let kept =
-            Kept { mount, device: Arc::new(device), negotiated, number: number.clone(), servers: vec![server], departed: 0 };
+        let kept = Kept { mount, device: Arc::new(device), negotiated, number: number.clone(), servers: vec![server] };
         self.kept().insert(dataset.clone(), kept);
         self.bind_again(dataset, &number).await;
         Ok(())

@@ -98,7 +98,7 @@ impl Keeper {
         match known {
             Some(number) if mounted.as_ref() == Some(&number) => {
                 tracing::info!(%dataset, %mount, runtime = agent.runtime(), "an agent handed a mount back");
-                let kept = Kept { mount, device: Arc::new(device), negotiated, number, servers: Vec::new(), departed: 0 };
+                let kept = Kept { mount, device: Arc::new(device), negotiated, number, servers: Vec::new() };
                 let mut all = self.kept();
                 let kept = all.entry(dataset).or_insert(kept);
                 kept.servers.push(agent.clone());
@@ -117,12 +117,8 @@ impl Keeper {
         for (dataset, kept) in self.kept().iter_mut() {
             let before = kept.servers.len();
             kept.servers.retain(|other| !other.is(agent));
-            if kept.servers.len() == before {
-                continue;
-            }
-            kept.departed += 1;
-            // Its threads have ended: a process closes its connections after them.
-            if let Some(next) = kept.servers.last() {
+            if let (true, Some(next)) = (kept.servers.len() < before, kept.servers.last()) {
+                // Its threads have ended: a process closes its connections after them.
                 tokio::spawn(resend(next.clone(), dataset.clone(), kept.mount));
             }
         }
@@ -170,7 +166,7 @@ impl Keeper {
         if let Some(there) = all.get_mut(dataset).filter(|there| there.mount == kept.mount && !agent.has_ended()) {
             there.servers.push(agent.clone());
             // A server that went after this one had begun, and before it stood in the list, left requests to nobody.
-            if there.departed != kept.departed {
+            if kept.servers.iter().any(Agent::has_ended) {
                 tokio::spawn(resend(agent.clone(), dataset.clone(), kept.mount));
             }
         }
