@@ -40,11 +40,8 @@ pub(crate) struct Composed {
     overlay: Overlay,
 }
 
-/// Why a Dataset's tree is not to be composed, `wanted` or not; `None` when it may be tried.
-pub(crate) fn why_not(wanted: bool, dataset: &Dataset, options: &MountOptions) -> Option<String> {
-    if !wanted {
-        return Some("this agent was not started with --composed".into());
-    }
+/// Why a Dataset's tree is not to be composed; `None` when it may be tried.
+pub(crate) fn why_not(dataset: &Dataset, options: &MountOptions) -> Option<String> {
     if dataset.consistency() != Consistency::Snapshot {
         return Some("only the tree of a Snapshot is the same until it is listed anew".into());
     }

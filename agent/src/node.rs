@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::cli;
+use crate::composed::Place;
 use crate::progress::{self, Console};
-use crate::served::{Layers, Served};
+use crate::served::Served;
 use crate::state::StateDir;
 use crate::view::{DatasetView, Opens, View};
 use crate::{composed, control, engine, metrics, stores, tiers, wishes};
@@ -150,6 +151,9 @@ fn serve(
     mount.native = !options.no_passthrough;
     mount.kept_ids = options.passthrough_kept;
     let objects = state.dataset(&namespace, &name).join("objects");
-    let published = if composed::why_not(options.composed, &dataset, &mount).is_none() { cache.published() } else { Vec::new() };
-    Ok(Served::new((namespace, name), dataset, mount, Layers { composed: options.composed, published, objects }))
+    let composed = options.composed.then(|| match composed::why_not(&dataset, &mount) {
+        Some(why) => Err(why),
+        None => Ok(Place { options: mount.clone(), published: cache.published(), objects }),
+    });
+    Ok(Served::new((namespace, name), dataset, mount, composed))
 }

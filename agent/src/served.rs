@@ -30,15 +30,6 @@ enum Shown {
     Composed(Composed),
 }
 
-/// What a composed mount is made of, and whether one is wanted.
-pub(crate) struct Layers {
-    pub(crate) composed: bool,
-    /// The directories of the cache's published files.
-    pub(crate) published: Vec<PathBuf>,
-    /// A place for the mount of the objects, which only overlayfs sees.
-    pub(crate) objects: PathBuf,
-}
-
 /// A Dataset and its mount.
 pub(crate) struct Served {
     namespace: String,
@@ -47,14 +38,21 @@ pub(crate) struct Served {
     options: MountOptions,
     mounted: AtomicBool,
     since: SystemTime,
-    layers: Layers,
+    /// Where a composed mount goes, or why there can be none; `None`: nobody asked for one.
+    place: Option<Result<Place, String>>,
     mount: Mutex<Option<Shown>>,
     /// Whether the mount is composed, and why not, once it is made.
     composed: Mutex<Option<Condition>>,
 }
 
 impl Served {
-    pub(crate) fn new((namespace, name): (String, String), dataset: Dataset, options: MountOptions, layers: Layers) -> Self {
+    /// `place`: where a composed mount goes, or why there can be none; `None`: a plain one is wanted.
+    pub(crate) fn new(
+        (namespace, name): (String, String),
+        dataset: Dataset,
+        options: MountOptions,
+        place: Option<Result<Place, String>>,
+    ) -> Self {
         Self {
             namespace,
             name,
@@ -62,7 +60,7 @@ impl Served {
             options,
             mounted: AtomicBool::new(false),
             since: SystemTime::now(),
-            layers,
+            place,
             mount: Mutex::new(None),
             composed: Mutex::default(),
         }
@@ -169,7 +167,7 @@ impl Served {
             info!(dataset = served.dataset.name(), at = %at.display(), generation, how, why, "mounted");
             *mount = Some(shown);
             // Of what nobody asked for nothing is said.
-            *lock(&served.composed) = served.layers.composed.then_some(composed);
+            *lock(&served.composed) = served.place.is_some().then_some(composed);
             served.mounted.store(true, Ordering::Release);
             Ok(())
         })
@@ -178,22 +176,16 @@ impl Served {
 
     /// Mounts as far up the ladder as it goes, and says why not further.
     fn mount(&self, runtime: Handle) -> anyhow::Result<(Shown, Option<String>)> {
-        let why = match composed::why_not(self.layers.composed, &self.dataset, &self.options) {
-            Some(why) => why,
-            None => {
-                let place = Place {
-                    options: self.options.clone(),
-                    published: self.layers.published.clone(),
-                    objects: self.layers.objects.clone(),
-                };
-                match composed::mount(&self.dataset, place, runtime.clone()) {
-                    Ok(composed) => return Ok((Shown::Composed(composed), None)),
-                    Err(error) => {
-                        warn!(dataset = self.dataset.name(), "the mount is not composed: {error:#}");
-                        format!("{error:#}")
-                    }
+        let why = match &self.place {
+            None => "this agent was not started with --composed".to_owned(),
+            Some(Err(why)) => why.clone(),
+            Some(Ok(place)) => match composed::mount(&self.dataset, place.clone(), runtime.clone()) {
+                Ok(composed) => return Ok((Shown::Composed(composed), None)),
+                Err(error) => {
+                    warn!(dataset = self.dataset.name(), "the mount is not composed: {error:#}");
+                    format!("{error:#}")
                 }
-            }
+            },
         };
         composed::remove_left(&self.options.at)?;
         let mounted = forebay_fuse::mount(Arc::new(self.dataset.clone()), &self.options, runtime)
