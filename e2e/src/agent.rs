@@ -108,7 +108,8 @@ impl Agent {
     pub fn wait_mounted(&mut self) -> Result<()> {
         let root = self.root();
         let (files, dataset) = (self.files.clone(), self.dataset.clone());
-        let self_mounted = || is_mounted(&files, &dataset).unwrap_or(false);
+        let mounted_at = |item: Value| item["metadata"]["annotations"]["forebay.io/mounted-at"].is_string();
+        let self_mounted = || item(&files, &dataset).is_ok_and(mounted_at);
         let process = &mut self.process;
         let outcome = wait_until("the Dataset to be mounted", Duration::from_secs(180), || {
             if let Some(status) = process.exited()? {
@@ -126,13 +127,7 @@ impl Agent {
 
     /// `forebay-agent status -o json`, the part of this Dataset.
     pub fn status(&self) -> Result<Value> {
-        let output =
-            Command::new(&self.files.program).args(["status", "-o", "json", "--state"]).arg(&self.files.state).output()?;
-        ensure!(output.status.success(), "forebay-agent status: {}", String::from_utf8_lossy(&output.stderr));
-        let list: Value = serde_json::from_slice(&output.stdout).context("parse the status")?;
-        let items = list["items"].as_array().with_context(|| format!("the status is no list: {list}"))?;
-        let item = items.iter().find(|item| item["metadata"]["name"] == self.dataset.as_str());
-        item.map(|item| item["status"].clone()).with_context(|| format!("no Dataset {} in {list}", self.dataset))
+        item(&self.files, &self.dataset).map(|item| item["status"].clone())
     }
 
     /// What `forebay-agent status` says to people.
@@ -181,13 +176,14 @@ impl Drop for Agent {
     }
 }
 
-/// Whether the agent says that it has mounted the Dataset.
-fn is_mounted(files: &AgentFiles, dataset: &str) -> Result<bool> {
+/// What `forebay-agent status -o json` says of the Dataset.
+fn item(files: &AgentFiles, dataset: &str) -> Result<Value> {
     let output = Command::new(&files.program).args(["status", "-o", "json", "--state"]).arg(&files.state).output()?;
-    let list: Value = serde_json::from_slice(&output.stdout)?;
-    let items = list["items"].as_array().context("the status is no list")?;
+    ensure!(output.status.success(), "forebay-agent status: {}", String::from_utf8_lossy(&output.stderr));
+    let list: Value = serde_json::from_slice(&output.stdout).context("parse the status")?;
+    let items = list["items"].as_array().with_context(|| format!("the status is no list: {list}"))?;
     let item = items.iter().find(|item| item["metadata"]["name"] == dataset);
-    Ok(item.is_some_and(|item| item["metadata"]["annotations"]["forebay.io/mounted-at"].is_string()))
+    item.cloned().with_context(|| format!("no Dataset {dataset} in {list}"))
 }
 
 /// Mount points at or below `dir`, in the order of mounting.

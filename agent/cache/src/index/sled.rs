@@ -43,7 +43,8 @@ enum Slot {
 }
 
 impl SledIndex {
-    /// An index in a directory. What is there and cannot be opened is deleted, and a new one begun: the tiers know all that it knew.
+    /// An index in a directory. What is there and damaged is deleted, and a new one begun: the tiers know all that it knew. What another
+    /// process has is left alone, and there is no index then.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self(RwLock::new(Slot::Unopened(dir.into())))
     }
@@ -54,9 +55,7 @@ impl SledIndex {
             match Self::try_open(dir) {
                 Ok(db) => return Ok(db),
                 Err(OpenError::Locked) if Instant::now() < until => std::thread::sleep(LOCKED_PAUSE),
-                Err(OpenError::Locked) => {
-                    return Err(OpenError::Locked.of(dir));
-                }
+                Err(locked @ OpenError::Locked) => return Err(locked.of(dir)),
                 Err(OpenError::Damaged(why)) => break why,
             }
         };
