@@ -32,11 +32,16 @@ pub(crate) fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap())
 }
 
-/// An empty directory for mount points; what killed runs left mounted beside it is cleaned up first.
+/// An empty directory for mount points. What killed runs left mounted beside it is cleaned up before the first: later there
+/// may be mounts that another test just made dead on purpose.
 pub(crate) fn directory() -> tempfile::TempDir {
-    let all = std::env::temp_dir().join("forebay-fuse-tests");
-    std::fs::create_dir_all(&all).unwrap();
-    forebay_fuse::cleanup_dead_below(&all).unwrap();
+    static ALL: OnceLock<PathBuf> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let all = std::env::temp_dir().join("forebay-fuse-tests");
+        std::fs::create_dir_all(&all).unwrap();
+        forebay_fuse::cleanup_dead_below(&all).unwrap();
+        all
+    });
     tempfile::tempdir_in(all).unwrap()
 }
 
