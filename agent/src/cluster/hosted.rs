@@ -23,6 +23,8 @@ use crate::view::DatasetView;
 use crate::wishes;
 
 mod evict;
+#[cfg(test)]
+mod tests;
 
 /// Names in the root that an old kernel is told of one by one at a change of generation.
 const TOP: usize = 10_000;
@@ -75,8 +77,18 @@ impl Hosted {
         Self { name: desired.dataset, uid: desired.uid, since: SystemTime::now(), state: Mutex::new(state) }
     }
 
+    /// The state, without mounts that are gone: csi says so too, but its word may be lost with csi or with a former agent, and
+    /// what the kernel says is never.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.mounts.retain(|mount, served| {
+            let gone = served.has_ended();
+            if gone {
+                info!(dataset = %self.name, %mount, "a mount is gone");
+            }
+            !gone
+        });
+        state
     }
 
     /// What is desired of it.
