@@ -7,7 +7,7 @@ mod agents;
 mod error;
 mod volumes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -117,9 +117,7 @@ impl Keeper {
         let mut pause = AGAIN;
         loop {
             let mut steps = tokio::task::JoinSet::new();
-            let mut datasets: Vec<_> = self.records.list().iter().map(Use::dataset).collect();
-            datasets.sort();
-            datasets.dedup();
+            let datasets: BTreeSet<_> = self.records.list().iter().map(Use::dataset).collect();
             for dataset in datasets {
                 let keeper = Arc::clone(&self);
                 steps.spawn(async move { keeper.look(&dataset).await.map_err(|error| (dataset, error)) });
@@ -127,7 +125,7 @@ impl Keeper {
             let mut well = true;
             for stand in steps.join_all().await {
                 if let Err((dataset, error)) = &stand {
-                    tracing::debug!(%dataset, %error, "a Dataset in use is not served");
+                    tracing::debug!(%dataset, %error, "a Dataset is not as it should be");
                 }
                 well &= matches!(stand, Ok(Stand::Served));
             }
@@ -156,10 +154,13 @@ impl Keeper {
         }
     }
 
-    /// A step for a Dataset in use. It may have been in use when its turn was planned and not be any more.
+    /// A step for a Dataset in use. It may not be in use any more: then what the last call that used it could not take away goes.
     async fn look(self: &Arc<Self>, dataset: &DatasetName) -> Result<Stand, KeepError> {
         let _lock = self.locks.lock(dataset.clone()).await;
-        if self.records.in_use(dataset) { self.step_locked(dataset).await } else { Ok(Stand::Served) }
+        if self.records.in_use(dataset) {
+            return self.step_locked(dataset).await;
+        }
+        self.sweep(dataset).await.map(|()| Stand::Served)
     }
 
     async fn step(self: &Arc<Self>, dataset: &DatasetName) -> Result<Stand, KeepError> {
@@ -302,18 +303,20 @@ impl Keeper {
             return Ok(());
         }
         let at = self.at(dataset);
+        let failed = |source| KeepError::Mount { at: at.clone(), source };
+        let place = at.clone();
+        blocking(move || mounter::unmount_all(&place)).await.map_err(failed)?;
+        // Before what may fail yet: nobody shows it from here on.
+        self.let_go(dataset);
         let place = at.clone();
         let gone = blocking(move || {
-            mounter::unmount_all(&place)?;
             mounter::remove_dir(&place)?;
             // The namespace's directory stays while another Dataset is in it.
             let _ = place.parent().map(mounter::remove_dir);
             Ok(())
         });
-        gone.await.map_err(|source| KeepError::Mount { at: at.clone(), source })?;
-        self.records.remove(&at).map_err(|source| KeepError::Record { source })?;
-        self.let_go(dataset);
-        Ok(())
+        gone.await.map_err(failed)?;
+        self.records.remove(&at).map_err(|source| KeepError::Record { source })
     }
 
     /// Removes what is empty, so that a driver that is not started again leaves nothing on its node.

@@ -58,11 +58,11 @@ tolerations: {{- toYaml . | nindent 0 }}
 {{/* The driver is asked through its own socket. It is given up late: with it, its live mounts change hands. */}}
 {{- define "forebay.csiProbes" -}}
 readinessProbe:
-  exec: {command: [/forebay-csi, probe, --endpoint=unix:///csi/csi.sock]}
+  exec: {command: [/forebay-csi, probe]}
   periodSeconds: 10
   timeoutSeconds: 10
 livenessProbe:
-  exec: {command: [/forebay-csi, probe, --endpoint=unix:///csi/csi.sock]}
+  exec: {command: [/forebay-csi, probe]}
   initialDelaySeconds: 10
   periodSeconds: 20
   timeoutSeconds: 15

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+
 use crate::agent::{BIG, pattern};
 use crate::harness::{Node, wait_until};
 
@@ -157,5 +159,27 @@ async fn what_is_taken_away_while_all_are_dead_goes_away() {
     node.start_csi();
     node.unpublish("ml/imagenet", "a").await.unwrap();
     node.unstage("ml/imagenet").await.unwrap();
+    assert_eq!(node.mounts(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_taken_away_goes_as_soon_as_it_can() {
+    let node = Node::with_agent();
+    shown(&node).await.end();
+    let dataset = node.dataset("ml/imagenet");
+    // A second mount of the same directory, as of a container that was given it without propagation: the place is busy.
+    let (datasets, copy) = (dataset.ancestors().nth(2).unwrap(), node.path("copy"));
+    fs::create_dir(&copy).unwrap();
+    rustix::mount::mount_bind_recursive(datasets, &copy).unwrap();
+    rustix::mount::mount_change(&copy, MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+    let copied = copy.join("ml/imagenet");
+    node.unpublish("ml/imagenet", "a").await.unwrap();
+    let refused = node.unstage("ml/imagenet").await.unwrap_err();
+    assert!(refused.message().contains("busy"), "{refused}");
+    // kubelet tries again, and is told that its volume is gone, as it is.
+    node.unstage("ml/imagenet").await.unwrap();
+    rustix::mount::unmount(&copied, UnmountFlags::DETACH).unwrap();
+    rustix::mount::unmount(&copy, UnmountFlags::DETACH).unwrap();
+    wait_until("the Dataset's directory is gone", || !dataset.exists());
     assert_eq!(node.mounts(), []);
 }
