@@ -33,24 +33,15 @@ const PROMISES: &[&[Promise]] = &[
     training::PROMISES,
     storage_suite::PROMISES,
     faults::PROMISES,
+    removal::PROMISES,
 ];
-
-/// Not kept yet after the others. They are tried when they are named, and told of at every run.
-///
-/// `removal`: kept on a cluster where nothing was killed before. After `faults` an agent can hold on to a Dataset whose mount is gone,
-/// and then gives its node nothing back.
-const NOT_KEPT: &[Promise] = removal::PROMISES;
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let wanted = |name: &str| {
         name.starts_with("first::the_readme") || filters.is_empty() || filters.iter().any(|filter| name.contains(filter))
     };
-    let mut promises: Vec<Promise> = PROMISES.iter().copied().flatten().copied().filter(|(name, _)| wanted(name)).collect();
-    promises.extend(NOT_KEPT.iter().filter(|(name, _)| filters.iter().any(|filter| name.contains(filter))));
-    for (name, _) in NOT_KEPT {
-        say(&format!("not kept yet after the others, tried only when named: {name}"));
-    }
+    let promises: Vec<Promise> = PROMISES.iter().copied().flatten().copied().filter(|(name, _)| wanted(name)).collect();
     if promises.is_empty() {
         say("no promise has such a name");
         return ExitCode::FAILURE;
