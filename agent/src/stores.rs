@@ -47,12 +47,10 @@ fn config(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<StoreC
 
 fn http_config(base: &str, wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<HttpConfig> {
     let options = &wanted.options;
-    ensure!(
-        options.headers.is_empty(),
-        "options.headers: this version sends no headers of its own; remove them, and put credentials into the mount's Secret"
-    );
     let mut config = HttpConfig::new(base);
     config.index = options.index.as_ref().map(|index| format!("{base}{}", index.as_str()));
+    config.headers =
+        options.headers.iter().map(|header| (header.name.as_str().to_owned(), header.value.as_str().to_owned())).collect();
     config.auth = match secret.map(SecretData::http).transpose()? {
         None => HttpAuth::None,
         Some(HttpCredentials::Basic { username, password }) => {

@@ -132,6 +132,10 @@ fn dataset_rows() -> Vec<(Vec<(&'static str, Value)>, &'static str)> {
             vec![options(json!({ "headers": [{ "name": "cookie", "value": "x" }] })), source("http://h/")],
             "this header carries credentials",
         ),
+        (
+            vec![options(json!({ "headers": [{ "name": "Range", "value": "bytes=0-1" }] })), source("http://h/")],
+            "the requests have their own value of this header",
+        ),
         (vec![options(json!({ "anonymous": true }))], ""),
         (vec![options(json!({ "anonymous": true, "profile": "p" }))], "anonymous and credentialsFile or profile"),
         (vec![options(json!({ "anonymous": true, "credentialsFile": "/c" }))], "anonymous and credentialsFile or profile"),

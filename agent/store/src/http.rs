@@ -51,6 +51,7 @@ pub struct HttpStore {
     page_size: usize,
     client: client::Client,
     auth: RwLock<Option<::http::HeaderValue>>,
+    headers: Vec<(::http::HeaderName, ::http::HeaderValue)>,
     /// Names of directories and of the index, so that the next page need not fetch them again.
     names: Mutex<list::Names>,
 }
@@ -59,7 +60,7 @@ impl HttpStore {
     /// Checks the configuration and builds the client; asks nothing of the server yet.
     ///
     /// # Errors
-    /// `Config` for a URL, index, certificate or credential that cannot work.
+    /// `Config` for a URL, index, certificate, header or credential that cannot work.
     pub fn new(config: HttpConfig) -> StoreResult<Self> {
         let invalid = |text: String| StoreError::new(&StoreId::new("http://"), "open", "", StoreErrorKind::Config(text));
         let base = url::Base::parse(&config.url).map_err(invalid)?;
@@ -70,8 +71,10 @@ impl HttpStore {
             }
             Some(index) => Some(base.index(index).map_err(invalid)?),
         };
+        let headers = config::headers(&config.headers).map_err(invalid)?;
         Ok(Self {
-            id: base.store_id(),
+            id: id(&base, &config.headers),
+            headers,
             client: client::Client::new(config.ca_pem.as_deref()).map_err(invalid)?,
             auth: RwLock::new(config.auth.header().map_err(invalid)?),
             page_size: config.page_size.max(1),
@@ -94,6 +97,17 @@ impl HttpStore {
     fn error(&self, operation: &'static str, key: &str, kind: StoreErrorKind) -> StoreError {
         StoreError::new(&self.id, operation, key, kind)
     }
+}
+
+/// The URL, and what else the answers may depend on.
+fn id(base: &url::Base, headers: &[(String, String)]) -> StoreId {
+    let plain = base.store_id();
+    if headers.is_empty() {
+        return plain;
+    }
+    let mut said: Vec<String> = headers.iter().map(|(name, value)| format!("{}: {value}", name.to_ascii_lowercase())).collect();
+    said.sort();
+    StoreId::new(format!("{plain} [{}]", said.join("; ")))
 }
 
 #[async_trait]

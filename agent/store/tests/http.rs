@@ -71,6 +71,23 @@ async fn credentials_are_sent_and_can_be_replaced() {
     assert!(store.head("k").await.is_ok(), "the old credentials stay");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn headers_are_sent_and_make_another_store() {
+    let server = Server::start(|request| {
+        let said = request.to_ascii_lowercase().contains("x-team: vision\r\n");
+        if said { FILE.to_owned() } else { "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned() }
+    });
+    let plain = HttpConfig::new(&server.url("d/"));
+    let with = |value: &str| HttpConfig { headers: vec![("X-Team".into(), value.into())], ..plain.clone() };
+    let (vision, speech) = (HttpStore::new(with("vision")).unwrap(), HttpStore::new(with("speech")).unwrap());
+    assert!(vision.head("k").await.is_ok());
+    assert_eq!(speech.head("k").await.unwrap_err().kind, StoreErrorKind::NotFound);
+    let plain_id = HttpStore::new(plain.clone()).unwrap().id().clone();
+    assert!(*vision.id() != plain_id && vision.id() != speech.id(), "the bytes of one are never taken for the other's");
+    let error = HttpStore::new(HttpConfig { headers: vec![("Range".into(), "bytes=0-1".into())], ..plain }).unwrap_err();
+    assert!(error.to_string().contains("header Range"), "{error}");
+}
+
 /// Answers that a careless client would take for the bytes asked for.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_not_the_range() {

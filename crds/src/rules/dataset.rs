@@ -105,14 +105,39 @@ impl Ruled for MountOptions {
 /// Headers that carry credentials, in lower case.
 const SECRET_HEADERS: [&str; 5] = ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token"];
 
+/// What the requests say by themselves.
+const OWN_HEADERS: [&str; 11] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "host",
+    "if-match",
+    "if-modified-since",
+    "if-none-match",
+    "if-range",
+    "if-unmodified-since",
+    "range",
+    "transfer-encoding",
+];
+
 impl Ruled for HttpHeader {
-    const RULES: &'static [Rule<Self>] = &[Rule {
-        field: "name",
-        cel: "!(self.name.lowerAscii() in ['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-auth-token'])",
-        problem: "this header carries credentials, which everyone who reads the Dataset would see",
-        remedy: "put credentials into a Secret, named by the mount's secretRef",
-        holds: |header| !SECRET_HEADERS.contains(&header.name.to_ascii_lowercase().as_str()),
-    }];
+    const RULES: &'static [Rule<Self>] = &[
+        Rule {
+            field: "name",
+            cel: "!(self.name.lowerAscii() in ['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-auth-token'])",
+            problem: "this header carries credentials, which everyone who reads the Dataset would see",
+            remedy: "put credentials into a Secret, named by the mount's secretRef",
+            holds: |header| !SECRET_HEADERS.contains(&header.name.to_ascii_lowercase().as_str()),
+        },
+        Rule {
+            field: "name",
+            cel: "!(self.name.lowerAscii() in ['accept-encoding', 'connection', 'content-length', 'host', 'if-match', \
+                  'if-modified-since', 'if-none-match', 'if-range', 'if-unmodified-since', 'range', 'transfer-encoding'])",
+            problem: "the requests have their own value of this header",
+            remedy: "remove it",
+            holds: |header| !OWN_HEADERS.contains(&header.name.to_ascii_lowercase().as_str()),
+        },
+    ];
 }
 
 impl Ruled for Consistency {

@@ -60,6 +60,9 @@ pub(super) async fn send(
         store.error(operation, key, StoreErrorKind::Config(format!("the request cannot be built: {error}")))
     };
     let mut request = Request::builder().method(method).uri(url.as_str()).header(header::ACCEPT_ENCODING, "identity");
+    for (name, value) in &store.headers {
+        request = request.header(name, value);
+    }
     for (name, value) in headers {
         let value = HeaderValue::from_str(value).map_err(|error| invalid(&error))?;
         request = request.header(name, value);

@@ -1,6 +1,22 @@
 use std::fmt;
 
-use ::http::HeaderValue;
+use ::http::{HeaderName, HeaderValue, header};
+
+/// What a request says by itself: of another value the answers would not be what this store takes them for.
+const OWN: [HeaderName; 12] = [
+    header::ACCEPT_ENCODING,
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+    header::TRANSFER_ENCODING,
+];
 
 /// Which files, and as whom.
 #[derive(Clone, Debug)]
@@ -11,6 +27,8 @@ pub struct HttpConfig {
     pub index: Option<String>,
     /// As whom.
     pub auth: HttpAuth,
+    /// Name and value of what every request says besides. They are part of the store's identity, since answers may depend on them.
+    pub headers: Vec<(String, String)>,
     /// Certificates (PEM) to trust besides the system's.
     pub ca_pem: Option<Vec<u8>>,
     /// Files a listing page, at least 1. Each costs a request, and a page must be there within the request timeout.
@@ -20,8 +38,21 @@ pub struct HttpConfig {
 impl HttpConfig {
     /// That URL without index and credentials.
     pub fn new(url: &str) -> Self {
-        Self { url: url.to_owned(), index: None, auth: HttpAuth::None, ca_pem: None, page_size: 256 }
+        Self { url: url.to_owned(), index: None, auth: HttpAuth::None, headers: Vec::new(), ca_pem: None, page_size: 256 }
     }
+}
+
+/// The headers as they are sent; an error's text says which cannot be.
+pub(super) fn headers(wanted: &[(String, String)]) -> Result<Vec<(HeaderName, HeaderValue)>, String> {
+    let one = |(name, value): &(String, String)| {
+        let sent = HeaderName::try_from(name).map_err(|_| format!("header {name:?}: this is no header's name"))?;
+        if OWN.contains(&sent) {
+            return Err(format!("header {name}: the requests have their own; remove it"));
+        }
+        let value = HeaderValue::from_str(value).map_err(|_| format!("header {name}: its value cannot be sent"))?;
+        Ok((sent, value))
+    };
+    wanted.iter().map(one).collect()
 }
 
 /// As whom to ask. `Debug` never prints a secret.
@@ -76,6 +107,20 @@ impl HttpAuth {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn headers_that_would_change_the_request_are_refused() {
+        let of = |name: &str, value: &str| headers(&[(name.to_owned(), value.to_owned())]);
+        assert_eq!(of("X-Team", "vision").unwrap(), [(HeaderName::from_static("x-team"), HeaderValue::from_static("vision"))]);
+        for (name, value, expected) in [
+            ("Range", "bytes=0-1", "header Range: the requests have their own; remove it"),
+            ("accept-encoding", "gzip", "header accept-encoding: the requests have their own; remove it"),
+            ("a b", "x", "header \"a b\": this is no header's name"),
+            ("X-Team", "a\nb", "header X-Team: its value cannot be sent"),
+        ] {
+            assert_eq!(of(name, value).unwrap_err(), expected);
+        }
+    }
 
     #[test]
     fn credentials_become_headers_and_never_text() {
