@@ -164,6 +164,26 @@ impl Cluster {
         Ok(node)
     }
 
+    /// The same for a node that comes with a taint (its key; `NoSchedule`), as those of an autoscaler do. Does not wait.
+    pub fn add_tainted_node(&self, name: &str, taint: &str) -> Result<Node> {
+        let node = Node::new(name, self.addresses, &self.dir, self.pki.clone())?;
+        node.prepare(&self.images()?)?;
+        node.register_with_taint(taint)?;
+        node.join()?;
+        Ok(node)
+    }
+
+    /// Takes a node away at once, as an autoscaler does that gives the machine back, with its disk and what ran there.
+    pub fn remove_node(&self, name: &str) -> Result<()> {
+        let node = self.node(name)?;
+        node.kill()?;
+        self.kubectl(&["delete", "node", name, "--ignore-not-found"])?;
+        let there = format!("spec.nodeName={name}");
+        self.kubectl(&["delete", "pods", "-A", "--field-selector", &there, "--force", "--grace-period=0"])?;
+        let home = self.dir.join("nodes").join(name);
+        fs::remove_dir_all(&home).with_context(|| format!("remove {}", home.display()))
+    }
+
     /// Waits until these nodes are ready.
     pub fn wait_for_nodes(&self, names: &[&str]) -> Result<()> {
         for name in names {
