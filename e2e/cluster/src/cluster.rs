@@ -150,8 +150,13 @@ impl Cluster {
         indices.iter().map(|index| self.node(&format!("n{index}"))).collect()
     }
 
-    /// Imports an image's archive into every node that is up.
+    /// Imports an image's archive into every node that is up, and keeps it for those that come.
     pub fn import_image(&self, archive: &Path) -> Result<()> {
+        let kept = self.dir.join("images").join(archive.file_name().context("an image's path has no name")?);
+        // Copied onto itself it would be empty.
+        if archive.canonicalize().ok() != kept.canonicalize().ok() {
+            fs::copy(archive, &kept).with_context(|| format!("copy {}", archive.display()))?;
+        }
         self.nodes()?.iter().filter(|node| node.is_up()).try_for_each(|node| node.import_image(archive))
     }
 

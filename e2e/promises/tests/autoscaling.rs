@@ -143,18 +143,18 @@ fn prefers(site: &Site) -> Result<()> {
         "weight": 80,
         "preference": {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}
     }]}});
-    let affinity = |pod: &str| Ok(made(site, pod)?["spec"]["affinity"].clone());
+    let affinity = |pod: &str| -> Result<Value> { Ok(made(site, pod)?["spec"]["affinity"].clone()) };
     wait_until("a pod to be told that its data is on n1", SOON, || {
-        let affinity: Value = affinity(&by_claim.yaml())?;
+        let affinity = affinity(&by_claim.yaml())?;
         Ok((affinity == expected).then_some(()))
     })?;
     // Whichever replica is asked: the API server asks either.
     for _ in 0..6 {
-        let affinity: Value = affinity(&by_claim.yaml())?;
+        let affinity = affinity(&by_claim.yaml())?;
         ensure!(affinity == expected, "{affinity}");
     }
     let inline = Reader::inline("default", "lone-reader", "lone").yaml();
-    let affinity: Value = affinity(&inline)?;
+    let affinity = affinity(&inline)?;
     ensure!(affinity == expected, "inline: {affinity}");
     // Others are as they were written: of a Dataset that all nodes have, of no Dataset, of somebody who does not want it.
     let left_alone = [
