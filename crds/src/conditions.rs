@@ -31,6 +31,12 @@ pub mod runtime {
     pub const DELETED: &str = "Deleted";
 }
 
+/// Types of conditions of nodes.
+pub mod node {
+    /// The node need not be waited for any longer: it has what it is to have before pods come, or the time for that is over.
+    pub const WARM_UP_COMPLETE: &str = "forebay.io/WarmUpComplete";
+}
+
 /// Reasons of conditions.
 pub mod reason {
     /// All is as asked for.
@@ -85,6 +91,12 @@ pub mod reason {
     pub const SERVED_BY_FUSE: &str = "ServedByFuse";
     /// What is pinned or fetched ahead does not fit.
     pub const OUT_OF_SPACE: &str = "OutOfSpace";
+    /// A node has what it is to have before pods come.
+    pub const WARM: &str = "Warm";
+    /// A node's agent or data is on its way.
+    pub const WARMING: &str = "Warming";
+    /// A node did not become warm in time.
+    pub const WARM_UP_TIMED_OUT: &str = "WarmUpTimedOut";
     /// The object uses something that this version does not know.
     pub const UNREADABLE: &str = "Unreadable";
 }

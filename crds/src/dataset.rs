@@ -108,6 +108,11 @@ pub struct DatasetSpec {
     #[serde(default)]
     pub placement: Placement,
 
+    /// A new node takes no pods before what this Dataset fetches ahead or pins is on it, or the CacheRuntime's
+    /// `warmUp.timeout` has passed. Only of nodes that carry the startup taint forebay.io/warming.
+    #[serde(default)]
+    pub warm_before_scheduling: bool,
+
     /// Most space that the Dataset takes in the cache of one node, such as 500Gi. Absent: as much as the tiers have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota: Option<ByteSize>,
@@ -139,6 +144,7 @@ impl DatasetSpec {
             pin: Pin::default(),
             ttl: None,
             placement: Placement::default(),
+            warm_before_scheduling: false,
             quota: None,
             allowed_namespaces: Vec::new(),
         }

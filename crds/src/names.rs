@@ -20,6 +20,9 @@ pub const RUNTIME: &str = "forebay.io/runtime";
 /// Label of volumes and claims: the Dataset's uid.
 pub const DATASET_UID: &str = "forebay.io/dataset-uid";
 
+/// Startup taint of nodes that are not warm yet, whatever its value and effect: the operator takes it away.
+pub const WARMING: &str = "forebay.io/warming";
+
 /// Annotation of a Dataset: any new value asks for a new listing. `status.handled.refresh` repeats it when all nodes have made it.
 pub const REFRESH: &str = "forebay.io/refresh";
 /// Annotation of a Dataset: an [`Eviction`]. `status.handled.evict` repeats its id when all nodes have done it.

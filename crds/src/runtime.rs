@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::rules;
-use crate::values::{ByteSize, DnsLabel, HostPath, Reserve, human};
+use crate::values::{ByteSize, DnsLabel, HostPath, Reserve, TimeSpan, human};
 
 /// What a CacheRuntime is to be.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -79,6 +79,32 @@ pub struct CacheRuntimeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "set"))]
     pub allowed_host_paths: Vec<HostPath>,
+
+    /// How long nodes that come take no pods yet.
+    #[serde(default)]
+    pub warm_up: WarmUp,
+}
+
+/// How long nodes that come take no pods yet.
+///
+/// A node that carries the startup taint forebay.io/warming, which whoever makes the nodes puts on them, has it lifted when its
+/// agent serves and has what the Datasets with `warmBeforeScheduling` fetch ahead or pin, or when `timeout` has passed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::attach::<WarmUp>)]
+pub struct WarmUp {
+    /// After so long the taint is lifted whatever is missing, such as 10m. Counted from the operator's first sight of it.
+    pub timeout: TimeSpan,
+
+    /// Whether nodes get the condition forebay.io/WarmUpComplete, which a NodeReadinessRule can wait for; with it nodes need no
+    /// taint forebay.io/warming. It turns True once, for the same reasons for which the taint is lifted.
+    pub node_condition: bool,
+}
+
+impl Default for WarmUp {
+    fn default() -> Self {
+        Self { timeout: TimeSpan::from_mins(10), node_condition: false }
+    }
 }
 
 /// A place on each node where data is cached.

@@ -169,6 +169,7 @@ pub(crate) fn dataset_rules(spec: &DatasetSpec) -> Vec<FieldError> {
         pin: _,
         ttl: _,
         placement,
+        warm_before_scheduling: _,
         quota: _,
         allowed_namespaces: _,
     } = spec;
@@ -191,12 +192,13 @@ pub(crate) fn dataset_rules(spec: &DatasetSpec) -> Vec<FieldError> {
 }
 
 pub(crate) fn runtime_rules(spec: &CacheRuntimeSpec) -> Vec<FieldError> {
-    let CacheRuntimeSpec { node_selector: _, tolerations: _, replicas: _, tiers, allowed_host_paths: _ } = spec;
+    let CacheRuntimeSpec { node_selector: _, tolerations: _, replicas: _, tiers, allowed_host_paths: _, warm_up } = spec;
     let root = FieldPath::default();
     let mut errors = broken(spec, &root);
     for (i, tier) in tiers.iter().enumerate() {
         errors.extend(broken(tier, &root.key("tiers").index(i)));
     }
+    errors.extend(broken(warm_up, &root.key("warmUp")));
     errors
 }
 

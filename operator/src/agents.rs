@@ -42,7 +42,7 @@ impl Leads {
         Self(leads)
     }
 
-    fn get(&self) -> Result<Leadership, Status> {
+    pub(crate) fn get(&self) -> Result<Leadership, Status> {
         let leadership = self.0.borrow().clone();
         leadership.filter(|leadership| !leadership.token.is_cancelled()).ok_or_else(not_leading)
     }

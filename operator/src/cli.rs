@@ -44,6 +44,15 @@ pub struct Cli {
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8443")]
     pub grpc_addr: SocketAddr,
 
+    /// Name of the MutatingWebhookConfiguration by which new pods are told where their data is. Absent: they are not, and nothing
+    /// is served for it.
+    #[arg(long, value_name = "NAME")]
+    pub webhook: Option<String>,
+
+    /// Where that webhook is served: HTTPS. All replicas have the same port.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9443")]
+    pub webhook_addr: SocketAddr,
+
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub http_addr: SocketAddr,

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::runtime::Settings;
 use crate::secrets::{self, Secrets};
 use crate::stores::{Change, Stores};
-use crate::{ca, dataset, names, runtime};
+use crate::{admission, ca, dataset, names, runtime, warm};
 
 /// How often what agents said is turned into reconciliations, and silent ones are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -38,6 +38,8 @@ pub(crate) struct Leader {
     pub(crate) stores: Stores,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) authority: Arc<Authority>,
+    /// The webhook's configuration, if there is one.
+    pub(crate) webhook: Option<String>,
     pub(crate) secret_refresh: Duration,
 }
 
@@ -75,7 +77,7 @@ pub(crate) async fn run(
 }
 
 async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: CancellationToken) {
-    let Leader { client, identity, settings, stores, metrics, authority, secret_refresh } = leader;
+    let Leader { client, identity, settings, stores, metrics, authority, webhook, secret_refresh } = leader;
     if !stores.filled().await {
         tracing::error!("the caches are gone");
         return;
@@ -89,6 +91,9 @@ async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: 
     let (send, uid) = oneshot::channel();
     let certificate = authority.certificate_pem().to_owned();
     tasks.spawn(ca::publish(client.clone(), settings.namespace.clone(), settings.ca.clone(), certificate, send, term.clone()));
+    if let Some(webhook) = webhook.clone() {
+        tasks.spawn(admission::bundle::keep(client.clone(), webhook, authority.certificate_pem().to_owned(), term.clone()));
+    }
     let Ok(ca_uid) = uid.await else { return };
     let reporter = Reporter { controller: names::FIELD_MANAGER.to_owned(), instance: Some(identity.clone()) };
     let context = Arc::new(Context::new(Parts {
@@ -107,6 +112,7 @@ async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: 
     tasks.spawn(sweep(stores.clone(), registry.clone(), news.clone(), metrics.clone()));
     tasks.spawn(runtime::orphans(context.clone()));
     tasks.spawn(runtime::run(context.clone()));
+    tasks.spawn(warm::run(context.clone()));
     tasks.spawn(dataset::run(context));
     metrics.leads(true);
     leads.send_replace(Some(Leadership { registry, published, news, token: term }));

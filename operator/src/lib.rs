@@ -3,11 +3,13 @@
 //! - [`cli`]: its flags; [`run`]: all of it, until a token is cancelled.
 //! - `stores`: caches of the cluster, which both replicas keep warm; `lease`: which of them leads; `lead`: what it does then.
 //! - `dataset/`, `runtime/`: the controllers, five steps each. `agents/`: the agents' control service.
+//! - `warm/`: nodes take no pods before they are warm. `admission/`: pods are told where their data is.
 //! - `secrets`: what Datasets name, in memory only.
 
 pub mod agents;
 pub mod cli;
 
+mod admission;
 mod ca;
 mod context;
 mod controller;
@@ -25,6 +27,7 @@ mod secrets;
 mod ssa;
 mod stores;
 mod verdict;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +39,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::admission::{Elsewhere, Reviewer};
 use crate::agents::Leads;
 use crate::agents::serve::Serve;
 use crate::agents::who::ByTokenReview;
@@ -73,9 +77,17 @@ pub async fn run(cli: Cli, token: CancellationToken) -> anyhow::Result<()> {
         names: names_of(&cli),
         authority: authority.clone(),
         identify: Arc::new(identify),
-        leads: Leads::new(leadership),
+        leads: Leads::new(leadership.clone()),
     };
     let bound = serve.bind().await?;
+    if cli.webhook.is_some() {
+        let listener = TcpListener::bind(cli.webhook_addr).await;
+        let listener = listener.with_context(|| format!("listen on {}; see --webhook-addr", cli.webhook_addr))?;
+        let reviewer =
+            Reviewer { stores: stores.clone(), leads: Leads::new(leadership), elsewhere: elsewhere(&client, &cli, &authority)? };
+        let served = admission::serve::run(listener, authority.clone(), names_of(&cli), reviewer, token.clone());
+        tasks.spawn(async move { Ok(served.await?) });
+    }
     let grpc_token = token.clone();
     tasks.spawn(async move { Ok(bound.run(grpc_token).await?) });
 
@@ -102,6 +114,7 @@ pub async fn run(cli: Cli, token: CancellationToken) -> anyhow::Result<()> {
         stores,
         metrics,
         authority,
+        webhook: cli.webhook.clone(),
         secret_refresh: Duration::from_secs(cli.secret_refresh.into()),
     };
     let leading = lead::run(leader, election, leads, token.clone());
@@ -130,6 +143,19 @@ async fn authority(client: &Client, cli: &Cli, token: &CancellationToken) -> Opt
             () = token.cancelled() => return None,
         }
     }
+}
+
+/// The way to the replica that leads, for one that does not.
+fn elsewhere(client: &Client, cli: &Cli, authority: &agents::authority::Authority) -> anyhow::Result<Elsewhere> {
+    Ok(Elsewhere {
+        client: client.clone(),
+        namespace: cli.namespace.clone(),
+        lease: cli.lease.clone(),
+        port: cli.webhook_addr.port(),
+        authority: authority.certificate()?,
+        name: cli.service.clone(),
+        known: tokio::sync::Mutex::default(),
+    })
 }
 
 /// The names under which agents may know the operator.

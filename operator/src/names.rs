@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-pub(crate) use forebay_crds::names::{AGENT, APP, DATASET_UID, DRIVER, EVICT, REFRESH, RUNTIME};
+pub(crate) use forebay_crds::names::{AGENT, APP, DATASET_UID, DRIVER, EVICT, REFRESH, RUNTIME, WARMING};
 
 /// Field manager of all that the operator applies.
 pub(crate) const FIELD_MANAGER: &str = forebay_crds::names::OPERATOR;

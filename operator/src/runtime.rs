@@ -15,6 +15,15 @@ mod report;
 mod tests;
 mod validate;
 
+use forebay_crds::CacheRuntimeSpec;
+use k8s_openapi::api::core::v1::Node;
+
 pub(crate) use controller::run;
 pub(crate) use daemon_set::Settings;
 pub(crate) use orphans::orphans;
+
+/// Whether a node is one that a runtime may choose.
+pub(crate) fn may_lend(spec: &CacheRuntimeSpec, node: &Node, settings: &Settings) -> bool {
+    let facts = observe::node_facts(node);
+    choose::matches(spec, &facts) && fit::misfit(&spec.tiers, settings.memory, &facts).is_none()
+}

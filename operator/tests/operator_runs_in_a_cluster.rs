@@ -5,7 +5,7 @@ use forebay_cluster::NAMESPACE;
 use forebay_e2e::wait_until;
 use serde_json::{Value, json};
 
-use crate::setup::{PATIENCE, Replica, Setup};
+use crate::setup::{PATIENCE, Replica, Setup, condition};
 
 const RUNTIME: [&str; 2] = ["cacheruntime", "default"];
 const DATASET: [&str; 4] = ["-n", "ml", "dataset", "imagenet"];
@@ -21,7 +21,10 @@ fn runtime(name: &str, replicas: u32, capacity: &str) -> String {
 fn dataset(name: &str, runtime: &str, secret: &str) -> String {
     json!({
         "apiVersion": "forebay.io/v1alpha1", "kind": "Dataset", "metadata": {"name": name, "namespace": "ml"},
-        "spec": {"runtime": runtime, "mounts": [{"path": "/", "source": "s3://bucket", "secretRef": {"name": secret}}]}
+        "spec": {
+            "runtime": runtime, "mounts": [{"path": "/", "source": "s3://bucket", "secretRef": {"name": secret}}],
+            "prefetch": {"policy": "Eager"}, "warmBeforeScheduling": true
+        }
     })
     .to_string()
 }
@@ -127,7 +130,24 @@ fn a_dataset_is_served(setup: &Setup, replicas: &[&Replica]) -> Result<Vec<(Stri
     cluster.apply(&runtime("default", 1, "64Mi"))?;
     cluster.apply(&dataset("imagenet", "default", "obs"))?;
     let pods = setup.wait_for_pods("default", 1)?;
+    let node = ["node", pods[0].1.as_str()];
+    cluster.kubectl(&["taint", "node", node[1], "forebay.io/warming=:NoSchedule", "example.com/other=:PreferNoSchedule"])?;
+    setup.wait_for(&node, "to say what it waits for", |node| {
+        let warm = condition(node, "forebay.io/WarmUpComplete");
+        warm["status"] == "False" && warm["message"] == "no agent of CacheRuntime default answers from it"
+    })?;
     let agent = setup.agent("agent", &pods[0].0, replicas, 0)?;
+    let warm = setup.wait_for(&node, "to have one taint less", |node| {
+        node["spec"]["taints"].as_array().is_some_and(|taints| taints.len() == 1)
+    })?;
+    ensure!(warm["spec"]["taints"][0]["key"] == "example.com/other", "{warm}");
+    setup.wait_for(&node, "to have no condition that nobody asked for", |node| {
+        condition(node, "forebay.io/WarmUpComplete").is_null()
+    })?;
+    wait_until("the event that says so", PATIENCE, || {
+        Ok(cluster.kubectl(&["describe", "node", node[1]])?.contains("what one Dataset wants here is here").then_some(()))
+    })?;
+    cluster.kubectl(&["taint", "node", node[1], "example.com/other-"])?;
     let dataset =
         setup.wait_for(&DATASET, "to be Ready", |dataset| ready(dataset) && dataset["status"]["claim"] == "imagenet")?;
     ensure!(dataset["status"]["nodes"] == json!({"ready": 1, "desired": 1}), "{dataset}");

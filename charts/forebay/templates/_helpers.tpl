@@ -55,6 +55,12 @@ tolerations: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end }}
 
+{{/* A part's values, with a toleration of the taint that is only lifted once the part runs. */}}
+{{- define "forebay.warming" -}}
+{{- $warming := dict "key" "forebay.io/warming" "operator" "Exists" }}
+{{- merge (dict "tolerations" (append .tolerations $warming)) . | toYaml }}
+{{- end }}
+
 {{/* The driver is asked through its own socket. It is given up late: with it, its live mounts change hands. */}}
 {{- define "forebay.csiProbes" -}}
 readinessProbe:

@@ -6,13 +6,25 @@ use crate::dataset::{
 use crate::values::SourceKind;
 
 impl Ruled for DatasetSpec {
-    const RULES: &'static [Rule<Self>] = &[Rule {
-        field: "access",
-        cel: "self.access != 'ReadWrite'",
-        problem: "access: ReadWrite needs spec.write, which comes with durable writes and is not in this version",
-        remedy: "set access: ReadOnly",
-        holds: |spec| spec.access != Access::ReadWrite,
-    }];
+    const RULES: &'static [Rule<Self>] = &[
+        Rule {
+            field: "access",
+            cel: "self.access != 'ReadWrite'",
+            problem: "access: ReadWrite needs spec.write, which comes with durable writes and is not in this version",
+            remedy: "set access: ReadOnly",
+            holds: |spec| spec.access != Access::ReadWrite,
+        },
+        Rule {
+            field: "warmBeforeScheduling",
+            cel: "!self.warmBeforeScheduling || self.prefetch.policy == 'Eager' \
+                  || (has(self.pin.paths) && self.pin.paths.size() > 0)",
+            problem: "warmBeforeScheduling has no effect on a Dataset of which nothing is fetched ahead",
+            remedy: "set prefetch.policy: Eager, or pin.paths, or remove it",
+            holds: |spec| {
+                !spec.warm_before_scheduling || spec.prefetch.policy == PrefetchPolicy::Eager || !spec.pin.paths.is_empty()
+            },
+        },
+    ];
 }
 
 impl Ruled for Mount {

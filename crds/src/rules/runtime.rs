@@ -1,5 +1,5 @@
 use super::{Rule, Ruled, Transition};
-use crate::runtime::{CacheRuntimeSpec, Medium, Tier};
+use crate::runtime::{CacheRuntimeSpec, Medium, Tier, WarmUp};
 use crate::values::HostPath;
 
 impl Ruled for CacheRuntimeSpec {
@@ -17,6 +17,16 @@ impl Ruled for CacheRuntimeSpec {
                 })
             })
         },
+    }];
+}
+
+impl Ruled for WarmUp {
+    const RULES: &'static [Rule<Self>] = &[Rule {
+        field: "timeout",
+        cel: "self.timeout.matches('[1-9][0-9]*(d|h|m|s)$|[1-9][0-9]*(d|h|m|s)[0-9]|[1-9][0-9]{3,}ms')",
+        problem: "timeout is below one second, so that no node would be waited for",
+        remedy: "set how long a new node may take to become warm, such as 10m, or leave the taint away",
+        holds: |warm_up| warm_up.timeout.duration().as_secs() >= 1,
     }];
 }
 

@@ -24,6 +24,11 @@ impl TimeSpan {
         Self { millis: u64::from(seconds) * 1000, written: format!("{seconds}s").into() }
     }
 
+    /// A span of whole minutes, written with `m`.
+    pub fn from_mins(minutes: u16) -> Self {
+        Self { millis: u64::from(minutes) * 60_000, written: format!("{minutes}m").into() }
+    }
+
     /// The length of time.
     pub const fn duration(&self) -> Duration {
         Duration::from_millis(self.millis)

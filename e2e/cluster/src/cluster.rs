@@ -150,8 +150,13 @@ impl Cluster {
         indices.iter().map(|index| self.node(&format!("n{index}"))).collect()
     }
 
-    /// Imports an image's archive into every node that is up.
+    /// Imports an image's archive into every node that is up, and keeps it for those that come.
     pub fn import_image(&self, archive: &Path) -> Result<()> {
+        let kept = self.dir.join("images").join(archive.file_name().context("an image's path has no name")?);
+        // Copied onto itself it would be empty.
+        if archive.canonicalize().ok() != kept.canonicalize().ok() {
+            fs::copy(archive, &kept).with_context(|| format!("copy {}", archive.display()))?;
+        }
         self.nodes()?.iter().filter(|node| node.is_up()).try_for_each(|node| node.import_image(archive))
     }
 
@@ -162,6 +167,26 @@ impl Cluster {
         node.join()?;
         self.wait_for_nodes(&[name])?;
         Ok(node)
+    }
+
+    /// The same for a node that comes with a taint (its key; `NoSchedule`), as those of an autoscaler do. Does not wait.
+    pub fn add_tainted_node(&self, name: &str, taint: &str) -> Result<Node> {
+        let node = Node::new(name, self.addresses, &self.dir, self.pki.clone())?;
+        node.prepare(&self.images()?)?;
+        node.register_with_taint(taint)?;
+        node.join()?;
+        Ok(node)
+    }
+
+    /// Takes a node away at once, as an autoscaler does that gives the machine back, with its disk and what ran there.
+    pub fn remove_node(&self, name: &str) -> Result<()> {
+        let node = self.node(name)?;
+        node.kill()?;
+        self.kubectl(&["delete", "node", name, "--ignore-not-found"])?;
+        let there = format!("spec.nodeName={name}");
+        self.kubectl(&["delete", "pods", "-A", "--field-selector", &there, "--force", "--grace-period=0"])?;
+        let home = self.dir.join("nodes").join(name);
+        fs::remove_dir_all(&home).with_context(|| format!("remove {}", home.display()))
     }
 
     /// Waits until these nodes are ready.

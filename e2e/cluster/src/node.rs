@@ -145,6 +145,13 @@ impl Node {
         images.iter().try_for_each(|image| self.import_image(image))
     }
 
+    /// The kubelet will make its Node with this taint.
+    pub(crate) fn register_with_taint(&self, key: &str) -> Result<()> {
+        let path = self.root()?.join("run/kubelet.yaml");
+        let config = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        self.write("/run/kubelet.yaml", &format!("{config}registerWithTaints: [{{key: {key}, effect: NoSchedule}}]\n"))
+    }
+
     /// Starts what speaks to the API server.
     pub(crate) fn join(&self) -> Result<()> {
         self.start_kubelet()?;

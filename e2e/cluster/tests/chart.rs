@@ -69,6 +69,7 @@ fn nonsense_is_refused_with_the_place_named() {
         ("crds: {keep: 'yes please'}", "keep"),
         ("monitoring: {serviceMonitor: {interval: often}}", "interval"),
         ("networkPolicy: true", "networkPolicy"),
+        ("webhook: {timeoutSeconds: 30}", "timeoutSeconds"),
     ];
     for (values, place) in table {
         match render(values) {
@@ -100,6 +101,7 @@ fn what_values_ask_for_is_there_and_no_more() {
         ("monitoring: {serviceMonitor: {enabled: true}}", &["+ServiceMonitor/forebay-operator", "+PodMonitor/forebay-agent"]),
         ("monitoring: {dashboard: {enabled: true}}", &["+ConfigMap/forebay-dashboard"]),
         ("operator: {secrets: {namespaces: [ml]}}", &["+Role/forebay-operator-secrets"]),
+        ("webhook: {enabled: false}", &["-MutatingWebhookConfiguration/forebay-placement"]),
         ("global: {anything: goes}", &[]),
     ];
     let plain = render("{}").unwrap().names();
@@ -169,6 +171,65 @@ fn agents_and_node_driver_have_no_right_and_nobody_has_them_all() {
     let limited = render("operator: {secrets: {namespaces: [ml]}}").unwrap();
     for (role, rule) in limited.rules().iter().filter(|(role, _)| role.starts_with("ClusterRole/")) {
         assert!(!rule["resources"].to_string().contains("secrets"), "{role}: {rule}");
+    }
+}
+
+#[test]
+fn what_a_node_needs_to_become_warm_runs_on_it_before_it_is() {
+    let warming = serde_json::json!({"key": "forebay.io/warming", "operator": "Exists"});
+    // Also where an administrator's own tolerations take the place of the default.
+    for values in ["{}", "{operator: {tolerations: []}, csi: {node: {tolerations: []}}}"] {
+        let rendered = render(values).unwrap();
+        for (kind, name) in [("Deployment", "forebay-operator"), ("DaemonSet", "forebay-csi")] {
+            let tolerations = &rendered.object(kind, name)["spec"]["template"]["spec"]["tolerations"];
+            assert!(tolerations.as_array().unwrap().contains(&warming), "{values}: {name} has {tolerations}");
+        }
+    }
+}
+
+#[test]
+fn no_pod_waits_for_the_webhook_and_only_pods_with_volumes_are_asked_about() {
+    let configuration = render("{}").unwrap().object("MutatingWebhookConfiguration", "forebay-placement");
+    let webhook = &configuration["webhooks"][0];
+    assert_eq!((&webhook["failurePolicy"], &webhook["sideEffects"]), (&"Ignore".into(), &"None".into()));
+    assert!(webhook["timeoutSeconds"].as_u64().unwrap() <= 2);
+    assert!(webhook["matchConditions"][0]["expression"].as_str().unwrap().contains("csi.forebay.io"));
+    let excluded = &webhook["namespaceSelector"]["matchExpressions"][0];
+    assert_eq!(excluded["values"], serde_json::json!(["kube-system", "forebay-system"]));
+    // Switched off, nothing is served for it and no right is left.
+    let off = render("webhook: {enabled: false}").unwrap();
+    let operator = off.object("Deployment", "forebay-operator").to_string();
+    assert!(!operator.contains("webhook"), "{operator}");
+    assert!(!off.rules().iter().any(|(_, rule)| rule.to_string().contains("webhook")));
+}
+
+/// What cluster-autoscaler looks at before it takes a node away: pods of a DaemonSet do not count, and those that do must be
+/// evictable. Ours are never annotated otherwise, none has data of a node, and no budget covers an agent.
+#[test]
+fn nothing_of_the_release_keeps_a_node_from_being_removed() {
+    let rendered = render("{}").unwrap();
+    for name in rendered.names() {
+        let (kind, name) = name.split_once('/').unwrap();
+        let object = rendered.object(kind, name);
+        assert!(!object.to_string().contains("safe-to-evict"), "{kind}/{name}");
+        match kind {
+            "PodDisruptionBudget" => {
+                assert_eq!(object["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"], "forebay-operator");
+                assert_eq!((&object["spec"]["maxUnavailable"], &object["spec"]["minAvailable"]), (&1.into(), &Value::Null));
+            }
+            "Deployment" => {
+                // A Deployment's pod with a hostPath or an emptyDir on disk is what --skip-nodes-with-local-storage stops at.
+                for volume in object["spec"]["template"]["spec"]["volumes"].as_array().into_iter().flatten() {
+                    let on_disk = volume["emptyDir"].is_object() && volume["emptyDir"]["medium"] != "Memory";
+                    assert!(volume["hostPath"].is_null() && !on_disk, "{name}: {volume}");
+                }
+            }
+            "CSIDriver" => {
+                // Capacity by node would make a new node, which has published none, look full.
+                assert_ne!(object["spec"]["storageCapacity"], true);
+            }
+            _ => {}
+        }
     }
 }
 

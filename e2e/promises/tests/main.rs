@@ -3,6 +3,7 @@
 //! `main [FILTER]...` keeps the promises whose names contain one of the filters, and the first one, which installs what the others use.
 //! Names are `room::promise`.
 
+mod autoscaling;
 mod cli;
 mod faults;
 mod first;
@@ -30,6 +31,7 @@ const PROMISES: &[&[Promise]] = &[
     refusals::PROMISES,
     life::PROMISES,
     cli::PROMISES,
+    autoscaling::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,
     faults::PROMISES,

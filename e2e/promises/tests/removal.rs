@@ -85,6 +85,9 @@ fn uninstalled(site: &Site) -> Result<()> {
         ensure!(ours.is_empty(), "{ours:?} are left");
         Ok(Some(()))
     })?;
+    // Of what belongs to the cluster too: a webhook that stays would be asked about pods for ever.
+    let kinds = "mutatingwebhookconfigurations,clusterroles,clusterrolebindings,csidrivers,priorityclasses";
+    site.wait_gone(&[kinds, "-l", "app.kubernetes.io/part-of=forebay"])?;
     nothing_left(site)
 }
 

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use forebay_api::session::{AgentIdentity, DatasetProgress, Health, Hello};
+use forebay_crds::DatasetStatus;
 use tokio::time::Instant;
 
 /// An agent that said nothing for so long does not count. It speaks at least once in ten seconds.
@@ -141,6 +142,36 @@ impl Registry {
             .collect()
     }
 
+    /// What one agent says of these Datasets, by uid, or nothing of those that it has not. `None`: it does not answer, or does
+    /// not serve yet.
+    pub(crate) fn statuses(
+        &self,
+        runtime: &str,
+        node: &str,
+        uids: &[&str],
+        now: Instant,
+    ) -> Option<BTreeMap<String, DatasetStatus>> {
+        let agent = AgentIdentity { runtime: runtime.parse().ok()?, node: node.parse().ok()? };
+        let agents = self.agents();
+        let known = agents.get(&agent).filter(|known| known.answers(now) && known.health.is_some())?;
+        let status = |uid: &&str| {
+            let (report, at) = known.reports.get(*uid)?;
+            known.current(*at, now).then(|| ((*uid).to_owned(), report.report.status.clone()))
+        };
+        Some(uids.iter().filter_map(status).collect())
+    }
+
+    /// Bytes of a Dataset that the agents of a runtime that answer have cached, by node; those that have none are left out.
+    pub(crate) fn cached(&self, runtime: &str, uid: &str, now: Instant) -> Vec<(String, u64)> {
+        let agents = self.agents();
+        let of_runtime = agents.iter().filter(|(agent, known)| &agent.runtime == runtime && known.answers(now));
+        let bytes = of_runtime.filter_map(|(agent, known)| {
+            let (report, at) = known.reports.get(uid).filter(|(report, _)| report.report.status.cache.bytes > 0)?;
+            known.current(*at, now).then(|| (agent.node.as_str().to_owned(), report.report.status.cache.bytes))
+        });
+        bytes.collect()
+    }
+
     /// The nodes whose agents, of whatever runtime, answer and still have a Dataset.
     pub(crate) fn holding(&self, uid: &str, now: Instant) -> BTreeSet<String> {
         let agents = self.agents();
@@ -244,6 +275,25 @@ mod tests {
         assert_eq!(registry.reports("r", "u", at(15)).len(), 0, "it did not say so itself");
         registry.progress(&agent("n1"), new, progress("u"), at(16));
         assert_eq!(registry.reports("r", "u", at(16)).len(), 1);
+    }
+
+    #[test]
+    fn one_agent_is_asked_for_what_it_has_and_says_nothing_before_it_serves() {
+        let registry = Registry::default();
+        let now = Instant::now();
+        let session = registry.connect(&agent("n1"), hello(), now);
+        let mut said = progress("u");
+        said.report.status.cache.bytes = 7;
+        registry.progress(&agent("n1"), session, said, now);
+        assert_eq!(registry.statuses("r", "n1", &["u"], now), None, "no word of its tiers yet");
+        registry.health(&agent("n1"), session, Health::default(), now);
+        let statuses = registry.statuses("r", "n1", &["u", "v"], now).unwrap();
+        assert_eq!(statuses.keys().collect::<Vec<_>>(), ["u"]);
+        assert_eq!(registry.statuses("r", "n2", &["u"], now), None);
+        assert_eq!(registry.statuses("r", "n1", &["u"], now + SILENCE), None);
+        assert_eq!(registry.cached("r", "u", now), [("n1".to_owned(), 7)]);
+        assert_eq!((registry.cached("r", "v", now), registry.cached("other", "u", now)), (vec![], vec![]));
+        assert_eq!(registry.cached("r", "u", now + SILENCE), vec![]);
     }
 
     #[test]

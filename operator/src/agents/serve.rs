@@ -45,6 +45,9 @@ pub(crate) enum ServeError {
     /// Certificates.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
+    /// The listener itself.
+    #[error("accept connections: {0}")]
+    Accepting(std::io::Error),
     /// TLS could not be set up.
     #[error("set up TLS: {0}")]
     Tls(String),
@@ -87,11 +90,7 @@ impl Bound {
     /// Serves until `token` is cancelled.
     pub(crate) async fn run(self, token: CancellationToken) -> Result<(), ServeError> {
         let Serve { address: _, names, authority, identify, leads } = self.serve;
-        let renewing = Arc::new(Renewing::new(&authority, &names)?);
-        let acceptor = TlsAcceptor::from(Arc::new(config(&authority, renewing.clone())?));
-        let (sender, connections) = mpsc::channel(HANDSHAKES);
-        tokio::spawn(accept(self.listener, acceptor, sender, token.clone()));
-        tokio::spawn(renew(renewing, authority.clone(), names, token.clone()));
+        let connections = secured(self.listener, &authority, names, &[b"h2"], token.clone())?;
         let enrolment = EnrolmentServer::new(EnrolmentService::new(identify, authority));
         let agents = AgentsServer::new(SessionService { leads }).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Server::builder()
@@ -106,18 +105,35 @@ impl Bound {
     }
 }
 
-fn config(authority: &Authority, renewing: Arc<Renewing>) -> Result<ServerConfig, ServeError> {
+/// Connections that have shaken hands, under a certificate that the authority gives and gives anew, until `token` is cancelled.
+pub(crate) fn secured(
+    listener: TcpListener,
+    authority: &Arc<Authority>,
+    names: Vec<String>,
+    protocols: &[&[u8]],
+    token: CancellationToken,
+) -> Result<mpsc::Receiver<Connection>, ServeError> {
+    let renewing = Arc::new(Renewing::new(authority, &names)?);
+    let acceptor = TlsAcceptor::from(Arc::new(config(authority, renewing.clone(), protocols)?));
+    let (sender, connections) = mpsc::channel(HANDSHAKES);
+    tokio::spawn(accept(listener, acceptor, sender, token.clone()));
+    tokio::spawn(renew(renewing, authority.clone(), names, token));
+    Ok(connections)
+}
+
+fn config(authority: &Authority, renewing: Arc<Renewing>, protocols: &[&[u8]]) -> Result<ServerConfig, ServeError> {
     let tls = |error: &dyn std::fmt::Display| ServeError::Tls(error.to_string());
     let mut roots = RootCertStore::empty();
     roots.add(authority.certificate()?).map_err(|error| tls(&error))?;
     // An agent that enrols has no certificate yet; `Session` asks for one itself.
     let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated().build().map_err(|error| tls(&error))?;
     let mut config = ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(renewing);
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }
 
-type Connection = Result<TlsStream<TcpStream>, std::io::Error>;
+/// Never an error: a handshake that failed is told of and left out.
+pub(crate) type Connection = Result<TlsStream<TcpStream>, std::io::Error>;
 
 async fn accept(listener: TcpListener, acceptor: TlsAcceptor, sender: mpsc::Sender<Connection>, token: CancellationToken) {
     let at_once = Arc::new(Semaphore::new(HANDSHAKES));

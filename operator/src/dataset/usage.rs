@@ -132,7 +132,7 @@ fn dataset_of(csi: &CSIPersistentVolumeSource) -> Option<(String, String)> {
 }
 
 /// `name` or `namespace/name`.
-fn named(dataset: &str, namespace: Option<&str>, default: &str) -> Option<(String, String)> {
+pub(crate) fn named(dataset: &str, namespace: Option<&str>, default: &str) -> Option<(String, String)> {
     let (namespace, name) = match dataset.split_once('/') {
         Some((namespace, name)) => (namespace, name),
         None => (namespace.unwrap_or(default), dataset),

@@ -6,7 +6,7 @@ use forebay_crds::CacheRuntimeSpec;
 use forebay_crds::k8s::Toleration;
 
 use super::observe::NodeFacts;
-use crate::hash;
+use crate::{hash, names};
 
 /// A node that may be chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +25,10 @@ pub(super) struct Candidate<'a> {
 pub(super) fn matches(spec: &CacheRuntimeSpec, node: &NodeFacts) -> bool {
     let labelled = spec.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value));
     let tainted = node.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule").any(|taint| {
-        // Kubernetes itself gives a DaemonSet's pods tolerations for these.
-        !taint.key.starts_with("node.kubernetes.io/") && !spec.tolerations.iter().any(|toleration| tolerates(toleration, taint))
+        // Kubernetes itself gives a DaemonSet's pods tolerations for these, and the operator one for its own.
+        taint.key != names::WARMING
+            && !taint.key.starts_with("node.kubernetes.io/")
+            && !spec.tolerations.iter().any(|toleration| tolerates(toleration, taint))
     });
     labelled && !tainted
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{
     Affinity, Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
     HostPathVolumeSource, LocalObjectReference, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
     ObjectFieldSelector, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource, ResourceRequirements, SeccompProfile,
-    SecurityContext, ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
+    SecurityContext, ServiceAccountTokenProjection, Toleration, Volume, VolumeMount, VolumeProjection,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -116,10 +116,17 @@ fn pod(spec: &CacheRuntimeSpec, name: &str, settings: &Settings) -> PodSpec {
         priority_class_name: settings.priority_class.clone(),
         service_account_name: Some(settings.service_account.clone()),
         termination_grace_period_seconds: Some(30),
-        tolerations: (!spec.tolerations.is_empty()).then(|| spec.tolerations.clone()),
+        tolerations: Some(tolerations(spec)),
         volumes: Some(volumes),
         ..PodSpec::default()
     }
+}
+
+/// The spec's, and one for nodes that wait for nothing but their agent.
+fn tolerations(spec: &CacheRuntimeSpec) -> Vec<Toleration> {
+    let warming =
+        Toleration { key: Some(names::WARMING.to_owned()), operator: Some("Exists".to_owned()), ..Toleration::default() };
+    spec.tolerations.iter().cloned().chain([warming]).collect()
 }
 
 fn container(spec: &CacheRuntimeSpec, name: &str, settings: &Settings, mounts: Vec<VolumeMount>) -> Container {

@@ -108,7 +108,7 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
     })
 }
 
-fn node_facts(node: &Node) -> NodeFacts {
+pub(super) fn node_facts(node: &Node) -> NodeFacts {
     let spec = node.spec.clone().unwrap_or_default();
     let status = node.status.clone().unwrap_or_default();
     let ready = status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");

@@ -14,6 +14,7 @@ fn runtime(generation: i64) -> Arc<RuntimeState> {
         replicas: None,
         tiers,
         allowed_host_paths: vec![],
+        warm_up: Default::default(),
     };
     Arc::new(RuntimeState { name: "r".into(), generation, spec, leaving: false })
 }

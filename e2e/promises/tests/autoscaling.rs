@@ -1,0 +1,185 @@
+//! Nodes that come are warm before pods run there, pods go where their data is, and nothing of ours holds either up.
+
+use anyhow::{Context, Result, ensure};
+use forebay_e2e::wait_until;
+use forebay_promises::{NAMESPACE, Reader, SOON, Site, Store, sums_of};
+use serde_json::Value;
+
+use crate::Promise;
+
+pub(crate) const PROMISES: &[Promise] = &[
+    ("autoscaling::a_node_that_joins_is_warm_before_a_pod_runs_there_and_is_not_held_back_by_a_store_that_is_down", joins),
+    ("autoscaling::a_new_pod_prefers_the_node_that_has_its_data_and_others_are_left_alone", prefers),
+    ("autoscaling::pods_are_created_while_the_operator_is_away", operator_away),
+];
+
+const TAINT: &str = "forebay.io/warming";
+
+fn dataset(site: &Site, store: &Store, name: &str, more: &str) -> Result<()> {
+    let text = format!(
+        "{}apiVersion: forebay.io/v1alpha1
+kind: Dataset
+metadata: {{name: {name}, namespace: default}}
+spec:
+  mounts: {}
+{more}",
+        store.secret(name),
+        store.mount(name)
+    );
+    site.cluster.apply(&text).map(drop)
+}
+
+/// A store of this promise's own, which it can take down.
+fn small_store(site: &Site, name: &str) -> Result<Store> {
+    let store = Store::start(&site.cluster, &site.work(name)?)?;
+    std::fs::create_dir_all(store.source.join("deep"))?;
+    for (i, path) in ["a", "b", "deep/c", "deep/d"].iter().enumerate() {
+        std::fs::write(store.source.join(path), vec![i as u8; 1 << 20])?;
+    }
+    store.upload()?;
+    Ok(store)
+}
+
+fn is_tainted(node: &Value) -> bool {
+    node["spec"]["taints"].as_array().into_iter().flatten().any(|taint| taint["key"] == TAINT)
+}
+
+fn wait_event(site: &Site, object: &str, reason: &str, words: &str) -> Result<()> {
+    wait_until(&format!("{object} to have an event {reason} with {words:?}"), SOON, || {
+        let all = site.cluster.kubectl(&["describe", object])?;
+        Ok(all.lines().any(|line| line.contains(reason) && line.contains(words)).then_some(()))
+    })
+    .with_context(|| site.cluster.kubectl(&["describe", object]).unwrap_or_default())
+}
+
+fn joins(site: &Site) -> Result<()> {
+    let store = small_store(site, "joins")?;
+    dataset(site, &store, "warm", "  prefetch: {policy: Eager}\n  warmBeforeScheduling: true\n")?;
+    site.cluster.kubectl(&[
+        "patch",
+        "cacheruntime",
+        "default",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"warmUp":{"nodeCondition":true}}}"#,
+    ])?;
+    site.wait_phase("default", "warm", "Ready")?;
+    site.cluster.add_tainted_node("n3", TAINT)?;
+    let first_sight = site.wait_for("n3 to join", &["node", "n3"], |node| node["metadata"].is_object())?;
+    ensure!(is_tainted(&first_sight), "it takes pods at once: {first_sight:#}");
+    let reader = Reader::of_claim("default", "first-job", "warm").on("n3");
+    reader.start(site)?;
+    site.wait_for("n3 to lose its taint", &["node", "n3"], |node| node["metadata"].is_object() && !is_tainted(node))?;
+    // From here on there is no store: what the pod reads, the node had before the pod came.
+    let expected = sums_of(&store.source)?;
+    drop(store);
+    wait_event(site, "node/n3", "Warm", "what one Dataset wants here is here")?;
+    ensure!(reader.finish(site)? == expected, "a pod on a warm node reads every byte right");
+    reader.remove(site)?;
+    let complete = |node: &Value| {
+        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
+        let mut complete = conditions.filter(|condition| condition["type"] == "forebay.io/WarmUpComplete");
+        complete.any(|condition| condition["status"] == "True" && condition["reason"] == "Warm")
+    };
+    site.wait_for("n3 to say that it is warm", &["node", "n3"], complete)?;
+
+    // A Dataset that no node can list now, on a node that is tainted anew: it is not held back for longer than the timeout.
+    site.cluster.kubectl(&[
+        "patch",
+        "cacheruntime",
+        "default",
+        "--type=merge",
+        "-p",
+        r#"{"spec":{"warmUp":{"timeout":"3s"}}}"#,
+    ])?;
+    let gone = "http://127.0.0.1:1";
+    site.cluster.apply(&format!(
+        "apiVersion: forebay.io/v1alpha1
+kind: Dataset
+metadata: {{name: cold, namespace: default}}
+spec:
+  mounts: [{{path: /, source: \"s3://{}\", options: {{endpoint: \"{gone}\", region: us-east-1}}, secretRef: {{name: warm}}}}]
+  prefetch: {{policy: Eager}}
+  warmBeforeScheduling: true
+",
+        Store::BUCKET
+    ))?;
+    site.cluster.kubectl(&["taint", "node", "n3", &format!("{TAINT}=again:NoSchedule")])?;
+    site.wait_for("n3 to lose its taint in spite of the store", &["node", "n3"], |node| !is_tainted(node))?;
+    wait_event(site, "node/n3", "WarmUpTimedOut", "default/cold")?;
+    wait_event(site, "cacheruntime/default", "WarmUpTimedOut", "node n3: not warm after 3s")?;
+
+    site.cluster.kubectl(&["delete", "dataset", "warm", "cold", "--timeout=180s"])?;
+    site.cluster.kubectl(&["delete", "secret", "warm"])?;
+    site.cluster.kubectl(&[
+        "patch",
+        "cacheruntime",
+        "default",
+        "--type=json",
+        "-p",
+        r#"[{"op":"remove","path":"/spec/warmUp"}]"#,
+    ])?;
+    site.cluster.remove_node("n3")?;
+    site.wait_for("the nodes to have no condition of ours", &["nodes"], |nodes| !nodes.to_string().contains("WarmUpComplete"))?;
+    site.wait_for("two agents", &["cacheruntime", "default"], |runtime| runtime["status"]["summary"]["ready"] == "2/2").map(drop)
+}
+
+/// What the API server would make of a pod.
+fn made(site: &Site, pod: &str) -> Result<Value> {
+    let path = site.work("made")?.join("pod.yaml");
+    std::fs::write(&path, pod)?;
+    let path = path.to_str().context("a path that is text")?;
+    let text = site.cluster.kubectl(&["create", "--dry-run=server", "-o", "json", "-f", path])?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+fn prefers(site: &Site) -> Result<()> {
+    let store = small_store(site, "prefers")?;
+    dataset(site, &store, "lone", "")?;
+    site.wait_phase("default", "lone", "Ready")?;
+    let by_claim = Reader::of_claim("default", "lone-reader", "lone");
+    ensure!(by_claim.clone().on("n1").run(site)? == sums_of(&store.source)?);
+    let expected = serde_json::json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+        "weight": 80,
+        "preference": {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}
+    }]}});
+    let affinity = |pod: &str| -> Result<Value> { Ok(made(site, pod)?["spec"]["affinity"].clone()) };
+    wait_until("a pod to be told that its data is on n1", SOON, || {
+        let affinity = affinity(&by_claim.yaml())?;
+        Ok((affinity == expected).then_some(()))
+    })?;
+    // Whichever replica is asked: the API server asks either.
+    for _ in 0..6 {
+        let affinity = affinity(&by_claim.yaml())?;
+        ensure!(affinity == expected, "{affinity}");
+    }
+    let inline = Reader::inline("default", "lone-reader", "lone").yaml();
+    let affinity = affinity(&inline)?;
+    ensure!(affinity == expected, "inline: {affinity}");
+    // Others are as they were written: of a Dataset that all nodes have, of no Dataset, of somebody who does not want it.
+    let left_alone = [
+        Reader::of_claim("default", "lone-reader", "first").yaml(),
+        inline.replace("csi: {driver: csi.forebay.io, readOnly: true, volumeAttributes: {dataset: lone}}", "emptyDir: {}"),
+        by_claim.yaml().replace("namespace: default}", "namespace: default, labels: {forebay.io/prefer-nodes: \"false\"}}"),
+    ];
+    for pod in left_alone {
+        let made = made(site, &pod)?;
+        ensure!(made["spec"]["affinity"].is_null(), "{made:#}");
+    }
+    site.cluster.kubectl(&["delete", "dataset", "lone", "--timeout=180s"])?;
+    site.cluster.kubectl(&["delete", "secret", "lone"]).map(drop)
+}
+
+fn operator_away(site: &Site) -> Result<()> {
+    let scale = |replicas: u32| {
+        site.cluster.kubectl(&["scale", "deployment", "forebay-operator", "-n", NAMESPACE, &format!("--replicas={replicas}")])
+    };
+    scale(0)?;
+    site.wait_gone(&["pods", "-n", NAMESPACE, "-l", "app.kubernetes.io/name=forebay-operator"])?;
+    let reader = Reader::of_claim("default", "meanwhile", "first");
+    let read = reader.run(site);
+    scale(2)?;
+    ensure!(read? == sums_of(&site.store.source)?, "a pod that came while there was no operator");
+    site.cluster.kubectl(&["rollout", "status", "deployment/forebay-operator", "-n", NAMESPACE, "--timeout=180s"])?;
+    site.wait_phase("default", "first", "Ready").map(drop)
+}

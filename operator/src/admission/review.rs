@@ -1,0 +1,138 @@
+//! The answer to one pod.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use forebay_crds::Dataset;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::ResourceExt as _;
+use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, SerializePatchError};
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::Instant;
+
+use super::leader::Elsewhere;
+use super::patch::patch;
+use super::prefer::{Held, Place, terms};
+use super::volumes::{Mounted, is_placed, mounted};
+use crate::agents::Leads;
+use crate::agents::registry::Registry;
+use crate::names;
+use crate::stores::Stores;
+
+const HOSTNAME: &str = "kubernetes.io/hostname";
+const ZONE: &str = "topology.kubernetes.io/zone";
+
+/// What answers are made from.
+pub(crate) struct Reviewer {
+    pub(crate) stores: Stores,
+    pub(crate) leads: Leads,
+    pub(crate) elsewhere: Elsewhere,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotAReview {
+    #[error("not an AdmissionReview of a pod: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("an AdmissionReview without a request")]
+    Empty,
+    #[error(transparent)]
+    Patch(#[from] SerializePatchError),
+}
+
+impl Reviewer {
+    /// The answer, as JSON. It always allows the pod. `forwarded`: another replica asks, which thinks that this one leads.
+    pub(super) async fn answer(&self, body: &[u8], forwarded: bool) -> Result<Vec<u8>, NotAReview> {
+        let review: AdmissionReview<Pod> = serde_json::from_slice(body)?;
+        let request: AdmissionRequest<Pod> = review.try_into().map_err(|_| NotAReview::Empty)?;
+        let unchanged = AdmissionResponse::from(&request);
+        let datasets = self.datasets(&request);
+        let response = match (self.leads.get(), &request.object) {
+            (_, None) => unchanged,
+            _ if datasets.is_empty() => unchanged,
+            (Ok(leadership), Some(pod)) => {
+                let terms = terms(&self.held(&datasets, &leadership.registry), &self.places(), &request.uid);
+                if terms.is_empty() { unchanged } else { unchanged.with_patch(serde_json::from_value(patch(pod, &terms))?)? }
+            }
+            (Err(_), Some(_)) if forwarded => unchanged,
+            (Err(_), Some(_)) => match self.elsewhere.ask(body).await {
+                Some(answer) => return Ok(answer),
+                None => unchanged,
+            },
+        };
+        Ok(serde_json::to_vec(&response.into_review())?)
+    }
+
+    /// The Datasets that the pod mounts and may mount, where a preference could matter.
+    fn datasets(&self, request: &AdmissionRequest<Pod>) -> Vec<Arc<Dataset>> {
+        let (Some(pod), Some(namespace)) = (&request.object, &request.namespace) else { return Vec::new() };
+        if is_placed(pod) {
+            return Vec::new();
+        }
+        let found = mounted(pod, namespace).into_iter().filter_map(|mounted| match mounted {
+            Mounted::Claim(name) => {
+                // Only claims that the operator made are in the cache; their Dataset has their name.
+                let claim = self.stores.claims.get(&ObjectRef::new(&name).within(namespace))?;
+                let dataset = self.stores.dataset(namespace, &name)?;
+                (claim.labels().get(names::DATASET_UID) == dataset.metadata.uid.as_ref()).then_some(dataset)
+            }
+            Mounted::Inline(of, name) => {
+                let dataset = self.stores.dataset(&of, &name)?;
+                let mut allowed = dataset.spec.allowed_namespaces.iter().map(|allowed| allowed.as_str());
+                let may = of == *namespace || allowed.any(|allowed| allowed == "*" || allowed == namespace);
+                may.then_some(dataset)
+            }
+        });
+        found.collect()
+    }
+
+    fn held(&self, datasets: &[Arc<Dataset>], registry: &Registry) -> Vec<Held> {
+        let now = Instant::now();
+        let held = datasets.iter().map(|dataset| Held {
+            bytes: dataset.status.as_ref().map_or(0, |status| status.catalog.bytes),
+            on: registry.cached(&dataset.spec.runtime, &dataset.uid().unwrap_or_default(), now),
+        });
+        held.collect()
+    }
+
+    fn places(&self) -> HashMap<String, Place> {
+        self.stores.nodes.state().iter().filter_map(|node| place(node)).collect()
+    }
+}
+
+/// A node as a place for new pods; `None`: it takes none now.
+fn place(node: &Node) -> Option<(String, Place)> {
+    let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
+    let ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    if cordoned || !ready || node.metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let hostname = node.labels().get(HOSTNAME)?.clone();
+    Some((node.name_any(), Place { hostname, zone: node.labels().get(ZONE).cloned() }))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn only_nodes_that_take_pods_are_places() {
+        let node = |labels: Value, unschedulable: bool, ready: &str| -> Node {
+            serde_json::from_value(json!({
+                "metadata": {"name": "n", "labels": labels}, "spec": {"unschedulable": unschedulable},
+                "status": {"conditions": [{"type": "Ready", "status": ready}]}
+            }))
+            .unwrap()
+        };
+        let named = json!({"kubernetes.io/hostname": "h", "topology.kubernetes.io/zone": "z"});
+        let found = place(&node(named.clone(), false, "True"));
+        assert_eq!(found, Some(("n".into(), Place { hostname: "h".into(), zone: Some("z".into()) })));
+        assert_eq!(place(&node(named.clone(), true, "True")), None);
+        assert_eq!(place(&node(named, false, "Unknown")), None);
+        assert_eq!(place(&node(json!({}), false, "True")), None, "no label to name it by");
+    }
+}
