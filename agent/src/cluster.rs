@@ -3,10 +3,8 @@
 mod agent;
 mod dismiss;
 mod hosted;
-mod identity;
 mod kept;
 mod node;
-mod session;
 mod switch;
 mod table;
 mod tiers;
@@ -17,15 +15,14 @@ use std::time::Duration;
 
 use forebay_api::node::NodeClient;
 use forebay_api::session::{Hello, OperatorMessage, RuntimeState};
+use forebay_session::{Event, Operator};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::agent::Agent;
-use self::identity::Operator;
 use self::kept::{Kept, KeptFile, KeptRuntime};
-use self::session::Event;
 use self::table::Table;
 use crate::state::StateDir;
 use crate::view::View;
@@ -58,7 +55,7 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
     let operator = Operator { url: options.operator.clone(), ca: options.ca.clone(), token: options.token.clone() };
     let hello = Hello { version: env!("CARGO_PKG_VERSION").into(), pod_name: options.pod_name.clone() };
     let (send, mut events) = mpsc::channel(EVENTS);
-    let session = tokio::spawn(session::run(operator, hello, send, stop.clone()));
+    let session = tokio::spawn(forebay_session::run(operator, hello, send, stop.clone()));
     let table = Arc::new(Table::new(options.runtime.clone(), Handle::current()));
     let csi = NodeClient::start(
         options.run.join(forebay_api::node::SOCKET),

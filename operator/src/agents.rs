@@ -2,17 +2,20 @@
 //!
 //! - [`authority`]: the certificate authority, and the certificates it gives.
 //! - [`who`]: from a pod's token to the agent that it is; a trait, with a twin for tests.
-//! - [`registry`]: what the agents said last, and which of them still answer.
+//! - [`registry`]: what the agents said last, and which of them still answer; [`standing`]: what is kept of it.
 //! - [`desired`]: what is desired of each, and the words that bring an agent there: pure.
+//! - [`news`]: what their words are news of, handed on at a bounded rate.
 //! - [`enrol`], [`session`]: the two gRPC services; [`serve`] is their TLS listener.
 
 pub mod authority;
 pub(crate) mod desired;
 mod enrol;
+pub(crate) mod news;
 pub(crate) mod publish;
 pub(crate) mod registry;
 pub(crate) mod serve;
 pub(crate) mod session;
+pub(crate) mod standing;
 #[cfg(test)]
 mod tests;
 pub(crate) mod who;
@@ -28,7 +31,7 @@ use tonic::Status;
 pub(crate) struct Leadership {
     pub(crate) registry: Arc<registry::Registry>,
     pub(crate) published: Arc<publish::Published>,
-    pub(crate) news: Arc<session::News>,
+    pub(crate) news: Arc<news::News>,
     /// Cancelled when this replica stops leading: every session ends.
     pub(crate) token: CancellationToken,
 }

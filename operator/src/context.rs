@@ -13,14 +13,13 @@ use crate::agents::registry::Registry;
 use crate::dataset::usage::Usage;
 use crate::metrics::Metrics;
 use crate::names;
+use crate::pace::Pace;
 use crate::runtime::Settings;
 use crate::secrets::Secrets;
 use crate::stores::{Change, Stores};
 
 /// For so long after this replica began to lead, an agent's silence says nothing: which replica leads, agents find by trying.
 const SETTLING: Duration = Duration::from_secs(25);
-/// Least time between two writes of one status.
-const PACE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Context {
     pub(crate) client: Client,
@@ -36,7 +35,7 @@ pub(crate) struct Context {
     pub(crate) releasing: Since,
     pub(crate) writes: Pace,
     pub(crate) began: Instant,
-    chosen: Mutex<HashMap<String, BTreeSet<String>>>,
+    chosen: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
     leaving: Mutex<HashMap<String, BTreeMap<String, Instant>>>,
 }
 
@@ -80,7 +79,7 @@ impl Context {
 
     /// The nodes that are to have an agent of the runtime: as chosen, or till then those that have one; and whether they are
     /// chosen.
-    pub(crate) fn agent_nodes(&self, runtime: &str) -> (BTreeSet<String>, bool) {
+    pub(crate) fn agent_nodes(&self, runtime: &str) -> (Arc<BTreeSet<String>>, bool) {
         if let Some(chosen) = lock(&self.chosen).get(runtime) {
             return (chosen.clone(), true);
         }
@@ -88,12 +87,12 @@ impl Context {
         let of_runtime = pods.iter().filter(|pod| {
             pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::RUNTIME)).is_some_and(|name| name == runtime)
         });
-        (of_runtime.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect(), false)
+        (Arc::new(of_runtime.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect()), false)
     }
 
     /// Nodes whose agent's pod is ready and which do not answer (yet): what they hold is not known.
     pub(crate) fn silent_nodes(&self, runtime: &str, now: Instant) -> BTreeSet<String> {
-        let live = self.registry.live(runtime, now);
+        let live: BTreeSet<String> = self.registry.live(runtime, now).into_iter().map(|live| live.node).collect();
         let pods = self.stores.pods.state();
         let ready = pods.iter().filter(|pod| {
             let of_runtime = pod.metadata.labels.as_ref().and_then(|labels| labels.get(names::RUNTIME));
@@ -103,18 +102,14 @@ impl Context {
                 && conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
         });
         let nodes = ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
-        nodes.filter(|node| !live.iter().any(|live| live.node == *node)).collect()
+        nodes.filter(|node| !live.contains(node)).collect()
     }
 
     pub(crate) fn set_chosen(&self, runtime: &str, nodes: &BTreeSet<String>) {
-        let before = lock(&self.chosen).insert(runtime.to_owned(), nodes.clone());
-        if before.as_ref() != Some(nodes) {
-            for dataset in self.stores.datasets.state().iter().filter(|dataset| *dataset.spec.runtime == *runtime) {
-                let (namespace, name) = (dataset.metadata.namespace.clone(), dataset.metadata.name.clone());
-                if let (Some(namespace), Some(name)) = (namespace, name) {
-                    self.stores.announce(Change::Dataset { namespace, name });
-                }
-            }
+        let differs = lock(&self.chosen).get(runtime).is_none_or(|before| **before != *nodes);
+        if differs {
+            lock(&self.chosen).insert(runtime.to_owned(), Arc::new(nodes.clone()));
+            self.stores.announce(Change::Agents(runtime.to_owned()));
         }
     }
 
@@ -161,28 +156,6 @@ impl Since {
     }
 }
 
-/// At most one write of an object's status in a while.
-#[derive(Debug, Default)]
-pub(crate) struct Pace(Mutex<HashMap<String, Instant>>);
-
-impl Pace {
-    /// How long to wait before the next write; `None`: write now, which is noted.
-    pub(crate) fn too_soon(&self, uid: &str) -> Option<Duration> {
-        self.too_soon_at(uid, Instant::now())
-    }
-
-    fn too_soon_at(&self, uid: &str, now: Instant) -> Option<Duration> {
-        let mut last = lock(&self.0);
-        // What is older than the pace says nothing, and the map stays as small as what is written.
-        last.retain(|_, at| now.saturating_duration_since(*at) < PACE);
-        if let Some(at) = last.get(uid) {
-            return Some((*at + PACE).saturating_duration_since(now));
-        }
-        last.insert(uid.to_owned(), now);
-        None
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Each change is one assignment or insertion: what a panic left is whole.
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -191,18 +164,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_status_is_written_once_a_second() {
-        let pace = Pace::default();
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(pace.too_soon_at("a", at(0)), None);
-        assert_eq!(pace.too_soon_at("b", at(0)), None);
-        assert_eq!(pace.too_soon_at("a", at(400)), Some(Duration::from_millis(600)));
-        assert_eq!(pace.too_soon_at("a", at(1000)), None);
-        assert_eq!(pace.too_soon_at("a", at(1001)), Some(Duration::from_millis(999)));
-    }
 
     #[test]
     fn what_goes_on_is_counted_from_its_first_sight() {

@@ -1,5 +1,6 @@
 //! What both controllers share: kube's reconciliation queue, fed from the caches that this replica keeps warm anyway.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use kube::runtime::controller::{Action, Config, Error};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{applier, watcher};
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::time::sleep;
 
 use crate::context::Context;
 use crate::ssa;
@@ -20,6 +22,8 @@ use crate::stores::{Change, Stores};
 
 /// Objects reconciled at a time.
 const AT_ONCE: u16 = 8;
+/// Changes within so long are looked at together: a thousand nodes that come are not a thousand looks at all nodes.
+const TOGETHER: Duration = Duration::from_millis(50);
 /// After a reconciliation that failed.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -69,16 +73,29 @@ fn queue<K>(
 ) -> impl Stream<Item = Result<ObjectRef<K>, watcher::Error>>
 where
     K: Resource<DynamicType = ()> + 'static,
+    K::DynamicType: Eq + Hash,
 {
     let changes: broadcast::Receiver<Change> = stores.changes();
-    let first = futures::stream::iter([Change::All]);
+    let first = futures::stream::iter([HashSet::from([Change::All])]);
     let later = futures::stream::unfold(changes, |mut changes| async move {
-        let change = match changes.recv().await {
-            Ok(change) => change,
-            Err(RecvError::Lagged(_)) => Change::All,
+        let mut together = HashSet::new();
+        match changes.recv().await {
+            Ok(change) => drop(together.insert(change)),
+            Err(RecvError::Lagged(_)) => drop(together.insert(Change::All)),
             Err(RecvError::Closed) => return None,
-        };
-        Some((change, changes))
+        }
+        sleep(TOGETHER).await;
+        loop {
+            match changes.try_recv() {
+                Ok(change) => drop(together.insert(change)),
+                Err(TryRecvError::Lagged(_)) => drop(together.insert(Change::All)),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return Some((together, changes)),
+            }
+        }
     });
-    first.chain(later).flat_map(move |change| futures::stream::iter(concerned(&change, &stores))).map(Ok)
+    let concerned = move |together: HashSet<Change>| {
+        let objects: HashSet<ObjectRef<K>> = together.iter().flat_map(|change| concerned(change, &stores)).collect();
+        futures::stream::iter(objects)
+    };
+    first.chain(later).flat_map(concerned).map(Ok)
 }

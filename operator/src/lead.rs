@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, ResourceExt as _};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::agents::Leadership;
 use crate::agents::authority::Authority;
+use crate::agents::news::News;
 use crate::agents::publish::Published;
 use crate::agents::registry::Registry;
-use crate::agents::session::News;
 use crate::context::{Context, Parts};
 use crate::metrics::Metrics;
 use crate::runtime::Settings;
@@ -26,6 +26,9 @@ use crate::{admission, ca, dataset, names, runtime, warm};
 
 /// How often what agents said is turned into reconciliations, and silent ones are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+/// Agents' reports that are merged into statuses at each of these looks, so that what merging costs does not grow with what agents
+/// say: with more agents, and more Datasets that change, each status is looked at less often.
+const MERGED: usize = 100_000;
 /// Changes within so long are published to agents together.
 const TOGETHER: Duration = Duration::from_millis(50);
 
@@ -131,7 +134,7 @@ async fn publish(stores: Stores, published: Arc<Published>, secrets: Arc<Secrets
         loop {
             match changes.recv().await {
                 // Neither nodes nor reports change what is desired.
-                Ok(Change::Node | Change::Agents(_)) => {}
+                Ok(Change::Node | Change::Agents(_) | Change::Progress { .. } | Change::Health(_)) => {}
                 Ok(Change::All | Change::Dataset { .. } | Change::Runtime(_)) | Err(RecvError::Lagged(_)) => break,
                 Err(RecvError::Closed) => return,
             }
@@ -142,22 +145,45 @@ async fn publish(stores: Stores, published: Arc<Published>, secrets: Arc<Secrets
     }
 }
 
-/// Turns what agents said into changes, at most one an object and second, and looks for those that say nothing.
+/// Turns what agents said into changes, and looks for those that say nothing.
 async fn sweep(stores: Stores, registry: Arc<Registry>, news: Arc<News>, metrics: Arc<Metrics>) {
     let mut tick = interval(SWEEP);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut changes = stores.changes();
     loop {
         tick.tick().await;
+        for change in of_runtimes(&mut changes, &stores) {
+            news.add(change);
+        }
         let uids: HashSet<String> = stores.datasets.state().iter().filter_map(|dataset| dataset.uid()).collect();
         let lost = registry.sweep(&uids, Instant::now());
         for runtime in &lost {
             tracing::warn!(runtime, "agents do not answer any more");
         }
-        let mut changes = news.take();
-        changes.extend(lost.into_iter().map(Change::Agents));
-        for change in changes {
+        let agents = registry.connected();
+        let said = news.take((MERGED / agents.max(1)).max(1));
+        for change in said.into_iter().chain(lost.into_iter().map(Change::Agents)) {
             stores.announce(change);
         }
-        metrics.agents(registry.connected());
+        metrics.agents(agents);
     }
+}
+
+/// The Datasets whose runtime is not as it was: itself, the nodes that are to have an agent, or those whose agents answer.
+fn of_runtimes(changes: &mut broadcast::Receiver<Change>, stores: &Stores) -> Vec<Change> {
+    let (mut all, mut runtimes) = (false, HashSet::new());
+    loop {
+        match changes.try_recv() {
+            Ok(Change::Runtime(runtime) | Change::Agents(runtime)) => drop(runtimes.insert(runtime)),
+            Ok(_) => {}
+            Err(TryRecvError::Lagged(_)) => all = true,
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    if !all && runtimes.is_empty() {
+        return Vec::new();
+    }
+    let datasets = stores.datasets.state();
+    let concerned = datasets.iter().filter(|dataset| all || runtimes.contains(&*dataset.spec.runtime));
+    concerned.filter_map(|dataset| Some(Change::Progress { namespace: dataset.namespace()?, name: dataset.name_any() })).collect()
 }

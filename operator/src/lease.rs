@@ -11,8 +11,9 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,24 @@ impl Election {
     fn period(&self) -> Duration {
         self.duration / 6
     }
+}
+
+/// Works for the Lease on a thread and a connection of its own: when a thousand agents connect at once, everything else waits for its
+/// turn, and a leader that waits for too long would have to stop, only for the agents to connect at once to the next.
+pub(crate) fn on_a_thread<F>(config: Config, work: impl FnOnce(Client) -> F + Send + 'static) -> std::io::Result<JoinHandle<()>>
+where
+    F: Future<Output = ()>,
+{
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            match Client::try_from(config) {
+                Ok(client) => work(client).await,
+                // What listens for who leads ends with it.
+                Err(error) => tracing::error!(%error, "no connection for the lease"),
+            }
+        });
+    }))
 }
 
 /// Tries to lead until `token` is cancelled; `leads` says whether it does. When cancelled, gives the Lease back after

@@ -21,6 +21,7 @@ mod lead;
 mod lease;
 mod metrics;
 mod names;
+mod pace;
 mod quantity;
 mod runtime;
 mod secrets;
@@ -51,7 +52,7 @@ use crate::stores::Stores;
 /// Runs the operator until `token` is cancelled; then its work has stopped and its Lease is given back.
 pub async fn run(cli: Cli, token: CancellationToken) -> anyhow::Result<()> {
     let config = Config::infer().await.context("find the API server: run in a pod, or set KUBECONFIG")?;
-    let client = Client::try_from(config).context("set up the connection to the API server")?;
+    let client = Client::try_from(config.clone()).context("set up the connection to the API server")?;
     let metrics = Arc::new(metrics::Metrics::new());
     let ready = http::Ready::default();
     let listener =
@@ -106,7 +107,9 @@ pub async fn run(cli: Cli, token: CancellationToken) -> anyhow::Result<()> {
         identity: cli.identity.clone(),
         duration: Duration::from_secs(cli.lease_duration.into()),
     };
-    let lease = tokio::spawn(lease::run(client.clone(), cli.namespace.clone(), lease, elected, token.clone(), stopped.clone()));
+    let (namespace, until, gone) = (cli.namespace.clone(), token.clone(), stopped.clone());
+    let lease = lease::on_a_thread(config, move |client| lease::run(client, namespace, lease, elected, until, gone));
+    let lease = lease.context("start the thread of the lease")?;
     let leader = Leader {
         client,
         identity: cli.identity.clone(),

@@ -33,12 +33,21 @@ pub(crate) enum Change {
         /// Its name.
         name: String,
     },
-    /// A CacheRuntime or its DaemonSet.
+    /// A CacheRuntime.
     Runtime(String),
     /// A pod of a runtime, or which of its agents answer: its Datasets' status may change too.
     Agents(String),
     /// A node.
     Node,
+    /// What an agent says of a Dataset: only its status may change.
+    Progress {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A CacheRuntime's DaemonSet, or what an agent says of its tiers: nothing of its Datasets changes.
+    Health(String),
 }
 
 /// The caches. Cheap to clone.
@@ -77,7 +86,7 @@ impl Stores {
                 owned(pod.labels()).map(Change::Agents)
             }),
             daemon_sets: follow(tasks, namespaced(client, own), agents(), &changes, move |set: &DaemonSet| {
-                owned(set.labels()).map(Change::Runtime)
+                owned(set.labels()).map(Change::Health)
             }),
             volumes: follow(tasks, Api::all(client.clone()), managed(), &changes, |volume: &PersistentVolume| {
                 let claim = volume.spec.as_ref()?.claim_ref.as_ref()?;

@@ -63,6 +63,17 @@ pub(crate) fn conditions(
         .collect()
 }
 
+/// Whether a condition has turned: its message alone is no turn.
+pub(crate) fn turned(before: &[Condition], after: &[Condition]) -> bool {
+    let same = |old: &Condition, new: &Condition| {
+        old.type_ == new.type_
+            && old.status == new.status
+            && old.reason == new.reason
+            && old.observed_generation == new.observed_generation
+    };
+    before.len() != after.len() || !before.iter().zip(after).all(|(old, new)| same(old, new))
+}
+
 /// `time` without the fraction of its second.
 pub(crate) fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
@@ -97,6 +108,9 @@ mod tests {
         assert_eq!((later[0].message.as_str(), later[0].observed_generation), ("2 objects", Some(2)));
         let good = conditions(&later, vec![Verdict::good("Ready", "served")], Some(2), at(30));
         assert_eq!((good[0].last_transition_time.0, good[0].status.as_str()), (at(30), "True"));
+        assert!(turned(&[], &first) && turned(&later, &good) && turned(&first, &later), "also for another generation");
+        let more = conditions(&later, vec![Verdict::bad("Ready", "Listing", "3 objects")], Some(2), at(25));
+        assert!(!turned(&later, &more), "numbers go on changing");
         let unknown = conditions(&good, vec![Verdict::unknown("Ready", "x", "")], None, at(40));
         assert_eq!((unknown[0].last_transition_time.0, unknown[0].status.as_str()), (at(40), "Unknown"));
     }

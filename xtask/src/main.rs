@@ -15,6 +15,7 @@ mod interrupt;
 mod parts;
 mod plugin;
 mod promises;
+mod scale;
 mod sh;
 mod speed;
 mod test;
@@ -56,6 +57,8 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Tries what Forebay promises in a cluster, on a real one
     Promises(promises::PromisesArgs),
+    /// Measures one operator with many agents and Datasets, on a real API server
+    Scale(scale::ScaleArgs),
     /// Builds the container images, reproducibly and without a container engine
     Images(images::ImagesArgs),
     /// Builds `kubectl-forebay`, the plugin of kubectl, as a static program
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Promises(args) => promises::run(&args),
         Command::Parts { names } => parts::run(&names),
         Command::Cluster(args) => cluster::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Images(args) => images::run(&args),
         Command::Plugin => plugin::run(),
         Command::Data { dir, small } => data::run(&dir, small),

@@ -8,6 +8,7 @@ use forebay_api::DatasetName;
 use forebay_api::node::NodeClient;
 use forebay_api::session::{AgentMessage, DatasetProgress, DatasetState, Health, OperatorMessage, Released, Removed};
 use forebay_crds::values::HostPath;
+use forebay_session::Event;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use super::dismiss;
 use super::hosted::Hosted;
 use super::kept::{Handled, Kept, KeptDataset, KeptFile, KeptRuntime};
 use super::node::Node;
-use super::session::Event;
 use crate::state::StateDir;
 
 /// How often it is looked whether there is something to report.

@@ -223,7 +223,13 @@ impl Cluster {
         self.pki.create(self.addresses)?;
         network::create_bridge(self.addresses, &self.dir)?;
         self.control.start_etcd()?;
+        if let Some(policy) = &options.audit {
+            self.control.audit(policy)?;
+        }
         self.control.start_api_server()?;
+        if options.nodes == 0 {
+            return self.control.wait_for_api_server(&self.client);
+        }
         busybox_image()?.write(&self.dir.join("images/busybox.tar"))?;
         pause_image()?.write(&self.dir.join("images/pause.tar"))?;
         for image in &options.images {

@@ -1,3 +1,4 @@
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -38,6 +39,16 @@ impl ControlPlane {
         self.spawn("etcd", &mut etcd)
     }
 
+    /// From its next start on, the API server writes down what `policy` selects.
+    pub(crate) fn audit(&self, policy: &str) -> Result<()> {
+        let file = self.audit_policy();
+        fs::write(&file, policy).with_context(|| format!("write {}", file.display()))
+    }
+
+    fn audit_policy(&self) -> PathBuf {
+        self.dir.join("run").join("audit.yaml")
+    }
+
     /// Starts the API server without waiting for it.
     pub(crate) fn start_api_server(&self) -> Result<()> {
         let mut server = Command::new(part("kube-apiserver")?);
@@ -74,6 +85,10 @@ impl ControlPlane {
             ("proxy-client-key-file", "front-client.key"),
         ] {
             server.arg(format!("--{flag}={}", self.pki.file(file).display()));
+        }
+        if self.audit_policy().is_file() {
+            server.arg(format!("--audit-policy-file={}", self.audit_policy().display()));
+            server.arg(format!("--audit-log-path={}", self.log("audit").display()));
         }
         self.spawn("kube-apiserver", &mut server)
     }

@@ -12,7 +12,7 @@ pub(crate) struct Desired {
     /// `None`: there is no such runtime (any more).
     pub(crate) runtime: Option<Arc<RuntimeState>>,
     /// By uid.
-    pub(crate) datasets: BTreeMap<String, Arc<DatasetState>>,
+    pub(crate) datasets: Arc<BTreeMap<String, Arc<DatasetState>>>,
     /// Whether `datasets` is all: not while a Secret could not be read yet, since what is not named is given up.
     pub(crate) complete: bool,
     /// Nodes whose agents are to go, and let go of everything before.
@@ -24,52 +24,88 @@ impl Desired {
     pub(crate) fn on<'a>(&'a self, node: &str) -> Cow<'a, Self> {
         if self.leaving.contains(node) {
             let leaves = |runtime: &Arc<RuntimeState>| Arc::new(RuntimeState { leaving: true, ..(**runtime).clone() });
-            Cow::Owned(Self { runtime: self.runtime.as_ref().map(leaves), datasets: BTreeMap::new(), ..self.clone() })
+            Cow::Owned(Self { runtime: self.runtime.as_ref().map(leaves), datasets: Arc::default(), ..self.clone() })
         } else {
             Cow::Borrowed(self)
         }
     }
 }
 
-/// What an agent was told in its session.
+/// A word to an agent. Made into its message only when it is sent: a session that begins is told of every Dataset, and of a
+/// thousand sessions that begin together each would hold them all.
+#[derive(Debug, Clone)]
+pub(crate) enum Word {
+    Runtime(Arc<RuntimeState>),
+    Dataset(Arc<DatasetState>),
+    Removed(Removed),
+    Synced,
+}
+
+impl From<Word> for OperatorMessage {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Runtime(state) => Self::Runtime((*state).clone()),
+            Word::Dataset(state) => Self::Dataset((*state).clone()),
+            Word::Removed(removed) => Self::Removed(removed),
+            Word::Synced => Self::Synced,
+        }
+    }
+}
+
+/// What an agent was told in its session. Agents that were told the same share it: of a thousand Datasets, none keeps a list.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     runtime: Option<Arc<RuntimeState>>,
-    datasets: BTreeMap<String, Arc<DatasetState>>,
+    datasets: Arc<BTreeMap<String, Arc<DatasetState>>>,
+    /// Told, and not in `datasets` since that is not all. Empty but while a Secret cannot be read.
+    besides: BTreeMap<String, Arc<DatasetState>>,
     synced: bool,
 }
 
 impl Told {
     /// The next words to the agent, in order; none when it knows everything. Notes them as told.
-    pub(crate) fn next(&mut self, desired: &Desired) -> Vec<OperatorMessage> {
+    pub(crate) fn next(&mut self, desired: &Desired) -> Vec<Word> {
         let mut words = Vec::new();
         if let Some(runtime) = &desired.runtime
             && self.runtime.as_ref() != Some(runtime)
         {
-            words.push(OperatorMessage::Runtime((**runtime).clone()));
+            words.push(Word::Runtime(runtime.clone()));
             self.runtime = Some(runtime.clone());
         }
-        if desired.complete {
-            let gone: Vec<String> = self.datasets.keys().filter(|uid| !desired.datasets.contains_key(*uid)).cloned().collect();
-            for uid in gone {
-                if let Some(state) = self.datasets.remove(&uid) {
-                    words.push(OperatorMessage::Removed(Removed { uid, dataset: state.dataset.clone() }));
-                }
-            }
-        }
-        for (uid, state) in &desired.datasets {
-            // The same Arc is the common case; the comparison is for states that were made anew without a change.
-            let known = self.datasets.get(uid).is_some_and(|told| Arc::ptr_eq(told, state) || told == state);
-            if !known {
-                words.push(OperatorMessage::Dataset((**state).clone()));
-                self.datasets.insert(uid.clone(), state.clone());
-            }
+        let before = std::mem::replace(&mut self.datasets, desired.datasets.clone());
+        if !Arc::ptr_eq(&before, &self.datasets) || !self.besides.is_empty() {
+            self.differences(&before, desired.complete, &mut words);
         }
         if desired.complete && !self.synced {
-            words.push(OperatorMessage::Synced);
+            words.push(Word::Synced);
             self.synced = true;
         }
         words
+    }
+
+    /// From what was told `before` to what is desired now.
+    fn differences(&mut self, before: &BTreeMap<String, Arc<DatasetState>>, complete: bool, words: &mut Vec<Word>) {
+        let mut besides = std::mem::take(&mut self.besides);
+        besides.extend(
+            before.iter().filter(|(uid, _)| !self.datasets.contains_key(*uid)).map(|(uid, told)| (uid.clone(), told.clone())),
+        );
+        for (uid, state) in &*self.datasets {
+            let told = besides.remove(uid);
+            // The same Arc is the common case; the comparison is for states that were made anew without a change.
+            let same = |told: &Arc<DatasetState>| Arc::ptr_eq(told, state) || told == state;
+            if !before.get(uid).or(told.as_ref()).is_some_and(same) {
+                words.push(Word::Dataset(state.clone()));
+            }
+        }
+        if complete {
+            let removed = |(uid, told): (String, Arc<DatasetState>)| Removed { uid, dataset: told.dataset.clone() };
+            // First of all: what is made anew under the same name is told after the former is gone.
+            let gone: Vec<_> = besides.into_iter().map(|gone| Word::Removed(removed(gone))).collect();
+            let at = words.iter().take_while(|word| matches!(word, Word::Runtime(_))).count();
+            words.splice(at..at, gone);
+        } else {
+            self.besides = besides;
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is desired of the agents of each runtime, from the caches and the Secrets.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use forebay_api::DatasetName;
@@ -78,7 +78,7 @@ impl Published {
 
 fn differ(a: &Desired, b: &Desired) -> bool {
     let same_datasets = a.datasets.len() == b.datasets.len()
-        && a.datasets.iter().zip(&b.datasets).all(|(a, b)| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1));
+        && a.datasets.iter().zip(&*b.datasets).all(|(a, b)| a.0 == b.0 && (Arc::ptr_eq(a.1, b.1) || a.1 == b.1));
     a.complete != b.complete || a.runtime != b.runtime || !same_datasets
 }
 
@@ -96,10 +96,7 @@ fn desired(
             let generation = runtime.metadata.generation.unwrap_or(0);
             let leaving = runtime.metadata.deletion_timestamp.is_some();
             let state = RuntimeState { name: name.clone(), generation, spec: runtime.spec.clone(), leaving };
-            (
-                name,
-                Desired { runtime: Some(Arc::new(state)), datasets: BTreeMap::new(), complete: true, leaving: BTreeSet::new() },
-            )
+            (name, Desired { runtime: Some(Arc::new(state)), datasets: Arc::default(), complete: true, leaving: BTreeSet::new() })
         })
         .collect();
     let ending: BTreeSet<String> = runtimes
@@ -117,9 +114,15 @@ fn desired(
         if is_releasing(dataset) || refused {
             continue;
         }
-        let state = state(dataset, &uid, &secret).map(Arc::new).or_else(|| before(&dataset.spec.runtime, &uid));
+        let before = before(&dataset.spec.runtime, &uid);
+        let state = match (state(dataset, &uid, &secret), before) {
+            // As it was told to the agents: what did not change is the same for all who look, without comparing.
+            (Some(state), Some(before)) if *before == state => Some(before),
+            (Some(state), _) => Some(Arc::new(state)),
+            (None, before) => before,
+        };
         match state {
-            Some(state) => drop(desired.datasets.insert(uid, state)),
+            Some(state) => drop(Arc::make_mut(&mut desired.datasets).insert(uid, state)),
             None => desired.complete = false,
         }
     }

@@ -1,12 +1,11 @@
 //! The stream between the operator and one agent.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use forebay_api::operator::agents_server::Agents;
 use forebay_api::operator::{AgentMessage as WireAgent, OperatorMessage as WireOperator};
-use forebay_api::session::{AgentIdentity, AgentMessage, Hello};
+use forebay_api::session::{AgentIdentity, AgentMessage, Hello, OperatorMessage};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -26,21 +25,6 @@ const SLOW: Duration = Duration::from_secs(30);
 const SILENT: Duration = Duration::from_secs(30);
 /// Time for the first word.
 const GREETING: Duration = Duration::from_secs(10);
-
-/// What the agents' words are news of, since the last look. Bounded by the objects that there are.
-#[derive(Debug, Default)]
-pub(crate) struct News(Mutex<HashSet<Change>>);
-
-impl News {
-    fn add(&self, change: Change) {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(change);
-    }
-
-    /// All since the last call.
-    pub(crate) fn take(&self) -> HashSet<Change> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
 
 pub(super) struct SessionService {
     pub(super) leads: Leads,
@@ -108,7 +92,7 @@ async fn greeting(words: &mut Streaming<WireAgent>) -> Result<Hello, Status> {
 }
 
 /// Hears the agent until the session is over; says why it is.
-async fn listen(leadership: &Leadership, agent: &AgentIdentity, session: u64, words: &mut Streaming<WireAgent>) -> Status {
+async fn listen(leadership: &Leadership, agent: &AgentIdentity, session: u32, words: &mut Streaming<WireAgent>) -> Status {
     let Leadership { registry, news, .. } = leadership;
     loop {
         let word = match timeout(SILENT, words.message()).await {
@@ -121,11 +105,11 @@ async fn listen(leadership: &Leadership, agent: &AgentIdentity, session: u64, wo
         let current = match AgentMessage::try_from(word) {
             Ok(AgentMessage::Dataset(progress)) => {
                 let (namespace, name) = (progress.report.namespace.clone(), progress.report.name.clone());
-                news.add(Change::Dataset { namespace, name });
+                news.add(Change::Progress { namespace, name });
                 registry.progress(agent, session, progress, now)
             }
             Ok(AgentMessage::Health(health)) => {
-                news.add(Change::Runtime(agent.runtime.as_str().to_owned()));
+                news.add(Change::Health(agent.runtime.as_str().to_owned()));
                 registry.health(agent, session, health, now)
             }
             Ok(AgentMessage::Released(released)) => {
@@ -154,7 +138,7 @@ async fn tell(leadership: &Leadership, agent: &AgentIdentity, sender: &Sender) -
     loop {
         let newest = Arc::clone(&desired.borrow_and_update());
         for word in told.next(&newest.on(&agent.node)) {
-            match timeout(SLOW, sender.send(Ok(word.into()))).await {
+            match timeout(SLOW, sender.send(Ok(OperatorMessage::from(word).into()))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Status::cancelled("the agent ended the session"),
                 Err(_) => return Status::resource_exhausted("the agent took no message for 30 seconds: connect again"),

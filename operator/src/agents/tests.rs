@@ -24,10 +24,10 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use tonic::{Code, Streaming};
 
 use super::authority::{Authority, agent_of};
+use super::news::News;
 use super::publish::Published;
 use super::registry::Registry;
 use super::serve::Serve;
-use super::session::News;
 use super::who::{Identify, NotKnown};
 use super::*;
 use crate::secrets::SecretState;
@@ -294,8 +294,8 @@ async fn what_an_agent_says_is_known_under_its_certificates_name() {
     eventually("the report is known", || registry.reports("r", "uid-a", Instant::now()).contains_key("n1")).await;
     assert!(registry.reports("other", "uid-a", Instant::now()).is_empty());
     assert_eq!(registry.live("r", Instant::now())[0].mounts, 3);
-    let news = operator.leadership.news.take();
-    assert!(news.contains(&crate::stores::Change::Dataset { namespace: "ml".into(), name: "a".into() }), "{news:?}");
+    let news = operator.leadership.news.take(9);
+    assert!(news.contains(&crate::stores::Change::Progress { namespace: "ml".into(), name: "a".into() }), "{news:?}");
     session.says(AgentMessage::Released(Released { uid: "uid-a".into(), dataset: DatasetName::new("ml", "a") })).await;
     eventually("it let go", || registry.holding("uid-a", Instant::now()).is_empty()).await;
     drop(session);

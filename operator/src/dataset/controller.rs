@@ -13,7 +13,7 @@ use super::apply::{apply, write};
 use super::observe::{Observed, observe};
 use super::plan::plan;
 use super::release::Stage;
-use super::report::{findings, report};
+use super::report::{findings, news, report};
 use crate::context::Context;
 use crate::controller::{self, Failed};
 use crate::events;
@@ -36,15 +36,13 @@ pub(crate) async fn run(context: Arc<Context>) {
 
 /// The Datasets that a change concerns.
 fn concerned(change: &Change, stores: &Stores) -> Vec<ObjectRef<Dataset>> {
-    let of = |dataset: &Arc<Dataset>| ObjectRef::from_obj(&**dataset);
-    let all = || stores.datasets.state();
     match change {
-        Change::All => all().iter().map(of).collect(),
-        Change::Dataset { namespace, name } => vec![ObjectRef::new(name).within(namespace)],
-        Change::Runtime(runtime) | Change::Agents(runtime) => {
-            all().iter().filter(|dataset| *dataset.spec.runtime == **runtime).map(of).collect()
+        Change::All => stores.datasets.state().iter().map(|dataset| ObjectRef::from_obj(&**dataset)).collect(),
+        Change::Dataset { namespace, name } | Change::Progress { namespace, name } => {
+            vec![ObjectRef::new(name).within(namespace)]
         }
-        Change::Node => vec![],
+        // Of what concerns all of a runtime's, each hears in its turn, as progress.
+        Change::Runtime(_) | Change::Agents(_) | Change::Node | Change::Health(_) => vec![],
     }
 }
 
@@ -62,7 +60,7 @@ async fn reconcile(dataset: Arc<Dataset>, context: Arc<Context>) -> Result<Actio
     let status = report(&observed, &findings, &applied, Timestamp::now());
     let before = observed.dataset.status.clone().unwrap_or_default();
     if status != before {
-        if let Some(wait) = context.writes.too_soon(&observed.uid) {
+        if let Some(wait) = context.writes.too_soon(&observed.uid, news(&before, &status)) {
             return Ok(Action::requeue(wait));
         }
         write(&context, &observed, &status).await.map_err(failed("write the status"))?;

@@ -15,8 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_crds::conditions::{dataset as kind, reason};
 use forebay_crds::dataset::{CacheStatus, CatalogStatus, NodesStatus, PrefetchStatus, TierUsage};
-use forebay_crds::{DatasetStatus, Phase, Placement};
+use forebay_crds::{Phase, Placement};
 
+use crate::agents::standing::Standing;
 use crate::verdict::{Verdict, find};
 
 /// Nodes that a message names.
@@ -28,7 +29,7 @@ pub(super) struct Nodes<'a> {
     /// The nodes that are to serve it.
     pub(super) desired: &'a BTreeSet<String>,
     /// What the agents that answer say, by node.
-    pub(super) reports: BTreeMap<&'a str, &'a DatasetStatus>,
+    pub(super) reports: BTreeMap<&'a str, &'a Standing>,
     /// `metadata.generation`: what an agent says of an older spec does not count as served.
     pub(super) generation: i64,
     /// The runtime's name, for messages.
@@ -56,10 +57,10 @@ fn served(phase: Phase) -> bool {
 }
 
 pub(super) fn merge(nodes: &Nodes<'_>, placement: &Placement) -> Merged {
-    let counted: BTreeMap<&str, &DatasetStatus> =
+    let counted: BTreeMap<&str, &Standing> =
         nodes.reports.iter().filter(|(node, _)| nodes.desired.contains(**node)).map(|(node, status)| (*node, *status)).collect();
     let sight = Sight::of(nodes, &counted);
-    let statuses: Vec<&DatasetStatus> = counted.values().copied().collect();
+    let statuses: Vec<&Standing> = counted.values().copied().collect();
     let catalog = catalog(&counted);
     Merged {
         phase: sight.phase(&counted),
@@ -81,16 +82,16 @@ struct Sight<'a> {
 }
 
 impl<'a> Sight<'a> {
-    fn of(nodes: &'a Nodes<'_>, counted: &BTreeMap<&'a str, &DatasetStatus>) -> Self {
+    fn of(nodes: &'a Nodes<'_>, counted: &BTreeMap<&'a str, &Standing>) -> Self {
         let mut sight = Self { serving: vec![], coming: vec![], failed: vec![], silent: vec![] };
         for node in nodes.desired {
             let node = node.as_str();
             let list = match counted.get(node) {
                 None => &mut sight.silent,
-                Some(status) if status.phase == Phase::Failed => &mut sight.failed,
+                Some(status) if status.words.phase == Phase::Failed => &mut sight.failed,
                 Some(status) => {
-                    let current = status.observed_generation.is_none_or(|generation| generation >= nodes.generation);
-                    if served(status.phase) && current { &mut sight.serving } else { &mut sight.coming }
+                    let current = status.words.observed_generation.is_none_or(|generation| generation >= nodes.generation);
+                    if served(status.words.phase) && current { &mut sight.serving } else { &mut sight.coming }
                 }
             };
             list.push(node);
@@ -98,9 +99,9 @@ impl<'a> Sight<'a> {
         sight
     }
 
-    fn phase(&self, counted: &BTreeMap<&str, &DatasetStatus>) -> Phase {
-        let any = |phase: Phase| counted.values().any(|status| status.phase == phase);
-        let readable = counted.values().any(|status| served(status.phase));
+    fn phase(&self, counted: &BTreeMap<&str, &Standing>) -> Phase {
+        let any = |phase: Phase| counted.values().any(|status| status.words.phase == phase);
+        let readable = counted.values().any(|status| served(status.words.phase));
         if !readable {
             return match (any(Phase::Listing), any(Phase::Failed)) {
                 (true, _) => Phase::Listing,
@@ -114,7 +115,7 @@ impl<'a> Sight<'a> {
         if any(Phase::Prefetching) || !self.coming.is_empty() { Phase::Prefetching } else { Phase::Ready }
     }
 
-    fn ready(&self, nodes: &Nodes<'_>, counted: &BTreeMap<&str, &DatasetStatus>) -> Verdict {
+    fn ready(&self, nodes: &Nodes<'_>, counted: &BTreeMap<&str, &Standing>) -> Verdict {
         let (runtime, all) = (nodes.runtime, nodes.desired.len());
         if all == 0 && !nodes.chosen {
             let message = format!("the nodes of CacheRuntime {runtime} are not chosen yet");
@@ -149,10 +150,10 @@ impl<'a> Sight<'a> {
 }
 
 /// The reason and the words of the first of `on` whose condition does not hold.
-fn said(on: &[&str], counted: &BTreeMap<&str, &DatasetStatus>, kind: &str) -> (String, String) {
+fn said(on: &[&str], counted: &BTreeMap<&str, &Standing>, kind: &str) -> (String, String) {
     for node in on {
         let Some(status) = counted.get(node) else { continue };
-        if let Some(condition) = find(&status.conditions, kind).filter(|condition| condition.status != "True") {
+        if let Some(condition) = find(&status.words.conditions, kind).filter(|condition| condition.status != "True") {
             return (condition.reason.clone(), format!("{node}: {}", condition.message));
         }
     }
@@ -164,9 +165,9 @@ fn named(nodes: &[&str]) -> String {
     if nodes.len() > NAMED { format!("{shown} and {} more", nodes.len() - NAMED) } else { shown }
 }
 
-fn prefetched(nodes: &Nodes<'_>, counted: &BTreeMap<&str, &DatasetStatus>, sight: &Sight<'_>) -> Verdict {
+fn prefetched(nodes: &Nodes<'_>, counted: &BTreeMap<&str, &Standing>, sight: &Sight<'_>) -> Verdict {
     for (node, status) in counted {
-        if let Some(condition) = find(&status.conditions, kind::PREFETCHED).filter(|condition| condition.status != "True") {
+        if let Some(condition) = find(&status.words.conditions, kind::PREFETCHED).filter(|condition| condition.status != "True") {
             return Verdict::bad(kind::PREFETCHED, &condition.reason, format!("{node}: {}", condition.message));
         }
     }
@@ -174,13 +175,14 @@ fn prefetched(nodes: &Nodes<'_>, counted: &BTreeMap<&str, &DatasetStatus>, sight
         let message = format!("{} of {} nodes say how far they are", counted.len(), nodes.desired.len());
         return Verdict::bad(kind::PREFETCHED, reason::NODES_MISSING, message);
     }
-    let message = counted.values().find_map(|status| find(&status.conditions, kind::PREFETCHED));
+    let message = counted.values().find_map(|status| find(&status.words.conditions, kind::PREFETCHED));
     let message = message.map_or("all that was asked for ahead is cached", |condition| &condition.message);
     Verdict::good(kind::PREFETCHED, message)
 }
 
-fn stores_reachable(counted: &BTreeMap<&str, &DatasetStatus>, nodes: &Nodes<'_>) -> Verdict {
-    let words = || counted.iter().filter_map(|(node, status)| Some((node, find(&status.conditions, kind::STORES_REACHABLE)?)));
+fn stores_reachable(counted: &BTreeMap<&str, &Standing>, nodes: &Nodes<'_>) -> Verdict {
+    let words =
+        || counted.iter().filter_map(|(node, status)| Some((node, find(&status.words.conditions, kind::STORES_REACHABLE)?)));
     if let Some((node, condition)) = words().find(|(_, condition)| condition.status != "True") {
         return Verdict::bad(kind::STORES_REACHABLE, &condition.reason, format!("{node}: {}", condition.message));
     }
@@ -193,13 +195,12 @@ fn stores_reachable(counted: &BTreeMap<&str, &DatasetStatus>, nodes: &Nodes<'_>)
     }
 }
 
-fn catalog(counted: &BTreeMap<&str, &DatasetStatus>) -> CatalogStatus {
-    let listed = counted.values().filter(|status| status.catalog.generation > 0);
+fn catalog(counted: &BTreeMap<&str, &Standing>) -> CatalogStatus {
+    let listed = counted.values().filter(|status| status.listing > 0);
     // Of listings that are equally old the one with the greatest number, of equals the first node's: nothing jumps.
-    let newest =
-        listed.rev().max_by_key(|status| (status.catalog.listed_at.as_ref().map(|time| time.0), status.catalog.generation));
+    let newest = listed.rev().max_by_key(|status| (status.listed_at.as_ref().map(|time| time.0), status.listing));
     let Some(newest) = newest.or_else(|| counted.values().next()) else { return CatalogStatus::default() };
-    let mut catalog = newest.catalog.clone();
+    let mut catalog = newest.catalog();
     for mount in catalog.mounts.iter_mut().filter(|mount| mount.error.is_none()) {
         mount.error = counted.iter().find_map(|(node, status)| {
             let same = status.catalog.mounts.iter().find(|other| other.path == mount.path)?;
@@ -209,7 +210,7 @@ fn catalog(counted: &BTreeMap<&str, &DatasetStatus>) -> CatalogStatus {
     catalog
 }
 
-fn cache(statuses: &[&DatasetStatus], placement: &Placement, catalog: &CatalogStatus) -> CacheStatus {
+fn cache(statuses: &[&Standing], placement: &Placement, catalog: &CatalogStatus) -> CacheStatus {
     let copies = placement.copies();
     let most = if catalog.generation > 0 { catalog.bytes } else { u64::MAX };
     let distinct = |values: &mut dyn Iterator<Item = u64>| {
@@ -219,7 +220,7 @@ fn cache(statuses: &[&DatasetStatus], placement: &Placement, catalog: &CatalogSt
             Some(copies) => (sum / u64::from(copies.max(1))).max(greatest).min(most.max(greatest)),
         }
     };
-    let caches: Vec<&CacheStatus> = statuses.iter().map(|status| &status.cache).collect();
+    let caches: Vec<&CacheStatus> = statuses.iter().map(|status| &*status.cache).collect();
     let mut names: Vec<&str> = Vec::new();
     for tier in caches.iter().flat_map(|cache| &cache.tiers) {
         if !names.contains(&tier.name.as_str()) {
@@ -247,7 +248,7 @@ fn cache(statuses: &[&DatasetStatus], placement: &Placement, catalog: &CatalogSt
     }
 }
 
-fn prefetch(statuses: &[&DatasetStatus]) -> PrefetchStatus {
+fn prefetch(statuses: &[&Standing]) -> PrefetchStatus {
     let mut all = PrefetchStatus::default();
     let mut failed = BTreeMap::new();
     for status in statuses {
@@ -260,7 +261,7 @@ fn prefetch(statuses: &[&DatasetStatus]) -> PrefetchStatus {
             estimated_completion,
             failed_files,
             failed: sample,
-        } = &status.prefetch;
+        } = &*status.prefetch;
         all.done_bytes = all.done_bytes.saturating_add(*done_bytes);
         all.total_bytes = all.total_bytes.saturating_add(*total_bytes);
         all.done_files = all.done_files.saturating_add(*done_files);

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use forebay_api::session::DatasetProgress;
 use forebay_crds::{CacheRuntime, Dataset};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::runtime::reflector::ObjectRef;
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 
 use super::secret_names;
 use super::usage::User;
+use crate::agents::standing::Standing;
 use crate::context::Context;
 use crate::names;
 use crate::secrets::SecretState;
@@ -28,11 +28,11 @@ pub(crate) struct Observed {
     pub(super) volume: Option<Arc<PersistentVolume>>,
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
     /// The nodes that the runtime's agents are to run on.
-    pub(super) nodes: BTreeSet<String>,
+    pub(super) nodes: Arc<BTreeSet<String>>,
     /// Whether these have been chosen, or are only those that have an agent from before.
     pub(super) chosen: bool,
     /// What those that answer say, by node.
-    pub(super) reports: BTreeMap<String, DatasetProgress>,
+    pub(super) reports: BTreeMap<Arc<str>, Standing>,
     /// This replica leads so shortly that agents may not have come over yet.
     pub(super) settling: bool,
     /// Only of a Dataset that is being deleted.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use forebay_api::session::DatasetProgress;
 use forebay_crds::conditions::{dataset as kind, reason};
 use forebay_crds::k8s::Condition;
 use forebay_crds::k8s::jiff::Timestamp;
@@ -14,15 +13,16 @@ use super::merge::{Merged, Nodes, merge};
 use super::observe::Observed;
 use super::validate::{Finding, accepted};
 use super::{asked, eviction, release, validate};
+use crate::agents::standing::{Standing, Words};
 use crate::names;
-use crate::verdict::{Verdict, conditions, find};
+use crate::pace::News;
+use crate::verdict::{Verdict, conditions, find, turned};
 
 pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applied, now: Timestamp) -> DatasetStatus {
     let dataset = &*observed.dataset;
     let before = dataset.status.clone().unwrap_or_default();
     let generation = dataset.metadata.generation.unwrap_or(0);
-    let reports: BTreeMap<&str, &DatasetStatus> =
-        observed.reports.iter().map(|(node, progress)| (node.as_str(), &progress.report.status)).collect();
+    let reports: BTreeMap<&str, &Standing> = observed.reports.iter().map(|(node, standing)| (&**node, standing)).collect();
     let silent = observed.nodes.iter().any(|node| !reports.contains_key(node.as_str()));
     let nodes = Nodes {
         desired: &observed.nodes,
@@ -69,20 +69,34 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
     status
 }
 
+/// What of a status is to be written before mere numbers are.
+pub(super) fn news(before: &DatasetStatus, after: &DatasetStatus) -> News {
+    let numbers_only = before.observed_generation == after.observed_generation
+        && before.phase == after.phase
+        && before.nodes == after.nodes
+        && before.claim == after.claim
+        && before.handled == after.handled
+        && before.catalog.generation == after.catalog.generation
+        && !turned(&before.conditions, &after.conditions);
+    if numbers_only { News::Numbers } else { News::Turn }
+}
+
 /// A wish is handled when the agent of each node says so; nodes that come later begin with what the wish asked for.
 fn handled(observed: &Observed, before: HandledStatus) -> HandledStatus {
     let dataset = &*observed.dataset;
-    let newest = |wish: Option<&str>, done: fn(&DatasetProgress) -> &Option<String>, before: Option<String>| {
+    let newest = |wish: Option<&str>, done: fn(&Words) -> &Option<String>, before: Option<String>| {
         let by_all = |wish: &str| {
-            let done_on = |node| observed.reports.get(node).is_some_and(|progress| done(progress).as_deref() == Some(wish));
+            let done_on = |node: &String| {
+                observed.reports.get(node.as_str()).is_some_and(|standing| done(&standing.words).as_deref() == Some(wish))
+            };
             !observed.nodes.is_empty() && observed.nodes.iter().all(done_on)
         };
         wish.filter(|wish| by_all(wish)).map(str::to_owned).or(before)
     };
     let evict = eviction(dataset).map(|wish| wish.id);
     HandledStatus {
-        refresh: newest(asked(dataset, names::REFRESH), |progress| &progress.refreshed, before.refresh),
-        evict: newest(evict.as_deref(), |progress| &progress.evicted, before.evict),
+        refresh: newest(asked(dataset, names::REFRESH), |words| &words.refreshed, before.refresh),
+        evict: newest(evict.as_deref(), |words| &words.evicted, before.evict),
     }
 }
 

@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use forebay_api::DatasetReport;
-use forebay_api::session::DatasetProgress;
 use forebay_crds::manifest::{Redacted, SecretData};
 use forebay_crds::{CacheRuntime, Dataset, DatasetStatus};
 use serde_json::{Value, json};
 
 use super::observe::Observed;
+use crate::agents::standing::Standing;
+use crate::agents::standing::tests::standing;
 use crate::secrets::SecretState;
 
 pub(super) fn dataset(spec: Value) -> Dataset {
@@ -53,7 +53,7 @@ pub(super) fn observed(spec: Value) -> Observed {
         secrets: BTreeMap::from([("obs".to_owned(), credentials())]),
         volume: None,
         claim: None,
-        nodes: BTreeSet::from(["n1".to_owned()]),
+        nodes: Arc::new(BTreeSet::from(["n1".to_owned()])),
         chosen: true,
         reports: BTreeMap::new(),
         settling: false,
@@ -61,21 +61,8 @@ pub(super) fn observed(spec: Value) -> Observed {
     }
 }
 
-pub(super) fn reports(status: DatasetStatus) -> BTreeMap<String, DatasetProgress> {
-    let report = DatasetReport {
-        namespace: "ml".into(),
-        name: "imagenet".into(),
-        at: "/mnt".into(),
-        mounted: true,
-        since: std::time::UNIX_EPOCH,
-        listing: None,
-        status,
-        not_native: None,
-    };
-    BTreeMap::from([(
-        "n1".to_owned(),
-        DatasetProgress { uid: "uid-d".into(), report, refreshed: None, evicted: None, mounts: 0 },
-    )])
+pub(super) fn reports(status: DatasetStatus) -> BTreeMap<Arc<str>, Standing> {
+    BTreeMap::from([("n1".into(), standing(status))])
 }
 
 /// The Dataset with a status.

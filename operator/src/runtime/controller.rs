@@ -12,7 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use super::apply::{apply, write};
 use super::observe::observe;
 use super::plan::plan;
-use super::report::report;
+use super::report::{news, report};
 use super::validate::validate;
 use crate::context::Context;
 use crate::controller::{self, Failed};
@@ -38,7 +38,8 @@ fn concerned(change: &Change, stores: &Stores) -> Vec<ObjectRef<CacheRuntime>> {
     match change {
         // Another runtime's tiers may have been in the way.
         Change::All | Change::Node => all(),
-        Change::Runtime(name) | Change::Agents(name) => vec![ObjectRef::new(name)],
+        Change::Runtime(name) | Change::Agents(name) | Change::Health(name) => vec![ObjectRef::new(name)],
+        Change::Progress { .. } => vec![],
         Change::Dataset { namespace, name } => match stores.dataset(namespace, name) {
             Some(dataset) => vec![ObjectRef::new(&dataset.spec.runtime)],
             // It is gone, and so is what it named.
@@ -61,7 +62,7 @@ async fn reconcile(runtime: Arc<CacheRuntime>, context: Arc<Context>) -> Result<
     let status = report(&observed, &findings, &plan, Timestamp::now());
     let before = observed.runtime.status.clone().unwrap_or_default();
     if status != before {
-        if let Some(wait) = context.writes.too_soon(&observed.uid) {
+        if let Some(wait) = context.writes.too_soon(&observed.uid, news(&before, &status)) {
             return Ok(Action::requeue(wait));
         }
         write(&context, &observed, &status).await.map_err(failed("write the status"))?;

@@ -109,16 +109,16 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
 }
 
 pub(super) fn node_facts(node: &Node) -> NodeFacts {
-    let spec = node.spec.clone().unwrap_or_default();
-    let status = node.status.clone().unwrap_or_default();
-    let ready = status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let (spec, status) = (node.spec.as_ref(), node.status.as_ref());
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     NodeFacts {
         name: node.name_any(),
         labels: node.labels().clone(),
-        taints: spec.taints.unwrap_or_default(),
+        taints: spec.and_then(|spec| spec.taints.clone()).unwrap_or_default(),
         ready: ready && node.metadata.deletion_timestamp.is_none(),
-        unschedulable: spec.unschedulable.unwrap_or(false),
-        memory: status.allocatable.and_then(|has| quantity::units(&has.get("memory")?.0)),
+        unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+        memory: status.and_then(|status| quantity::units(&status.allocatable.as_ref()?.get("memory")?.0)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What there is to be: pure, and without a client.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -78,6 +78,7 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         return plan;
     }
     let has = with_agent(observed);
+    let by_node: BTreeMap<&str, &Live> = observed.live.iter().map(|live| (live.node.as_str(), live)).collect();
     let matching: Vec<&NodeFacts> = observed.nodes.iter().filter(|node| matches(spec, node)).collect();
     let mut candidates = Vec::new();
     for node in &matching {
@@ -90,7 +91,7 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
             ready: node.ready,
             cordoned: node.unschedulable,
             has: has.contains(&node.name),
-            busy: mounts(observed, &node.name) > 0,
+            busy: by_node.get(node.name.as_str()).is_some_and(|live| live.mounts > 0),
         });
     }
     plan.chosen = choose(&observed.name, &candidates, spec.replicas);
@@ -109,7 +110,7 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     }
     if observed.settling {
         // Agents that have not come over yet may hold Datasets, and pods may use them.
-        let silent = |node: &&String| !plan.chosen.contains(*node) && !observed.live.iter().any(|live| live.node == **node);
+        let silent = |node: &&String| !plan.chosen.contains(*node) && !by_node.contains_key(node.as_str());
         let silent: Vec<String> = has.iter().filter(silent).cloned().collect();
         plan.held.extend(silent.iter().cloned());
         plan.leaving.extend(silent);
@@ -135,17 +136,14 @@ fn with_agent(observed: &Observed) -> BTreeSet<String> {
 
 /// Whether the agent has Datasets, or has not had the time to say so.
 fn holds(live: &Live) -> bool {
-    !live.datasets.is_empty() || !live.settled
+    live.datasets > 0 || !live.settled
 }
 
 /// Nodes whose agent serves, as kubelet sees it, and does not answer here (yet): what it holds is not known.
 fn silent(observed: &Observed) -> BTreeSet<String> {
     let serving = observed.pods.iter().filter(|pod| pod.ready && !pod.terminating).filter_map(|pod| pod.node.clone());
-    serving.filter(|node| !observed.live.iter().any(|live| live.node == *node)).collect()
-}
-
-fn mounts(observed: &Observed, node: &str) -> u32 {
-    observed.live.iter().find(|live| live.node == node).map_or(0, |live| live.mounts)
+    let live: BTreeSet<&str> = observed.live.iter().map(|live| live.node.as_str()).collect();
+    serving.filter(|node| !live.contains(node.as_str())).collect()
 }
 
 fn end(observed: &Observed, asked: Duration) -> End {

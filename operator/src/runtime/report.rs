@@ -10,7 +10,8 @@ use super::observe::{Observed, PodFacts};
 use super::plan::{End, Plan};
 use super::validate::Finding;
 use crate::names;
-use crate::verdict::{Verdict, conditions};
+use crate::pace::News;
+use crate::verdict::{Verdict, conditions, turned};
 
 /// Things of a kind that a message names.
 const NAMED: usize = 5;
@@ -37,6 +38,15 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], plan: &Plan, now
     };
     status.summarize();
     status
+}
+
+/// What of a status is to be written before mere numbers are.
+pub(super) fn news(before: &CacheRuntimeStatus, after: &CacheRuntimeStatus) -> News {
+    let numbers_only = before.observed_generation == after.observed_generation
+        && (before.replicas, before.ready_replicas) == (after.replicas, after.ready_replicas)
+        && (before.desired_replicas, before.datasets) == (after.desired_replicas, after.datasets)
+        && !turned(&before.conditions, &after.conditions);
+    if numbers_only { News::Numbers } else { News::Turn }
 }
 
 fn accepted(findings: &[Finding]) -> Verdict {

@@ -77,7 +77,7 @@ fn live(node: &str, mounts: u32, datasets: &[&str]) -> Live {
         version: "0.1.0".into(),
         health: Some(Health { tiers: vec![tier] }),
         mounts,
-        datasets: datasets.iter().map(|uid| (*uid).to_owned()).collect(),
+        datasets: datasets.len(),
         settled: true,
     }
 }

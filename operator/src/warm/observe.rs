@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use forebay_crds::conditions::{dataset as kind, node::WARM_UP_COMPLETE};
 use forebay_crds::k8s::jiff::Timestamp;
-use forebay_crds::{CacheRuntime, Dataset, DatasetStatus, Phase};
+use forebay_crds::{CacheRuntime, Dataset, Phase};
 use k8s_openapi::api::core::v1::{Node, NodeCondition};
 use kube::ResourceExt as _;
 use tokio::time::Instant;
 
 use super::decide::{Lender, Said, Sight};
+use crate::agents::standing::{Standing, Words};
 use crate::context::Context;
 use crate::verdict::find;
 use crate::{names, runtime};
@@ -99,9 +100,10 @@ fn lender(context: &Context, runtime: &CacheRuntime, node: &str, wanted: &BTreeM
     let name = runtime.name_any();
     let wanted = wanted.get(&name).map(Vec::as_slice).unwrap_or_default();
     let uids: Vec<&str> = wanted.iter().map(|(uid, _, _)| uid.as_str()).collect();
-    let reports = context.registry.statuses(&name, node, &uids, now);
-    let lacks = |statuses: &BTreeMap<String, DatasetStatus>| {
-        wanted.iter().filter_map(|(uid, name, generation)| missing(name, *generation, statuses.get(uid))).collect()
+    let reports = context.registry.standings(&name, node, &uids, now);
+    let lacks = |said: &BTreeMap<String, Standing>| {
+        let words = |uid: &String| said.get(uid).map(|standing| &*standing.words);
+        wanted.iter().filter_map(|(uid, name, generation)| missing(name, *generation, words(uid))).collect()
     };
     Lender {
         timeout: runtime.spec.warm_up.timeout.duration(),
@@ -114,7 +116,7 @@ fn lender(context: &Context, runtime: &CacheRuntime, node: &str, wanted: &BTreeM
 }
 
 /// What a Dataset lacks on a node, as its agent says.
-fn missing(name: &str, generation: i64, status: Option<&DatasetStatus>) -> Option<String> {
+fn missing(name: &str, generation: i64, status: Option<&Words>) -> Option<String> {
     let Some(status) = status else { return Some(format!("{name}: the agent has not taken it up yet")) };
     let served = matches!(status.phase, Phase::Prefetching | Phase::Ready | Phase::Degraded);
     let current = status.observed_generation.is_none_or(|observed| observed >= generation);

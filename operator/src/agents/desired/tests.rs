@@ -35,16 +35,16 @@ fn state(uid: &str, generation: i64) -> (String, Arc<DatasetState>) {
 
 fn desired(datasets: &[(&str, i64)], complete: bool) -> Desired {
     let datasets = datasets.iter().map(|(uid, generation)| state(uid, *generation)).collect();
-    Desired { runtime: Some(runtime(1)), datasets, complete, leaving: BTreeSet::new() }
+    Desired { runtime: Some(runtime(1)), datasets: Arc::new(datasets), complete, leaving: BTreeSet::new() }
 }
 
 /// Words in short: `+uid` a Dataset, `-uid` removed, `R`, `S`.
-fn short(words: Vec<OperatorMessage>) -> Vec<String> {
+fn short(words: Vec<Word>) -> Vec<String> {
     let short = |word| match word {
-        OperatorMessage::Runtime(_) => "R".to_owned(),
-        OperatorMessage::Dataset(state) => format!("+{}", state.uid),
-        OperatorMessage::Removed(removed) => format!("-{}", removed.uid),
-        OperatorMessage::Synced => "S".to_owned(),
+        Word::Runtime(_) => "R".to_owned(),
+        Word::Dataset(state) => format!("+{}", state.uid),
+        Word::Removed(removed) => format!("-{}", removed.uid),
+        Word::Synced => "S".to_owned(),
     };
     words.into_iter().map(short).collect()
 }
@@ -64,6 +64,16 @@ fn while_a_secret_is_not_read_nothing_is_given_up_and_synced_waits() {
     assert_eq!(short(told.next(&desired(&[("a", 1)], false))), ["R", "+a"]);
     assert_eq!(short(told.next(&desired(&[], false))), [""; 0], "a is only not known now");
     assert_eq!(short(told.next(&desired(&[("a", 1), ("b", 1)], true))), ["+b", "S"]);
+}
+
+#[test]
+fn what_is_deleted_while_a_secret_is_not_read_is_given_up_afterwards() {
+    let mut told = Told::default();
+    told.next(&desired(&[("a", 1), ("b", 1)], true));
+    assert_eq!(short(told.next(&desired(&[("b", 1)], false))), [""; 0]);
+    assert_eq!(short(told.next(&desired(&[("b", 1), ("c", 1)], false))), ["+c"]);
+    assert_eq!(short(told.next(&desired(&[("b", 1), ("c", 1)], true))), ["-a"]);
+    assert_eq!(short(told.next(&desired(&[("b", 1), ("c", 1)], true))), [""; 0]);
 }
 
 #[test]
@@ -90,6 +100,6 @@ fn a_changed_secret_is_a_changed_dataset() {
     told.next(&first);
     let mut changed = (*first.datasets["a"]).clone();
     changed.secrets.push(forebay_crds::manifest::SecretData::new("ml", "s", Default::default()));
-    let second = Desired { datasets: BTreeMap::from([("a".to_owned(), Arc::new(changed))]), ..first };
+    let second = Desired { datasets: Arc::new(BTreeMap::from([("a".to_owned(), Arc::new(changed))])), ..first };
     assert_eq!(short(told.next(&second)), ["+a"]);
 }

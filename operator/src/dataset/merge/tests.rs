@@ -3,10 +3,11 @@
 use forebay_crds::dataset::{FailedFile, MountStatus};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
-use forebay_crds::{PlacementPolicy, dataset};
+use forebay_crds::{DatasetStatus, PlacementPolicy, dataset};
 use proptest::prelude::*;
 
 use super::*;
+use crate::agents::standing::tests::standing;
 
 fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Condition {
     Condition {
@@ -48,9 +49,9 @@ fn names(count: usize) -> BTreeSet<String> {
 /// Merges what n1, n2, ... of `desired` nodes say; `None`: silent.
 fn merged(desired: usize, said: &[Option<DatasetStatus>], placement: &Placement) -> Merged {
     let desired = names(desired);
-    let all: Vec<(String, &DatasetStatus)> =
-        said.iter().enumerate().filter_map(|(i, status)| Some((format!("n{}", i + 1), status.as_ref()?))).collect();
-    let reports = all.iter().map(|(node, status)| (node.as_str(), *status)).collect();
+    let all: Vec<(String, Standing)> =
+        said.iter().enumerate().filter_map(|(i, status)| Some((format!("n{}", i + 1), standing(status.clone()?)))).collect();
+    let reports = all.iter().map(|(node, standing)| (node.as_str(), standing)).collect();
     merge(&Nodes { desired: &desired, reports, generation: 1, runtime: "r", chosen: true, served_before: true }, placement)
 }
 

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails tells where")]
 
+use std::sync::Arc;
+
 use forebay_crds::dataset::NodesStatus;
 use forebay_crds::{CatalogStatus, Phase};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus};
@@ -42,6 +44,22 @@ fn a_status_is_stable_so_that_it_is_written_once() {
     let read: DatasetStatus = serde_json::from_value(serde_json::to_value(&first).unwrap()).unwrap();
     with_status(&mut observed, read);
     assert_eq!(made(&observed, &bound(), 99), first);
+}
+
+#[test]
+fn what_has_turned_is_written_before_mere_numbers() {
+    let mut observed = observed(bucket());
+    observed.reports = reports(serving());
+    let before = made(&observed, &bound(), 1);
+    let mut more = serving();
+    (more.cache.bytes, more.prefetch.done_bytes) = (1024, 1024);
+    with_status(&mut observed, before.clone());
+    observed.reports = reports(more);
+    let after = made(&observed, &bound(), 2);
+    assert_ne!(after, before);
+    assert_eq!(news(&before, &after), News::Numbers);
+    observed.reports.clear();
+    assert_eq!(news(&before, &made(&observed, &bound(), 3)), News::Turn);
 }
 
 #[test]
@@ -111,20 +129,21 @@ fn what_a_new_leader_has_not_read_yet_is_no_news() {
 #[test]
 fn a_wish_is_handled_when_the_agents_of_all_nodes_say_so() {
     let mut observed = observed(bucket());
-    observed.nodes.insert("n2".into());
+    Arc::make_mut(&mut observed.nodes).insert("n2".into());
     let annotations = [("forebay.io/refresh", "r2"), ("forebay.io/evict", "e2\n/a")];
     let annotations = annotations.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    std::sync::Arc::make_mut(&mut observed.dataset).metadata.annotations = Some(annotations.into());
+    Arc::make_mut(&mut observed.dataset).metadata.annotations = Some(annotations.into());
     let said = |refreshed: &str, evicted: &str| {
-        let mut progress = reports(serving()).remove("n1").unwrap();
-        (progress.refreshed, progress.evicted) = (Some(refreshed.into()), Some(evicted.into()));
-        progress
+        let mut standing = reports(serving()).remove("n1").unwrap();
+        let words = Arc::make_mut(&mut standing.words);
+        (words.refreshed, words.evicted) = (Some(refreshed.into()), Some(evicted.into()));
+        standing
     };
     let handled = |observed: &Observed| {
         let status = made(observed, &bound(), 1);
         (status.handled.refresh, status.handled.evict)
     };
-    observed.reports = [("n1".to_owned(), said("r2", "e2"))].into();
+    observed.reports = [("n1".into(), said("r2", "e2"))].into();
     assert_eq!(handled(&observed), (None, None), "n2 does not say");
     observed.reports.insert("n2".into(), said("r2", "e1"));
     assert_eq!(handled(&observed), (Some("r2".into()), None), "n2 has not evicted yet");
@@ -134,6 +153,6 @@ fn a_wish_is_handled_when_the_agents_of_all_nodes_say_so() {
     with_status(&mut observed, before);
     observed.reports.clear();
     assert_eq!(handled(&observed), (None, Some("e2".into())), "what was done stays done, whoever is away");
-    observed.nodes.clear();
+    Arc::make_mut(&mut observed.nodes).clear();
     assert_eq!(handled(&observed).0, None, "no node has done it");
 }

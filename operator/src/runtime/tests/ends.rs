@@ -25,7 +25,7 @@ fn an_agent_gives_back_its_bytes_before_it_goes() {
     assert_eq!((plan.chosen.len(), plan.leaving.len(), plan.held.len()), (1, 1, 0));
     assert_eq!(terms(&plan), 2, "its pod stays till it has");
     let leaving = plan.leaving.iter().next().unwrap().clone();
-    observed.live.iter_mut().find(|live| live.node == leaving).unwrap().datasets.clear();
+    observed.live.iter_mut().find(|live| live.node == leaving).unwrap().datasets = 0;
     let plan = planned(&observed);
     assert_eq!((plan.leaving.len(), terms(&plan)), (0, 1));
     assert_eq!(names(&plan.unwanted), [leaving.as_str()], "nothing is given to it while its pod ends");

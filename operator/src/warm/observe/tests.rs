@@ -1,11 +1,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 
+use forebay_crds::DatasetStatus;
 use forebay_crds::k8s::Time;
 use serde_json::{Value, json};
 
 use super::*;
 
-fn status(phase: &str, generation: i64, prefetched: Option<(&str, &str)>) -> DatasetStatus {
+fn status(phase: &str, generation: i64, prefetched: Option<(&str, &str)>) -> Words {
     let condition = |kind: &str, status: &str, reason: &str| {
         json!({
             "type": kind, "status": status, "reason": reason, "message": "3 of 9 files\nmore",
@@ -15,7 +16,14 @@ fn status(phase: &str, generation: i64, prefetched: Option<(&str, &str)>) -> Dat
     let mut conditions = vec![condition(kind::READY, "False", "Listing")];
     conditions.extend(prefetched.map(|(status, reason)| condition(kind::PREFETCHED, status, reason)));
     let status = json!({"phase": phase, "observedGeneration": generation, "conditions": conditions});
-    serde_json::from_value(status).unwrap()
+    let status: DatasetStatus = serde_json::from_value(status).unwrap();
+    Words {
+        phase: status.phase,
+        observed_generation: status.observed_generation,
+        conditions: status.conditions,
+        refreshed: None,
+        evicted: None,
+    }
 }
 
 #[test]

@@ -16,12 +16,13 @@ const ALIVE_EVERY: Duration = Duration::from_secs(5);
 
 /// Where the operator is, and by what it and this agent know each other.
 #[derive(Debug, Clone)]
-pub(crate) struct Operator {
-    pub(crate) url: String,
+pub struct Operator {
+    /// Its address, such as `https://forebay-operator.forebay-system.svc:8443`.
+    pub url: String,
     /// File of the authority's certificate: read anew each time, because it may be replaced.
-    pub(crate) ca: PathBuf,
+    pub ca: PathBuf,
     /// File of the pod's token, which kubelet renews.
-    pub(crate) token: PathBuf,
+    pub token: PathBuf,
 }
 
 /// What proves to the operator who this agent is.

@@ -1,5 +1,6 @@
 //! The stream to the operator, for as long as the agent lives: connected again whenever it ends.
 
+use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
@@ -10,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::identity::{Identity, Operator};
+use crate::identity::{Identity, Operator};
 
 /// Messages that may wait to be sent. Reports are made anew each second, so more would only be older.
 const WAITING: usize = 64;
@@ -20,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What happens on the stream.
 #[derive(Debug)]
-pub(crate) enum Event {
+pub enum Event {
     /// A session began; reports go to its sender.
     Began(mpsc::Sender<AgentMessage>),
     /// The operator said something.
@@ -28,7 +29,7 @@ pub(crate) enum Event {
 }
 
 /// Talks to the operator until `stop`. `events` is bounded: an agent that is busy lets the operator wait.
-pub(crate) async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<Event>, stop: CancellationToken) {
+pub async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<Event>, stop: CancellationToken) {
     let mut identity: Option<Identity> = None;
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
@@ -61,8 +62,11 @@ pub(crate) async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<E
                     warn!(error = text, "no session with the operator; serving goes on, trying again");
                     told = text;
                 }
-                // It may be the certificate that is refused, by an operator with a new authority.
-                identity = None;
+                // It may be the certificate that is refused, by an operator with a new authority. Of one that is not there the
+                // certificate is as good as before: a thousand agents that enrol anew are a thousand questions to the API server.
+                if !is_away(&error) {
+                    identity = None;
+                }
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
@@ -72,6 +76,17 @@ pub(crate) async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<E
             () = tokio::time::sleep(pause.mul_f64(jitter)) => {}
         }
     }
+}
+
+/// Whether nobody listens where the operator should be.
+fn is_away(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>()).map(std::io::Error::kind);
+    kinds.into_iter().any(|kind| {
+        matches!(
+            kind,
+            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::TimedOut
+        )
+    })
 }
 
 /// How a session that had begun came to its end.
@@ -138,5 +153,32 @@ async fn session(
                 Err(status) => return Ok(End::Ended(status.message().to_owned())),
             },
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_outlives_an_operator_that_is_away() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (ca, token) = (dir.path().join("ca.crt"), dir.path().join("token"));
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        std::fs::write(&ca, certificate.pem()).unwrap();
+        std::fs::write(&token, "t").unwrap();
+        let operator = Operator { url: format!("https://{address}"), ca, token };
+        // It hangs up: who knows why.
+        let hangs_up = std::thread::spawn(move || drop(listener.accept()));
+        let refused = operator.enrol(SystemTime::now()).await.err().unwrap();
+        assert!(!is_away(&refused), "{refused:#}");
+        hangs_up.join().unwrap();
+        let away = operator.enrol(SystemTime::now()).await.err().unwrap();
+        assert!(is_away(&away), "{away:#}");
     }
 }
