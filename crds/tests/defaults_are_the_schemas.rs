@@ -53,6 +53,7 @@ fn a_minimal_dataset() {
             "prefetch": { "policy": "OnDemand", "paths": ["/"], "order": "Path", "concurrency": 16 },
             "pin": {},
             "placement": { "policy": "EveryNode" },
+            "warmBeforeScheduling": false,
         })
     );
 }
@@ -79,4 +80,5 @@ fn a_minimal_runtime() {
     let by_rust: CacheRuntimeSpec = serde_json::from_value(written).unwrap();
     assert_eq!(serde_json::to_value(by_rust).unwrap(), by_server);
     assert_eq!(by_server["tiers"][0]["reserve"], "10%");
+    assert_eq!(by_server["warmUp"], json!({ "timeout": "10m", "nodeCondition": false }));
 }

@@ -35,7 +35,7 @@ fn the_manifest_of_the_design() {
     assert_eq!(runtime.spec.tiers[0].medium, Medium::Memory);
     assert_eq!(runtime.spec.tiers[1].reserve.bytes_of(1000), 100);
     assert_eq!(runtime.spec.tolerations[0].key.as_deref(), Some("nvidia.com/gpu"));
-    let pod = Ignored { api_version: "v1".into(), kind: "Pod".into(), name: "train".into(), line: 54 };
+    let pod = Ignored { api_version: "v1".into(), kind: "Pod".into(), name: "train".into(), line: 56 };
     assert_eq!(manifests.ignored, [pod], "other kinds are named, whatever is in them");
 }
 
