@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use forebay_crds::dataset::{Addressing, Dataset as DatasetObject, Mount as Wanted};
 use forebay_crds::manifest::{HttpCredentials, Manifests, Redacted, SecretData};
 use forebay_crds::values::{Glob, SourceKind};
