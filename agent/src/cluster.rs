@@ -5,6 +5,7 @@ mod dismiss;
 mod hosted;
 mod identity;
 mod kept;
+mod natives;
 mod node;
 mod session;
 mod switch;
@@ -25,6 +26,7 @@ use tracing::info;
 use self::agent::Agent;
 use self::identity::Operator;
 use self::kept::{Kept, KeptFile, KeptRuntime};
+use self::natives::Natives;
 use self::session::Event;
 use self::table::Table;
 use crate::state::StateDir;
@@ -66,6 +68,7 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
         env!("CARGO_PKG_VERSION"),
         table.clone(),
     );
+    table.set_natives(Natives::new(csi.backings(Handle::current()), options.run.clone()));
 
     let file = KeptFile::in_dir(state.path());
     let mut kept = file.load();

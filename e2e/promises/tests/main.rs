@@ -7,6 +7,7 @@ mod cli;
 mod faults;
 mod first;
 mod life;
+mod native;
 mod refusals;
 mod removal;
 mod rights;
@@ -30,6 +31,7 @@ const PROMISES: &[&[Promise]] = &[
     refusals::PROMISES,
     life::PROMISES,
     cli::PROMISES,
+    native::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,
     faults::PROMISES,
