@@ -4,6 +4,7 @@ mod agent;
 mod dismiss;
 mod hosted;
 mod kept;
+mod natives;
 mod node;
 mod switch;
 mod table;
@@ -23,6 +24,7 @@ use tracing::info;
 
 use self::agent::Agent;
 use self::kept::{Kept, KeptFile, KeptRuntime};
+use self::natives::Natives;
 use self::table::Table;
 use crate::state::StateDir;
 use crate::view::View;
@@ -63,6 +65,7 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
         env!("CARGO_PKG_VERSION"),
         table.clone(),
     );
+    table.set_natives(Natives::new(csi.backings(Handle::current()), options.run.clone()));
 
     let file = KeptFile::in_dir(state.path());
     let mut kept = file.load();

@@ -4,6 +4,7 @@
 //! What is mounted, how it is called and for whom is in [`Records`], so that it can be taken up after any end of this process.
 
 mod agents;
+mod backings;
 mod error;
 mod volumes;
 
@@ -58,6 +59,8 @@ struct Kept {
     number: String,
     /// The agents that serve it, in the order in which they came: two while one follows the other.
     servers: Vec<Agent>,
+    /// One that has been asked to serve it, and may be at it already.
+    asked: Option<Agent>,
 }
 
 /// See the module.
@@ -226,7 +229,12 @@ impl Keeper {
             kind: Kind::Mount { id: mount.0, number: number.clone() },
         };
         let served = match self.records.put(record) {
-            Ok(()) => self.first_server(dataset, &agents, mount, &device).await,
+            Ok(()) => {
+                if let Err(error) = backings::make_table(&self.places.run, mount) {
+                    tracing::warn!(%dataset, %error, "its files are read through the agent");
+                }
+                self.first_server(dataset, &agents, mount, &device).await
+            }
             Err(source) => Err(KeepError::Record { source }),
         };
         let (server, negotiated) = match served {
@@ -235,6 +243,7 @@ impl Keeper {
                 // Greeted or not, nobody has used it: nothing is lost with it.
                 blocking(move || mounter::unmount_all(&at)).await.map_err(failed)?;
                 self.records.remove(&self.at(dataset)).map_err(|source| KeepError::Record { source })?;
+                self.clear_tables().map_err(|source| KeepError::Record { source })?;
                 return Err(error);
             }
         };
@@ -242,8 +251,12 @@ impl Keeper {
             tracing::debug!(%dataset, %error, "read-ahead stays at the kernel's default");
         }
         tracing::info!(%dataset, %mount, runtime = server.runtime(), "mounted");
-        let kept = Kept { mount, device: Arc::new(device), negotiated, number: number.clone(), servers: vec![server] };
+        let kept =
+            Kept { mount, device: Arc::new(device), negotiated, number: number.clone(), servers: vec![server], asked: None };
         self.kept().insert(dataset.clone(), kept);
+        if let Err(error) = self.clear_tables() {
+            tracing::debug!(%error, "tables of mounts that are gone stay");
+        }
         self.bind_again(dataset, &number).await;
         Ok(())
     }
@@ -257,6 +270,7 @@ impl Keeper {
     ) -> Result<(Agent, Negotiated), KeepError> {
         let mut refused = None;
         for agent in agents {
+            self.before_serving(agent, mount);
             match agent.serve(mount, dataset, device.as_fd(), None).await {
                 Ok(negotiated) => return Ok((agent.clone(), negotiated)),
                 Err(error) => match KeepError::of_agent(dataset, error) {
@@ -316,12 +330,13 @@ impl Keeper {
             Ok(())
         });
         gone.await.map_err(failed)?;
-        self.records.remove(&at).map_err(|source| KeepError::Record { source })
+        self.records.remove(&at).map_err(|source| KeepError::Record { source })?;
+        self.clear_tables().map_err(|source| KeepError::Record { source })
     }
 
     /// Removes what is empty, so that a driver that is not started again leaves nothing on its node.
     pub(crate) fn tidy(&self) {
-        for dir in [&self.places.records, &self.places.datasets] {
+        for dir in [&self.places.records, &self.places.datasets, &self.places.run.join("opens")] {
             // One that is in use stays.
             let _ = mounter::remove_dir(dir);
         }

@@ -8,6 +8,7 @@
 //! - [`SOCKET`] lies in the run directory of both.
 
 mod agent;
+mod backing;
 mod client;
 mod error;
 mod host;
@@ -20,12 +21,13 @@ mod wire;
 
 use std::path::{Path, PathBuf};
 
-pub use agent::Agent;
+pub use agent::{Agent, Csi};
+pub use backing::BackingClient;
 pub use client::NodeClient;
 pub use error::{CallError, GreetError, Reason, Refusal};
 pub use host::Host;
 pub use listener::{Greeting, NodeListener};
-pub use types::{Holding, MemoryRequest, MountId, MountRequest, Negotiated, is_label};
+pub use types::{BackingRequest, Holding, MemoryRequest, MountId, MountRequest, Negotiated, is_label};
 
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "csi.sock";
@@ -37,6 +39,12 @@ pub const PROTOCOL: u32 = 1;
 #[must_use]
 pub fn memory_dir(run: &Path, runtime: &str, tier: &str) -> PathBuf {
     run.join("memory").join(runtime).join(tier)
+}
+
+/// Where the table of what is open of a mount lies, below the run directory.
+#[must_use]
+pub fn opens_file(run: &Path, mount: MountId) -> PathBuf {
+    run.join("opens").join(mount.to_string())
 }
 
 #[cfg(test)]

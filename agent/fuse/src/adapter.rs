@@ -19,7 +19,7 @@ use fuser::{
 use crate::convert::{GENERATION, absent, attr, errno, kind};
 use crate::faults::Faults;
 use crate::listings::Listings;
-use crate::opening::Opening;
+use crate::opening::{Opening, Unique};
 use crate::options::{MAX_READ, MountOptions};
 use crate::passthrough::{Passthrough, Way};
 use crate::{buffer, waiting::Waiting};
@@ -80,8 +80,8 @@ impl<T: Tree> Adapter<T> {
 }
 
 /// Which way an open goes.
-fn decide<T: Tree>(passthrough: &Arc<Passthrough>, fs: &FileSystem<T>, ino: INodeNo, opened: Opened) -> Way {
-    passthrough.open(ino.0, || match opened.page_cache {
+fn decide<T: Tree>(passthrough: &Passthrough, fs: &FileSystem<T>, ino: INodeNo, request: Unique, opened: Opened) -> Way {
+    passthrough.open(ino.0, request, || match opened.page_cache {
         PageCache::Keep => fs.backing(opened.handle),
         PageCache::Bypass => None,
     })
@@ -151,16 +151,17 @@ impl<T: Tree> Filesystem for Adapter<T> {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let number = Unique(request.unique().0);
         match self.fs.try_open(ino.0, flags.0) {
-            Some(Ok(opened)) => send_opened(reply, opened, flags, decide(&self.passthrough, &self.fs, ino, opened)),
+            Some(Ok(opened)) => send_opened(reply, opened, flags, decide(&self.passthrough, &self.fs, ino, number, opened)),
             Some(Err(error)) => reply.error(self.refuse("open", ino, &error)),
             None => {
                 let (fs, faults, passthrough) = (self.fs.clone(), Arc::clone(&self.faults), Arc::clone(&self.passthrough));
-                let (attempt, tree) = (self.opening.begin(request.unique().0), fs.clone());
+                let (attempt, tree) = (self.opening.begin(number), fs.clone());
                 let work = async move { fs.open(ino.0, flags.0).await };
                 self.waiting.spawn(request.pid(), work, move |result| match result {
                     Ok(opened) => {
-                        let way = attempt.way(|| decide(&passthrough, &tree, ino, opened));
+                        let way = attempt.way(|| decide(&passthrough, &tree, ino, number, opened));
                         if attempt.is_superseded() {
                             tree.release(opened.handle);
                         }
@@ -212,7 +213,7 @@ impl<T: Tree> Filesystem for Adapter<T> {
 
     fn release(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         _flags: OpenFlags,
@@ -220,7 +221,7 @@ impl<T: Tree> Filesystem for Adapter<T> {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.passthrough.release(ino.0);
+        self.passthrough.release(ino.0, Unique(request.unique().0));
         self.fs.release(Handle(handle.0));
         reply.ok();
     }

@@ -33,5 +33,5 @@ pub use mounted::{Mounted, Unmounted, mount};
 pub use negotiated::Negotiated;
 pub use notify::Notifier;
 pub use options::{MAX_READ, MountOptions};
-pub use passthrough::OpenCounts;
+pub use passthrough::{OpenCounts, Registrar, Shared};
 pub use served::{Served, serve_descriptor};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use forebay_backing::Table;
 use forebay_fs::Tree;
 use tokio::runtime::Handle;
 
@@ -46,9 +47,9 @@ pub struct Mounted {
 pub fn mount<T: Tree>(tree: Arc<T>, options: &MountOptions, runtime: Handle) -> Result<Mounted, MountError> {
     let device = device::open(options)?;
     let place = device.place;
-    let registrar = device.fd.try_clone().map(|fd| Box::new(Direct(fd)) as Box<dyn Registrar>);
-    let begin = |registrar| session::begin(tree, options, Watch::Readers, runtime, device.fd, Some(registrar), None);
-    let serving = registrar.and_then(begin).map_err(|source| {
+    let native = device.fd.try_clone().and_then(|fd| Ok((Box::new(Direct(fd)) as Box<dyn Registrar>, Table::private()?)));
+    let begin = |native| session::begin(tree, options, Watch::Readers, runtime, device.fd, Some(native), None);
+    let serving = native.and_then(begin).map_err(|source| {
         // The handshake's failure is the news; the mount goes with its descriptor in any case.
         let _ = place.unmount(true);
         MountError::Handshake { at: place.at.clone(), source }

@@ -8,6 +8,22 @@ use crate::passthrough::Way;
 /// The bit by which the kernel marks the number of a request that it sends again.
 const RESENT: u64 = 1 << 63;
 
+/// A request, as the kernel numbers it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Unique(pub(crate) u64);
+
+impl Unique {
+    /// Its number, which it keeps however often it is sent.
+    pub(crate) fn number(self) -> u64 {
+        self.0 & !RESENT
+    }
+
+    /// Whether the kernel has sent it before, to this server or a former one.
+    pub(crate) fn is_sent_again(self) -> bool {
+        self.0 & RESENT != 0
+    }
+}
+
 /// The opens under way in this process, by the number of their request. Bounded as the requests are.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Opening {
@@ -31,9 +47,9 @@ pub(crate) struct Attempt {
 }
 
 impl Opening {
-    /// Begins to answer the request numbered `unique`, which may be under way already.
-    pub(crate) fn begin(&self, unique: u64) -> Attempt {
-        let request = unique & !RESENT;
+    /// Begins to answer a request, which may be under way already.
+    pub(crate) fn begin(&self, request: Unique) -> Attempt {
+        let request = request.number();
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let waiting = under_way.entry(request).or_default();
         waiting.count += 1;
@@ -76,9 +92,9 @@ mod tests {
     #[test]
     fn of_all_attempts_at_one_open_the_last_keeps_it() {
         let all = Opening::default();
-        let (first, other) = (all.begin(8), all.begin(10));
+        let (first, other) = (all.begin(Unique(8)), all.begin(Unique(10)));
         assert!(!first.is_superseded());
-        let (second, third) = (all.begin(8 | RESENT), all.begin(8 | RESENT));
+        let (second, third) = (all.begin(Unique(8 | RESENT)), all.begin(Unique(8 | RESENT)));
         assert!(first.is_superseded() && second.is_superseded() && !third.is_superseded() && !other.is_superseded());
         assert_eq!(first.way(|| Way::Native(7)), Way::Native(7));
         assert_eq!((third.way(|| Way::Served), other.way(|| Way::Served)), (Way::Native(7), Way::Served));

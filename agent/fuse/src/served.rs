@@ -6,11 +6,13 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use forebay_backing::Table;
 use forebay_fs::{ROOT_INO, Tree};
 use tokio::runtime::Handle;
 
 use crate::negotiated::Negotiated;
 use crate::notify::Notifier;
+use crate::passthrough::{Registrar, Shared};
 use crate::session::{self, Serving};
 use crate::waiting::Watch;
 use crate::{MountError, MountOptions, OpenCounts};
@@ -35,6 +37,9 @@ pub struct Served {
 /// next one may come while the former still serves: each request then goes to one of them. When the former has ended for good,
 /// what it left unanswered must be asked for by [`Notifier::resend`]; if it had ended before, that has been done here.
 ///
+/// With `shared`, complete files are read natively. It must have been there for each server that the mount has had: what a former one has
+/// open is only known from there.
+///
 /// Blocks for a moment, and while the kernel forgets what the former server may have shown: not for a thread that `runtime`
 /// needs. Reads that wait for a store are given up only by the store's own limits when their reader is killed: its number,
 /// given in the mounter's process namespace, says nothing here.
@@ -48,14 +53,27 @@ pub fn serve_descriptor<T: Tree>(
     runtime: Handle,
     device: OwnedFd,
     earlier: Option<Negotiated>,
+    shared: Option<Shared>,
 ) -> Result<Served, MountError> {
     let at = options.at.clone();
-    let serving = session::begin(Arc::clone(&tree), options, Watch::Nobody, runtime, device, None, earlier)
+    let native = shared.and_then(|shared| table(shared, &at));
+    let serving = session::begin(Arc::clone(&tree), options, Watch::Nobody, runtime, device, native, earlier)
         .map_err(|source| MountError::Handshake { at: at.clone(), source })?;
     if earlier.is_some() {
         forget(&*tree, &serving.notifier, &at);
     }
     Ok(Served { at, serving })
+}
+
+/// A table that cannot be shared costs native reads, not the mount.
+fn table(Shared { registrar, table }: Shared, at: &Path) -> Option<(Box<dyn Registrar>, Table)> {
+    match Table::shared(table) {
+        Ok(table) => Some((registrar, table)),
+        Err(error) => {
+            tracing::warn!(at = %at.display(), %error, "what is open natively cannot be shared with other servers");
+            None
+        }
+    }
 }
 
 /// Makes the kernel look at every name again: the former server may have ended between a new generation and its notice of it,

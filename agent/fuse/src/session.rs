@@ -9,6 +9,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::Arc;
 
+use forebay_backing::Table;
 use forebay_fs::{FileSystem, Tree};
 use fuser::{BackgroundSession, Config, Filesystem, Session, SessionACL};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -50,22 +51,28 @@ impl Serving {
     }
 }
 
-/// Serves the mount behind `device`, `registrar` being who may give files backing ids on it. With `earlier`, the kernel was greeted by a former server: its unanswered requests are
-/// taken over, and whatever the kernel remembers is looked at anew, for it may be of another generation of the tree.
+/// Serves the mount behind `device`, `native` being who may give files backing ids on it and the table of all its servers. With
+/// `earlier`, the kernel was greeted by a former server: its unanswered requests are taken over, and whatever the kernel remembers is
+/// looked at anew, for it may be of another generation of the tree.
 pub(crate) fn begin<T: Tree>(
     tree: Arc<T>,
     options: &MountOptions,
     watch: Watch,
     runtime: Handle,
     device: OwnedFd,
-    registrar: Option<Box<dyn Registrar>>,
+    native: Option<(Box<dyn Registrar>, Table)>,
     earlier: Option<Negotiated>,
 ) -> io::Result<Serving> {
-    let waiting = Waiting::new(runtime, options.waiting, watch);
+    let waiting = Waiting::new(runtime.clone(), options.waiting, watch);
     let notifier = Notifier::new(device.try_clone()?);
     let fs = FileSystem::new(tree, options.owner);
-    let passthrough = Arc::new(Passthrough::new(options.dataset.clone(), registrar, options.kept_ids));
+    let (registrar, table) = match native {
+        Some((registrar, table)) => (Some(registrar), table),
+        None => (None, Table::private()?),
+    };
+    let passthrough = Arc::new(Passthrough::new(options.dataset.clone(), registrar, table, options.kept_ids));
     let adapter = Adapter::new(fs, waiting.clone(), options, Arc::clone(&passthrough));
+    passthrough.sweep_on(&runtime);
     let mut config = Config::default();
     config.n_threads = Some(options.threads.max(1));
     let (session, negotiated) = greet(adapter, &device, config, earlier)?;

@@ -11,7 +11,7 @@ use forebay_crds::dataset::{Dataset as DatasetObject, DatasetStatus, Phase};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 use forebay_dataset::Dataset;
-use forebay_fuse::{MountOptions, OpenCounts, Served, serve_descriptor};
+use forebay_fuse::{MountOptions, OpenCounts, Served, Shared, serve_descriptor};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,8 @@ struct State {
     fault: Option<String>,
     life: Option<Life>,
     mounts: BTreeMap<MountId, Served>,
+    /// How files were opened through mounts that are gone.
+    past: OpenCounts,
     handled: Handled,
     /// The id of the eviction under way.
     evicting: Option<String>,
@@ -68,6 +70,7 @@ impl Hosted {
             fault: None,
             life: None,
             mounts: BTreeMap::new(),
+            past: OpenCounts::default(),
             handled,
             evicting: None,
             wish: None,
@@ -208,13 +211,18 @@ impl Hosted {
     }
 
     /// Serves a mount; see [`forebay_api::node::Host::serve`].
-    pub(crate) async fn serve(self: &Arc<Self>, request: MountRequest, runtime: Handle) -> Result<Negotiated, Refusal> {
+    pub(crate) async fn serve(
+        self: &Arc<Self>,
+        request: MountRequest,
+        shared: Option<Shared>,
+        runtime: Handle,
+    ) -> Result<Negotiated, Refusal> {
         let hosted = self.clone();
-        let served = tokio::task::spawn_blocking(move || hosted.serve_blocking(request, runtime)).await;
+        let served = tokio::task::spawn_blocking(move || hosted.serve_blocking(request, shared, runtime)).await;
         served.unwrap_or_else(|error| Err(Refusal::new(Reason::Failed, format!("serving {} died: {error}", self.name))))
     }
 
-    fn serve_blocking(&self, request: MountRequest, runtime: Handle) -> Result<Negotiated, Refusal> {
+    fn serve_blocking(&self, request: MountRequest, shared: Option<Shared>, runtime: Handle) -> Result<Negotiated, Refusal> {
         let MountRequest { mount, dataset: _, device, negotiated } = request;
         let mut state = self.state();
         if let Some(there) = state.mounts.get(&mount) {
@@ -231,7 +239,7 @@ impl Hosted {
         let failed = |error: String| Refusal::new(Reason::Failed, format!("Dataset {}: {error}", self.name));
         let mut options = MountOptions::new(self.name.to_string(), PathBuf::from(format!("/{}", self.name)));
         options.owner = wishes::owner(&object(&state.desired));
-        let served = serve_descriptor(tree, &options, runtime, device, negotiated.map(from_api));
+        let served = serve_descriptor(tree, &options, runtime, device, negotiated.map(from_api), shared);
         let served = served.map_err(|error| failed(error.to_string()))?;
         let agreed = to_api(served.negotiated());
         info!(dataset = %self.name, %mount, taken_over = negotiated.is_some(), "serving a mount");
@@ -249,7 +257,11 @@ impl Hosted {
 
     /// Forgets a mount that is gone.
     pub(crate) fn release(&self, mount: MountId) {
-        if self.state().mounts.remove(&mount).is_some() {
+        let mut state = self.state();
+        if let Some(gone) = state.mounts.remove(&mount) {
+            let opens = gone.opens();
+            state.past.native += opens.native;
+            state.past.served += opens.served;
             info!(dataset = %self.name, %mount, "a mount is gone");
         }
     }
@@ -301,10 +313,10 @@ impl Hosted {
         }
     }
 
-    /// How files were opened, through all mounts.
+    /// How files were opened, through all mounts that there were.
     pub(crate) fn opens(&self) -> OpenCounts {
         let state = self.state();
-        state.mounts.values().map(Served::opens).fold(OpenCounts::default(), |mut all, one| {
+        state.mounts.values().map(Served::opens).fold(state.past.clone(), |mut all, one| {
             all.native += one.native;
             all.served += one.served;
             all.kept_ids += one.kept_ids;

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::hosted::Hosted;
+use super::natives::Natives;
 
 /// How long csi waits for an agent that is starting.
 const START: Duration = Duration::from_secs(20);
@@ -20,11 +21,17 @@ pub(crate) struct Table {
     hosted: RwLock<BTreeMap<DatasetName, Arc<Hosted>>>,
     started: watch::Sender<bool>,
     tasks: Handle,
+    natives: OnceLock<Natives>,
 }
 
 impl Table {
     pub(crate) fn new(runtime: String, tasks: Handle) -> Self {
-        Self { runtime, hosted: RwLock::default(), started: watch::Sender::new(false), tasks }
+        Self { runtime, hosted: RwLock::default(), started: watch::Sender::new(false), tasks, natives: OnceLock::new() }
+    }
+
+    /// How files get to be read natively, before anything is served.
+    pub(crate) fn set_natives(&self, natives: Natives) {
+        let _ = self.natives.set(natives);
     }
 
     /// What was known at the start is in the table: csi may be answered.
@@ -93,7 +100,8 @@ impl Host for Table {
                 _ => return Err(refusal),
             },
         };
-        hosted.serve(request, self.tasks.clone()).await
+        let shared = self.natives.get().and_then(|natives| natives.of(request.mount));
+        hosted.serve(request, shared, self.tasks.clone()).await
     }
 
     async fn resend(&self, mount: MountId) {

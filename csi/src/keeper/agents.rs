@@ -1,10 +1,13 @@
 //! Agents come and go; the mounts stay.
 
+use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 use forebay_api::DatasetName;
-use forebay_api::node::{Agent, CallError, Holding, MemoryRequest, MountId, NodeListener, Reason, Refusal, memory_dir};
+use forebay_api::node::{
+    Agent, BackingRequest, CallError, Csi, Holding, MemoryRequest, MountId, NodeListener, Reason, Refusal, memory_dir,
+};
 
 use tokio::time::Instant;
 
@@ -48,19 +51,7 @@ impl Keeper {
         let (keeper, came) = (Arc::clone(&self), agent.clone());
         // Beside running the connection, without which no call is answered.
         tokio::spawn(async move { keeper.came(came, holdings).await });
-        let run = self.places.run.clone();
-        agent
-            .run(|request| {
-                let (run, runtime) = (run.clone(), agent.runtime().to_owned());
-                async move {
-                    let done = blocking(move || match request {
-                        MemoryRequest::Prepare { tier, bytes } => mounter::tmpfs(&memory_dir(&run, &runtime, &tier), bytes),
-                        MemoryRequest::Drop { tier } => mounter::drop_tmpfs(&memory_dir(&run, &runtime, &tier)),
-                    });
-                    done.await.map_err(|error| Refusal::new(Reason::Failed, error.to_string()))
-                }
-            })
-            .await;
+        agent.run(Asked(Arc::clone(&self))).await;
         self.went(&agent);
     }
 
@@ -98,7 +89,7 @@ impl Keeper {
         match known {
             Some(number) if mounted.as_ref() == Some(&number) => {
                 tracing::info!(%dataset, %mount, runtime = agent.runtime(), "an agent handed a mount back");
-                let kept = Kept { mount, device: Arc::new(device), negotiated, number, servers: Vec::new() };
+                let kept = Kept { mount, device: Arc::new(device), negotiated, number, servers: Vec::new(), asked: None };
                 let mut all = self.kept();
                 let kept = all.entry(dataset).or_insert(kept);
                 kept.servers.push(agent.clone());
@@ -160,7 +151,16 @@ impl Keeper {
     }
 
     async fn offer(&self, dataset: &DatasetName, kept: &Kept, agent: &Agent) -> Result<(), CallError> {
-        agent.serve(kept.mount, dataset, kept.device.as_fd(), Some(kept.negotiated)).await?;
+        self.before_serving(agent, kept.mount);
+        let ask = |whom| {
+            if let Some(there) = self.kept().get_mut(dataset).filter(|there| there.mount == kept.mount) {
+                there.asked = whom;
+            }
+        };
+        ask(Some(agent.clone()));
+        let served = agent.serve(kept.mount, dataset, kept.device.as_fd(), Some(kept.negotiated)).await;
+        ask(None);
+        served?;
         tracing::info!(%dataset, mount = %kept.mount, runtime = agent.runtime(), "an agent has taken the mount over");
         let mut all = self.kept();
         if let Some(there) = all.get_mut(dataset).filter(|there| there.mount == kept.mount && !agent.has_ended()) {
@@ -198,6 +198,25 @@ impl Keeper {
             }
         }
         Err(failed)
+    }
+}
+
+/// What agents ask this driver.
+#[derive(Clone)]
+struct Asked(Arc<Keeper>);
+
+impl Csi for Asked {
+    async fn memory(self, agent: Agent, request: MemoryRequest) -> Result<(), Refusal> {
+        let (run, runtime) = (self.0.places.run.clone(), agent.runtime().to_owned());
+        let done = blocking(move || match request {
+            MemoryRequest::Prepare { tier, bytes } => mounter::tmpfs(&memory_dir(&run, &runtime, &tier), bytes),
+            MemoryRequest::Drop { tier } => mounter::drop_tmpfs(&memory_dir(&run, &runtime, &tier)),
+        });
+        done.await.map_err(|error| Refusal::new(Reason::Failed, error.to_string()))
+    }
+
+    async fn backing(self, agent: Agent, request: BackingRequest) -> Result<io::Result<u32>, Refusal> {
+        self.0.backing(&agent, request).await
     }
 }
 

@@ -1,23 +1,32 @@
 //! The stand-in agent, a process of its own so that it can be killed.
 
 use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_api::DatasetName;
-use forebay_api::node::{Holding, Host, MountId, MountRequest, Negotiated, NodeClient, Reason, Refusal, SOCKET};
+use forebay_api::node::{
+    BackingClient, Holding, Host, MountId, MountRequest, Negotiated, NodeClient, Reason, Refusal, SOCKET, opens_file,
+};
 use forebay_fs::failing::{FailingTree, Fault, Operation};
 use forebay_fs::memory::{Contents, MemoryTree};
-use forebay_fuse::{MountOptions, Served, serve_descriptor};
+use forebay_fs::{FsError, Tree as _};
+use forebay_fuse::{MountOptions, Registrar, Served, Shared, serve_descriptor};
+use rustix::thread::CapabilitySet;
 
 const RUN: &str = "FOREBAY_TEST_AGENT_RUN";
 const RUNTIME: &str = "FOREBAY_TEST_AGENT_RUNTIME";
 const TIER: &str = "FOREBAY_TEST_AGENT_TIER";
 const SLOW: &str = "FOREBAY_TEST_AGENT_SLOW";
+const CACHED: &str = "FOREBAY_TEST_AGENT_CACHED";
+const NATIVE_ONLY: &str = "FOREBAY_TEST_AGENT_NATIVE_ONLY";
 
 /// Bytes of `big` in each Dataset.
 pub(crate) const BIG: usize = (4 << 20) + 77;
@@ -48,6 +57,8 @@ struct StandIn {
     runtime: String,
     /// From serving a mount to saying so.
     slow: Duration,
+    run: PathBuf,
+    csi: OnceLock<BackingClient>,
     mounts: Mutex<BTreeMap<MountId, (DatasetName, Arc<Served>)>>,
 }
 
@@ -81,14 +92,22 @@ impl Host for StandIn {
         }
         let files = Contents::new().file("big", pattern(seed, BIG), 0).file("dir/small", format!("dataset {seed}"), 0);
         let tree = FailingTree::new(Arc::new(MemoryTree::new(&files, Duration::ZERO)));
-        tree.inject(Operation::Read, None, Fault::Delay(Duration::from_millis(2)));
+        let delay = Fault::Delay(Duration::from_millis(2));
+        let refuse = || Fault::Error(FsError::Io { message: "not by this agent".into() });
+        tree.inject(Operation::Read, None, if std::env::var(NATIVE_ONLY).is_ok() { refuse() } else { delay });
+        if let Ok(cached) = std::env::var(CACHED) {
+            tree.inner().complete(tree.lookup(1, b"big").unwrap().ino, File::open(cached).unwrap());
+        }
+        let table = OpenOptions::new().read(true).write(true).open(opens_file(&self.run, request.mount)).unwrap();
+        let csi = self.csi.get().unwrap().clone();
+        let shared = Some(Shared { registrar: Box::new(ByCsi { csi, mount: request.mount }), table });
         let (options, runtime) = (MountOptions::new(request.dataset.to_string(), "kept"), tokio::runtime::Handle::current());
         let earlier = request.negotiated.map(|Negotiated { minor, flags, max_readahead }| forebay_fuse::Negotiated {
             minor,
             flags,
             max_readahead,
         });
-        let begun = move || serve_descriptor(Arc::new(tree), &options, runtime, request.device, earlier);
+        let begun = move || serve_descriptor(Arc::new(tree), &options, runtime, request.device, earlier, shared);
         let served = tokio::task::spawn_blocking(begun).await.unwrap();
         let served = Arc::new(served.map_err(|error| Refusal::new(Reason::Failed, error.to_string()))?);
         self.mounts().insert(request.mount, (request.dataset, Arc::clone(&served)));
@@ -118,6 +137,22 @@ impl Host for StandIn {
     }
 }
 
+#[derive(Debug)]
+struct ByCsi {
+    csi: BackingClient,
+    mount: MountId,
+}
+
+impl Registrar for ByCsi {
+    fn register(&self, file: BorrowedFd<'_>) -> io::Result<u32> {
+        self.csi.register(self.mount, file)
+    }
+
+    fn close(&self, id: u32) -> io::Result<()> {
+        self.csi.close(self.mount, id)
+    }
+}
+
 fn of(served: &Served) -> Negotiated {
     let forebay_fuse::Negotiated { minor, flags, max_readahead } = served.negotiated();
     Negotiated { minor, flags, max_readahead }
@@ -128,11 +163,19 @@ fn of(served: &Served) -> Negotiated {
 fn process() {
     let (Ok(run), Ok(runtime)) = (std::env::var(RUN), std::env::var(RUNTIME)) else { return };
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
+    // As in a pod: an agent may register nothing itself. Before there are threads, for each has rights of its own.
+    let mut rights = rustix::thread::capabilities(None).unwrap();
+    rights.effective.remove(CapabilitySet::SYS_ADMIN);
+    rights.permitted.remove(CapabilitySet::SYS_ADMIN);
+    rustix::thread::set_capabilities(None, rights).unwrap();
     let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     threads.block_on(async {
         let slow = std::env::var(SLOW).map_or(Duration::ZERO, |millis| Duration::from_millis(millis.parse().unwrap()));
-        let host = Arc::new(StandIn { runtime: runtime.clone(), slow, mounts: Mutex::default() });
-        let client = NodeClient::start(PathBuf::from(run).join(SOCKET), runtime, "stand-in", host);
+        let run = PathBuf::from(run);
+        let csi = OnceLock::new();
+        let host = Arc::new(StandIn { runtime: runtime.clone(), slow, run: run.clone(), csi, mounts: Mutex::default() });
+        let client = NodeClient::start(run.join(SOCKET), runtime, "stand-in", Arc::clone(&host));
+        host.csi.set(client.backings(tokio::runtime::Handle::current())).unwrap();
         if let Ok(bytes) = std::env::var(TIER) {
             client.connected().await;
             let size = bytes.parse().unwrap();
@@ -146,6 +189,16 @@ fn process() {
 pub(crate) fn start_slow(run: &std::path::Path, runtime: &str, slow: Duration) -> Child {
     let mut command = command(run, runtime);
     command.env(SLOW, slow.as_millis().to_string());
+    command.spawn().unwrap()
+}
+
+/// Starts an agent that has all of `big` in `cached`; with `native_only` it answers no read at all.
+pub(crate) fn start_cached(run: &std::path::Path, cached: &std::path::Path, native_only: bool) -> Child {
+    let mut command = command(run, "default");
+    command.env(CACHED, cached);
+    if native_only {
+        command.env(NATIVE_ONLY, "yes");
+    }
     command.spawn().unwrap()
 }
 

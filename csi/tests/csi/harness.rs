@@ -81,6 +81,16 @@ impl Node {
         self.agents.push(agent::start_slow(&self.path("run"), "default", slow));
     }
 
+    /// Starts an agent that has `big` at [`Node::cached`]; with `native_only` it answers no read.
+    pub(crate) fn start_cached_agent(&mut self, native_only: bool) {
+        self.agents.push(agent::start_cached(&self.path("run"), &self.cached(), native_only));
+    }
+
+    /// The file that agents have cached.
+    pub(crate) fn cached(&self) -> PathBuf {
+        self.path("cached")
+    }
+
     /// Kills the agent that was started first.
     pub(crate) fn kill_agent(&mut self) {
         end(&mut self.agents.remove(0));

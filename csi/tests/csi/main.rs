@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod agent;
+mod cached_files_are_read_natively;
 mod calls_may_be_repeated;
 mod harness;
 mod mounts_outlive_processes;

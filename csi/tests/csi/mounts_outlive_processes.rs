@@ -12,14 +12,14 @@ use crate::agent::{BIG, pattern};
 use crate::harness::{Node, wait_until};
 
 /// A reader with a file open all the time, which opens others too, and checks every byte.
-struct Reader {
+pub(crate) struct Reader {
     turns: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Reader {
-    fn start(at: PathBuf) -> Self {
+    pub(crate) fn start(at: PathBuf) -> Self {
         let (turns, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let (counted, told) = (Arc::clone(&turns), Arc::clone(&stop));
         let thread = std::thread::spawn(move || {
@@ -40,7 +40,7 @@ impl Reader {
         Self { turns, stop, thread }
     }
 
-    fn goes_on(&self) {
+    pub(crate) fn goes_on(&self) {
         let before = self.turns.load(Ordering::SeqCst);
         wait_until("the reader goes on", || {
             assert!(!self.thread.is_finished(), "the reader failed");
@@ -48,13 +48,13 @@ impl Reader {
         });
     }
 
-    fn end(self) {
+    pub(crate) fn end(self) {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.join().unwrap();
     }
 }
 
-async fn shown(node: &Node) -> Reader {
+pub(crate) async fn shown(node: &Node) -> Reader {
     node.stage("ml/imagenet").await.unwrap();
     node.publish("ml/imagenet", "a", "ml").await.unwrap();
     let reader = Reader::start(node.target("a"));

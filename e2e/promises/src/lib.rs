@@ -1,12 +1,14 @@
 //! What promises in the cluster start from: a real Kubernetes with the chart installed, a real store with data in it, pods that read.
 
 mod forebay;
+mod opens;
 mod pods;
 mod site;
 mod stores;
 
 pub use forebay::Answer;
 pub use forebay_cluster::NAMESPACE;
+pub use opens::Opens;
 pub use pods::{Reader, SUMS, sums_of};
 pub use site::{SOON, Site};
 pub use stores::{Store, dataset, secret};

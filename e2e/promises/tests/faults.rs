@@ -44,6 +44,7 @@ impl Readers {
                     .host_path("lib64", "/usr/lib64", "/lib64")
             })
             .collect();
+        let before = site.opens_on("n1", "first")?.native;
         for reader in &readers {
             reader.remove(site)?;
             reader.start(site)?;
@@ -51,6 +52,9 @@ impl Readers {
         for reader in &readers {
             reader.wait_printed(site, "reading")?;
         }
+        // What is open natively must outlive all the same.
+        let native = site.opens_on("n1", "first")?.native - before;
+        ensure!(native > 0, "none of the readers' files is read natively");
         Ok(Self(readers))
     }
 
@@ -84,16 +88,10 @@ fn pods(site: &Site, selector: &str) -> Result<Vec<(String, String)>> {
     Ok(all.lines().filter_map(|line| line.split_once(' ')).map(|(name, node)| (name.to_owned(), node.to_owned())).collect())
 }
 
-fn agent_on(site: &Site, node: &str) -> Result<String> {
-    let all = pods(site, "forebay.io/runtime=default")?;
-    let found = all.into_iter().find(|(_, on)| on == node);
-    found.map(|(name, _)| name).with_context(|| format!("no agent on {node}"))
-}
-
 /// Waits until another agent than `before` is ready on n1.
 fn wait_next_agent(site: &Site, before: &str) -> Result<()> {
     wait_until("the next agent to be ready", SOON, || {
-        let Ok(now) = agent_on(site, "n1") else { return Ok(None) };
+        let Ok(now) = site.agent_on("n1") else { return Ok(None) };
         if now == before {
             return Ok(None);
         }
@@ -105,7 +103,7 @@ fn wait_next_agent(site: &Site, before: &str) -> Result<()> {
 fn agent_killed(site: &Site) -> Result<()> {
     let readers = Readers::start(site)?;
     for _ in 0..rounds(50) {
-        let agent = agent_on(site, "n1")?;
+        let agent = site.agent_on("n1")?;
         site.cluster.node("n1")?.exec(&["pkill", "-KILL", "-x", "forebay-agent"])?;
         // kubelet would wait longer with each crash; a new pod begins at once.
         site.cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, &agent, "--grace-period=0", "--force"])?;
@@ -118,7 +116,7 @@ fn agent_killed(site: &Site) -> Result<()> {
 fn agent_upgraded(site: &Site) -> Result<()> {
     let readers = Readers::start(site)?;
     for round in 0..rounds(10) {
-        let agent = agent_on(site, "n1")?;
+        let agent = site.agent_on("n1")?;
         site.upgrade(&[&format!("agent.log=info,round{round}=info")])?;
         wait_next_agent(site, &agent)?;
         readers.check(site)?;

@@ -8,6 +8,7 @@ mod cli;
 mod faults;
 mod first;
 mod life;
+mod native;
 mod refusals;
 mod removal;
 mod rights;
@@ -31,6 +32,7 @@ const PROMISES: &[&[Promise]] = &[
     refusals::PROMISES,
     life::PROMISES,
     cli::PROMISES,
+    native::PROMISES,
     autoscaling::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,

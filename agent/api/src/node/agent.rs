@@ -1,12 +1,15 @@
 //! An agent as csi sees it.
 
 use std::future::Future;
-use std::os::fd::BorrowedFd;
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+
+use rustix::io::Errno;
 
 use super::error::{CallError, Reason, Refusal};
 use super::peer::Peer;
-use super::types::{MemoryRequest, MountId, Negotiated};
+use super::types::{BackingRequest, MemoryRequest, MountId, Negotiated};
 use super::wire::{self, Body, Outcome};
 use crate::generated::node::v1;
 use crate::{DatasetName, InvalidMessage};
@@ -17,11 +20,29 @@ pub struct Agent {
     peer: Arc<Peer>,
     runtime: Arc<str>,
     program: Arc<str>,
+    counts_opens: bool,
+}
+
+/// csi, as agents see it.
+pub trait Csi: Clone + Send + Sync + 'static {
+    /// Does what `agent` asks about its tiers. The error is for a person.
+    fn memory(self, agent: Agent, request: MemoryRequest) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Does what `agent` asks about files that the kernel reads by itself; the id that it is about. An error of the inner result is the
+    /// kernel's; a refusal says that it may be tried again.
+    fn backing(self, agent: Agent, request: BackingRequest) -> impl Future<Output = Result<io::Result<u32>, Refusal>> + Send;
 }
 
 impl Agent {
-    pub(crate) fn new(peer: Arc<Peer>, runtime: String, program: String) -> Self {
-        Self { peer, runtime: runtime.into(), program: program.into() }
+    pub(crate) fn new(peer: Arc<Peer>, hello: v1::Hello) -> Self {
+        let v1::Hello { protocol: _, runtime, program, counts_opens } = hello;
+        Self { peer, runtime: runtime.into(), program: program.into(), counts_opens }
+    }
+
+    /// Whether it counts what it opens in the table of each mount that has one.
+    #[must_use]
+    pub fn counts_opens(&self) -> bool {
+        self.counts_opens
     }
 
     /// The CacheRuntime that it is of: a name that may stand in a path.
@@ -48,17 +69,19 @@ impl Agent {
         Arc::ptr_eq(&self.peer, &other.peer)
     }
 
-    /// Serves the connection until it ends; `memory` does what the agent asks about its tiers, its error being for a person.
-    pub async fn run<F>(&self, memory: impl Fn(MemoryRequest) -> F)
-    where
-        F: Future<Output = Result<(), Refusal>> + Send + 'static,
-    {
+    /// Serves the connection until it ends; `csi` does what the agent asks.
+    pub async fn run(&self, csi: impl Csi) {
         let ended = Arc::clone(&self.peer)
-            .run(|body, _| {
-                let asked = request(body).map(&memory);
+            .run(|body, with| {
+                let (csi, agent) = (csi.clone(), self.clone());
                 async move {
-                    asked?.await?;
-                    Ok(Outcome::Done(v1::Done {}))
+                    match request(body, with)? {
+                        Request::Memory(request) => {
+                            csi.memory(agent, request).await?;
+                            Ok(Outcome::Done(v1::Done {}))
+                        }
+                        Request::Backing(request) => csi.backing(agent, request).await.map(registered),
+                    }
                 }
             })
             .await;
@@ -122,12 +145,35 @@ fn another() -> CallError {
     InvalidMessage::new("answer.outcome", "it answers another question").into()
 }
 
-fn request(body: Body) -> Result<MemoryRequest, Refusal> {
+enum Request {
+    Memory(MemoryRequest),
+    Backing(BackingRequest),
+}
+
+fn registered(outcome: io::Result<u32>) -> Outcome {
+    Outcome::Registered(match outcome {
+        Ok(id) => v1::Registered { id, errno: 0 },
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(Errno::IO.raw_os_error());
+            v1::Registered { id: 0, errno: errno.unsigned_abs() }
+        }
+    })
+}
+
+fn request(body: Body, with: Option<OwnedFd>) -> Result<Request, Refusal> {
+    let invalid = |error: InvalidMessage| Refusal::new(Reason::Failed, error.to_string());
     let (request, tier) = match body {
+        Body::RegisterBacking(v1::RegisterBacking { mount }) => {
+            let file = with.ok_or_else(|| invalid(InvalidMessage::new("register_backing", "its descriptor is missing")))?;
+            return Ok(Request::Backing(BackingRequest::Register { mount: wire::mount(mount), file }));
+        }
+        Body::CloseBacking(v1::CloseBacking { mount, id }) => {
+            return Ok(Request::Backing(BackingRequest::Close { mount: wire::mount(mount), id }));
+        }
         Body::PrepareMemory(v1::PrepareMemory { tier, bytes }) => (MemoryRequest::Prepare { tier: tier.clone(), bytes }, tier),
         Body::DropMemory(v1::DropMemory { tier }) => (MemoryRequest::Drop { tier: tier.clone() }, tier),
         _ => return Err(wire::unsupported()),
     };
-    wire::label("memory.tier", &tier).map_err(|error| Refusal::new(Reason::Failed, error.to_string()))?;
-    Ok(request)
+    wire::label("memory.tier", &tier).map_err(invalid)?;
+    Ok(Request::Memory(request))
 }

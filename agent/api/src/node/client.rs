@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::backing::BackingClient;
 use super::error::{CallError, Reason, Refusal};
 use super::host::Host;
 use super::peer::Peer;
@@ -49,7 +51,7 @@ impl NodeClient {
         program: impl Into<String>,
         host: Arc<H>,
     ) -> Self {
-        let hello = v1::Hello { protocol: PROTOCOL, runtime: runtime.into(), program: program.into() };
+        let hello = v1::Hello { protocol: PROTOCOL, runtime: runtime.into(), program: program.into(), counts_opens: true };
         let (send, connected) = watch::channel(None);
         let socket = socket.into();
         let task = tokio::spawn(async move {
@@ -104,6 +106,12 @@ impl NodeClient {
     /// [`CallError::Gone`] while csi is not connected.
     pub async fn drop_memory(&self, tier: &str) -> Result<(), CallError> {
         self.call(Body::DropMemory(v1::DropMemory { tier: tier.into() })).await
+    }
+
+    /// By which threads that serve a mount register files on it.
+    #[must_use]
+    pub fn backings(&self, runtime: Handle) -> BackingClient {
+        BackingClient::new(self.connected.clone(), runtime)
     }
 
     async fn call(&self, body: Body) -> Result<(), CallError> {

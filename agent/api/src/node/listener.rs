@@ -109,7 +109,7 @@ impl Greeting {
             other => other?,
         };
         peer.tell(Body::Greeted(v1::Greeted {}), None).await?;
-        Ok((Agent::new(peer, hello.runtime, hello.program), holdings))
+        Ok((Agent::new(peer, hello), holdings))
     }
 }
 
@@ -117,7 +117,7 @@ async fn hear(peer: &Peer) -> Result<(v1::Hello, Vec<Holding>), GreetError> {
     let (first, _) = peer.receive().await?.ok_or(GreetError::Silent)?;
     let Some(Body::Hello(hello)) = first.body else { return Err(InvalidMessage::missing("hello").into()) };
     if hello.protocol != PROTOCOL {
-        let v1::Hello { protocol, runtime, program } = hello;
+        let v1::Hello { protocol, runtime, program, counts_opens: _ } = hello;
         return Err(GreetError::Protocol { runtime, program, protocol });
     }
     wire::label("hello.runtime", &hello.runtime)?;

@@ -2,11 +2,13 @@
 
 use std::fs::File;
 use std::future::Future;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rustix::io::Errno;
 
 use super::memory::{AGREED, MemoryHost};
 use super::peer::Peer;
@@ -51,17 +53,36 @@ impl Node {
     async fn agent(&self) -> (Agent, Vec<Holding>, tokio::task::JoinHandle<()>, Arc<Mutex<Vec<MemoryRequest>>>) {
         let (agent, holdings) = in_time(async { self.listener.accept().await.unwrap().greet().await.unwrap() }).await;
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (running, notes) = (agent.clone(), Arc::clone(&asked));
-        let task = tokio::spawn(async move {
-            running
-                .run(move |request| {
-                    let full = matches!(&request, MemoryRequest::Prepare { bytes, .. } if *bytes > 1 << 40);
-                    notes.lock().unwrap().push(request);
-                    async move { if full { Err(Refusal::new(Reason::Failed, "too large")) } else { Ok(()) } }
-                })
-                .await;
-        });
+        let (running, csi) = (agent.clone(), Noting(Arc::clone(&asked)));
+        let task = tokio::spawn(async move { running.run(csi).await });
         (agent, holdings, task, asked)
+    }
+}
+
+/// A csi that notes what is asked of it. It registers files as the number of the mount, and refuses mount 0 as the kernel would and mount
+/// 404 as one that it does not know.
+#[derive(Clone)]
+struct Noting(Arc<Mutex<Vec<MemoryRequest>>>);
+
+impl Csi for Noting {
+    async fn memory(self, _: Agent, request: MemoryRequest) -> Result<(), Refusal> {
+        let full = matches!(&request, MemoryRequest::Prepare { bytes, .. } if *bytes > 1 << 40);
+        self.0.lock().unwrap().push(request);
+        if full { Err(Refusal::new(Reason::Failed, "too large")) } else { Ok(()) }
+    }
+
+    async fn backing(self, agent: Agent, request: BackingRequest) -> Result<io::Result<u32>, Refusal> {
+        assert!(agent.counts_opens());
+        match request {
+            BackingRequest::Register { mount: MountId(0), .. } => Ok(Err(Errno::LOOP.into())),
+            BackingRequest::Register { mount: MountId(404), .. } => Err(Refusal::new(Reason::NotReady, "not known")),
+            BackingRequest::Register { mount, file } => {
+                File::from(file).write_all(b"registered").unwrap();
+                Ok(Ok(mount.0 as u32))
+            }
+            BackingRequest::Close { mount, id } if mount.0 == id.into() => Ok(Ok(id)),
+            BackingRequest::Close { .. } => Ok(Err(Errno::NOENT.into())),
+        }
     }
 }
 
@@ -159,6 +180,35 @@ async fn tiers_are_asked_for_over_the_same_connection() {
     drop(client);
 }
 
+/// On a runtime's worker too, of which there is one here: whoever waits must not keep csi's answer from being read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn files_are_registered_by_csi_and_its_errors_are_the_kernels() {
+    let (node, host) = (Node::new(), host());
+    let client = node.dial("default", &host);
+    let backings = client.backings(tokio::runtime::Handle::current());
+    let away = backings.close(MountId(7), 7).unwrap_err();
+    assert_eq!(away.raw_os_error(), None, "{away}");
+    let (_agent, ..) = node.agent().await;
+    in_time(client.connected()).await;
+    let (mut read, write) = pipe();
+    let on_worker = tokio::spawn({
+        let (backings, write) = (backings.clone(), write.try_clone().unwrap());
+        async move { backings.register(MountId(7), write.as_fd()) }
+    });
+    assert_eq!(in_time(on_worker).await.unwrap().unwrap(), 7);
+    let mut heard = [0; 10];
+    read.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"registered");
+    let elsewhere = std::thread::spawn(move || {
+        let errno = |result: io::Result<u32>| Errno::from_io_error(&result.unwrap_err());
+        assert_eq!(errno(backings.register(MountId(0), write.as_fd())), Some(Errno::LOOP));
+        assert_eq!(errno(backings.register(MountId(404), write.as_fd())), None);
+        backings.close(MountId(7), 7).unwrap();
+        assert_eq!(errno(backings.close(MountId(7), 8).map(|()| 0)), Some(Errno::NOENT));
+    });
+    in_time(tokio::task::spawn_blocking(move || elsewhere.join().unwrap())).await.unwrap();
+}
+
 #[tokio::test]
 async fn the_end_of_a_connection_ends_its_calls() {
     let (node, host) = (Node::new(), host());
@@ -204,7 +254,7 @@ fn raw(node: &Node) -> Peer {
 async fn another_version_is_told_so() {
     let node = Node::new();
     let peer = raw(&node);
-    let hello = v1::Hello { protocol: PROTOCOL + 1, runtime: "default".into(), program: "9.0".into() };
+    let hello = v1::Hello { protocol: PROTOCOL + 1, runtime: "default".into(), program: "9.0".into(), counts_opens: true };
     peer.tell(Body::Hello(hello), None).await.unwrap();
     let refused = in_time(async { node.listener.accept().await.unwrap().greet().await.unwrap_err() }).await;
     assert!(matches!(refused, GreetError::Protocol { .. }), "{refused}");
@@ -217,9 +267,15 @@ async fn another_version_is_told_so() {
 async fn what_is_not_known_is_skipped_and_what_is_too_large_ends_the_connection() {
     let node = Node::new();
     let peer = Arc::new(raw(&node));
-    peer.tell(Body::Hello(v1::Hello { protocol: PROTOCOL, runtime: "r".into(), program: String::new() }), None).await.unwrap();
+    peer.tell(
+        Body::Hello(v1::Hello { protocol: PROTOCOL, runtime: "r".into(), program: String::new(), counts_opens: false }),
+        None,
+    )
+    .await
+    .unwrap();
     peer.tell(Body::Greeted(v1::Greeted {}), None).await.unwrap();
     let (agent, ..) = node.agent().await;
+    assert!(!agent.counts_opens());
     assert!(matches!(in_time(peer.receive()).await.unwrap().unwrap().0.body, Some(Body::Greeted(_))));
     // A body of a later version, once without and once with a number.
     peer.send_raw(&[0xfa, 0x07, 0x00]).await;

@@ -69,6 +69,25 @@ pub enum MemoryRequest {
     },
 }
 
+/// What an agent asks of csi about files that the kernel reads by itself on a mount that the agent serves.
+#[derive(Debug)]
+pub enum BackingRequest {
+    /// A backing id for `file` is wanted.
+    Register {
+        /// Which mount.
+        mount: MountId,
+        /// Open for reading.
+        file: OwnedFd,
+    },
+    /// An id is not needed any more.
+    Close {
+        /// Which mount.
+        mount: MountId,
+        /// The id.
+        id: u32,
+    },
+}
+
 /// Whether `name` is a name of a Kubernetes object that may stand as one segment of a path: 1 to 253 lower-case letters, digits,
 /// `-` and `.`, beginning and ending with a letter or digit.
 #[must_use]

@@ -32,7 +32,7 @@ enum Reach {
 /// What an error of the registration says about the next one.
 fn reach(error: &io::Error) -> Reach {
     match Errno::from_io_error(error) {
-        Some(Errno::PERM) => Reach::Mount("this process lacks the right (CAP_SYS_ADMIN)"),
+        Some(Errno::PERM) => Reach::Mount("the right to register files is missing (CAP_SYS_ADMIN)"),
         Some(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS) => Reach::Mount("this kernel cannot do it"),
         Some(Errno::LOOP) => Reach::Place("its file system lies on top of another one (overlay)"),
         Some(Errno::INVAL) => Reach::Place("the kernel refuses files of its file system"),

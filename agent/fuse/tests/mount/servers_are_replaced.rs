@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,15 +13,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use forebay_fs::Tree;
 use forebay_fs::failing::{FailingTree, Fault, Operation};
 use forebay_fs::memory::{Contents, MemoryTree};
-use forebay_fuse::{MountOptions, Negotiated, serve_descriptor};
+use forebay_fuse::{MountOptions, Negotiated, Registrar, Shared, serve_descriptor};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::harness::{FOREVER, directory, pattern, runtime, show, wait_until};
 
 const DEVICE: &str = "FOREBAY_TEST_SERVE_DEVICE";
 const EARLIER: &str = "FOREBAY_TEST_SERVE_EARLIER";
+/// The file of the table that all servers share.
+const TABLE: &str = "FOREBAY_TEST_SERVE_TABLE";
+/// The server has these files: some of them, by the remainder of their number.
+const COMPLETE: &str = "FOREBAY_TEST_SERVE_COMPLETE";
 const BIG: usize = (6 << 20) + 77;
 const SMALL: u64 = 40;
 const ROUNDS: u64 = 20;
@@ -51,8 +56,22 @@ fn server() {
     let validity = if earlier.is_none() { FOREVER } else { Duration::ZERO };
     let tree = Arc::new(FailingTree::new(Arc::new(MemoryTree::new(&contents(), validity))));
     tree.inject(Operation::Read, None, Fault::Delay(Duration::from_millis(2)));
-    let served = serve_descriptor(tree, &MountOptions::new("tests/kept", "kept"), runtime().handle().clone(), device, earlier);
-    let served = served.unwrap();
+    let which: u64 = std::env::var(COMPLETE).unwrap().parse().unwrap();
+    complete_some(&tree, which);
+    let registrar = Box::new(Rights(device.try_clone().unwrap()));
+    let table = OpenOptions::new().read(true).write(true).open(std::env::var(TABLE).unwrap()).unwrap();
+    let options = MountOptions { kept_ids: 10, ..MountOptions::new("tests/kept", "kept") };
+    let shared = Some(Shared { registrar, table });
+    let served = serve_descriptor(tree.clone(), &options, runtime().handle().clone(), device, earlier, shared).unwrap();
+    // Small files come and go all the time.
+    thread::spawn(move || {
+        for at in (0..SMALL).cycle() {
+            thread::sleep(Duration::from_millis(1));
+            if tree.inner().take_back(small_ino(&tree, at)) {
+                complete(&tree, small_ino(&tree, (at + SMALL / 2) % SMALL), &small((at + SMALL / 2) % SMALL));
+            }
+        }
+    });
     let agreed = served.negotiated();
     println!("\nserving {} {} {}", agreed.minor, agreed.flags, agreed.max_readahead);
     for line in std::io::stdin().lines() {
@@ -61,6 +80,41 @@ fn server() {
         println!("resent");
     }
     wait_until("the mount has ended", || served.has_ended());
+}
+
+/// Every third file is all there from now on.
+fn complete_some(tree: &FailingTree<MemoryTree>, which: u64) {
+    for (at, name) in (0..).zip(["big", "mapped", "direct"]).filter(|(at, _)| at % 3 == which % 3) {
+        complete(tree, tree.lookup(1, name.as_bytes()).unwrap().ino, &pattern(at + 1, BIG));
+    }
+    for at in (0..SMALL).filter(|at| at % 3 == which % 3) {
+        complete(tree, small_ino(tree, at), &small(at));
+    }
+}
+
+fn complete(tree: &FailingTree<MemoryTree>, ino: u64, bytes: &[u8]) {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    tree.inner().complete(ino, file);
+}
+
+fn small_ino(tree: &FailingTree<MemoryTree>, at: u64) -> u64 {
+    let dir = tree.lookup(1, format!("d{}", at % 4).as_bytes()).unwrap().ino;
+    tree.lookup(dir, format!("s{at}").as_bytes()).unwrap().ino
+}
+
+/// A server that may register files, as csi does for agents that may not.
+#[derive(Debug)]
+struct Rights(OwnedFd);
+
+impl Registrar for Rights {
+    fn register(&self, file: BorrowedFd<'_>) -> std::io::Result<u32> {
+        forebay_backing::register(&self.0, file)
+    }
+
+    fn close(&self, id: u32) -> std::io::Result<()> {
+        forebay_backing::close(&self.0, id)
+    }
 }
 
 fn parse(line: &str) -> Negotiated {
@@ -76,10 +130,13 @@ struct Server {
 }
 
 impl Server {
-    fn start(device: &OwnedFd, earlier: Option<Negotiated>) -> Self {
+    fn start(kept: &Kept, earlier: Option<Negotiated>) -> Self {
+        static STARTED: AtomicU64 = AtomicU64::new(0);
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "servers_are_replaced::server", "--nocapture"]);
-        let number = device.as_raw_fd();
+        let number = kept.device.as_raw_fd();
+        command.env(TABLE, kept.dir.path().join("table"));
+        command.env(COMPLETE, STARTED.fetch_add(1, Ordering::SeqCst).to_string());
         command.env(DEVICE, number.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
         if let Some(agreed) = earlier {
             command.env(EARLIER, format!("{} {} {}", agreed.minor, agreed.flags, agreed.max_readahead));
@@ -115,7 +172,7 @@ fn wait_for(says: &mut impl BufRead, start: &str) -> String {
 struct Kept {
     device: OwnedFd,
     root: PathBuf,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Kept {
@@ -124,6 +181,7 @@ impl Kept {
         let dir = directory();
         let root = dir.path().join("m");
         fs::create_dir(&root).unwrap();
+        File::create(dir.path().join("table")).unwrap().set_len(forebay_backing::TABLE_BYTES).unwrap();
         let device = rustix::fs::open("/dev/fuse", rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, 0.into()).ok()?;
         let data = format!(
             "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,max_read=1048576,allow_other",
@@ -131,7 +189,7 @@ impl Kept {
         );
         let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID;
         rustix::mount::mount("forebay:tests/kept", &root, "fuse.forebay", flags, Some(&*CString::new(data).unwrap())).ok()?;
-        Some(Self { device, root, _dir: dir })
+        Some(Self { device, root, dir })
     }
 }
 
@@ -205,7 +263,7 @@ const READERS: [(&str, Reader); 5] =
 #[test]
 fn no_read_fails_whatever_becomes_of_the_server() {
     let Some(kept) = Kept::mount() else { return assert!(!rustix::process::geteuid().is_root(), "root may mount") };
-    let mut server = Server::start(&kept.device, None);
+    let mut server = Server::start(&kept, None);
     let agreed = server.agreed;
     let (stop, turns) = (AtomicBool::new(false), [const { AtomicU64::new(0) }; READERS.len()]);
     let longest = AtomicU64::new(0);
@@ -234,14 +292,14 @@ fn no_read_fails_whatever_becomes_of_the_server() {
             thread::sleep(Duration::from_millis(7 + round * 13 % 60));
             if round % 4 == 3 {
                 // Both serve for a while; then the former goes, and what it was working on is asked for again.
-                let mut next = Server::start(&kept.device, Some(agreed));
+                let mut next = Server::start(&kept, Some(agreed));
                 thread::sleep(Duration::from_millis(20));
                 server.kill();
                 next.resend();
                 server = next;
             } else {
                 server.kill();
-                server = Server::start(&kept.device, Some(agreed));
+                server = Server::start(&kept, Some(agreed));
             }
             assert_eq!(server.agreed, agreed);
             let before: Vec<_> = turns.iter().map(|turns| turns.load(Ordering::SeqCst)).collect();
@@ -283,16 +341,16 @@ fn a_server_that_knows_nothing_of_the_former_is_refused() {
     let tree = || Arc::new(MemoryTree::new(&contents(), Duration::ZERO));
     let options = MountOptions::new("tests/kept", &kept.root);
     let twin = kept.device.as_fd().try_clone_to_owned().unwrap();
-    let mut server = Server::start(&kept.device, None);
+    let mut server = Server::start(&kept, None);
     server.kill();
     let root = kept.root.clone();
     let reader = thread::spawn(move || fs::read(root.join("d0/s0")));
     thread::sleep(Duration::from_millis(50));
-    let refused = serve_descriptor(tree(), &options, runtime().handle().clone(), twin, None).unwrap_err();
+    let refused = serve_descriptor(tree(), &options, runtime().handle().clone(), twin, None, None).unwrap_err();
     assert!(refused.to_string().contains("mount anew"), "{refused}");
     // Nothing was taken from the one that knows.
     let device = kept.device.as_fd().try_clone_to_owned().unwrap();
-    let served = serve_descriptor(tree(), &options, runtime().handle().clone(), device, Some(server.agreed)).unwrap();
+    let served = serve_descriptor(tree(), &options, runtime().handle().clone(), device, Some(server.agreed), None).unwrap();
     assert!(reader.join().unwrap().unwrap() == small(0));
     // The kernel lets go of a closed file a moment later.
     wait_until("the mount is not in use", || rustix::mount::unmount(&kept.root, UnmountFlags::empty()).is_ok());
@@ -303,7 +361,7 @@ fn a_server_that_knows_nothing_of_the_former_is_refused() {
 #[test]
 fn the_next_server_may_show_another_generation() {
     let Some(kept) = Kept::mount() else { return assert!(!rustix::process::geteuid().is_root(), "root may mount") };
-    let mut first = Server::start(&kept.device, None);
+    let mut first = Server::start(&kept, None);
     let (old, new) = (kept.root.join("d0/s0"), kept.root.join("d0/new"));
     let working = fs::canonicalize(kept.root.join("d0")).unwrap();
     let open = File::open(&working).unwrap();
@@ -317,7 +375,7 @@ fn the_next_server_may_show_another_generation() {
     let tree = Arc::new(MemoryTree::new(&next, FOREVER));
     let device = kept.device.as_fd().try_clone_to_owned().unwrap();
     let options = MountOptions::new("tests/kept", &kept.root);
-    let _served = serve_descriptor(tree, &options, runtime().handle().clone(), device, Some(first.agreed)).unwrap();
+    let _served = serve_descriptor(tree, &options, runtime().handle().clone(), device, Some(first.agreed), None).unwrap();
     assert_eq!(fs::read(&new).unwrap(), b"new");
     assert_eq!(fs::read(&old).unwrap(), b"another");
     assert_eq!(fs::read_dir(&working).unwrap().count(), 11);
