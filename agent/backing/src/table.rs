@@ -193,7 +193,6 @@ impl Table {
     /// The journal's place for a request: it and a newer one may want the same. The kernel counts requests by twos, so two bits are left
     /// for what became of it: 2 served, 3 native.
     fn heard(&self, unique: u64) -> &AtomicU64 {
-        #[expect(clippy::cast_possible_truncation, reason = "less than the journal's length")]
         let at = (unique / 2 % HEARD as u64) as usize;
         // SAFETY: as for the slots, behind which there is room for the journal.
         unsafe { &*self.memory.as_mut_ptr().add(SLOTS * size_of::<Slot>()).cast::<AtomicU64>().add(at) }
@@ -211,7 +210,7 @@ impl Table {
             if newest > unique / 2 {
                 return Heard::Unknown;
             }
-            match place.compare_exchange(there, unique / 2 << 2, SeqCst, SeqCst) {
+            match place.compare_exchange(there, (unique / 2) << 2, SeqCst, SeqCst) {
                 Ok(_) => return Heard::New,
                 Err(now) => there = now,
             }
@@ -220,7 +219,7 @@ impl Table {
 
     /// Notes that an open which was heard is counted.
     pub fn counted(&self, unique: u64, native: bool) {
-        let heard = unique / 2 << 2;
+        let heard = (unique / 2) << 2;
         let _ = self.heard(unique).compare_exchange(heard, heard | 2 | u64::from(native), SeqCst, SeqCst);
     }
 
@@ -233,7 +232,6 @@ impl Table {
 
     fn slot(&self, ino: u64) -> &Slot {
         // The upper bits of the product depend on all of the number's.
-        #[expect(clippy::cast_possible_truncation, reason = "16 bits")]
         let at = (ino.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize;
         &self.slots()[at]
     }

@@ -80,7 +80,7 @@ impl Csi for Noting {
                 File::from(file).write_all(b"registered").unwrap();
                 Ok(Ok(mount.0 as u32))
             }
-            BackingRequest::Close { mount, id } if mount.0 == id.into() => Ok(Ok(id)),
+            BackingRequest::Close { mount, id } if mount.0 == u64::from(id) => Ok(Ok(id)),
             BackingRequest::Close { .. } => Ok(Err(Errno::NOENT.into())),
         }
     }

@@ -118,7 +118,6 @@ impl Passthrough {
             return self.table.serve(ino).map_or(Way::Served, |id| self.opened(ino, id, None));
         };
         // Who opens it meanwhile waits for the id, rather than make the inode a served one.
-        #[expect(clippy::cast_possible_truncation, reason = "less than 64")]
         let _turn = lock(&self.turns[(ino % TURNS as u64) as usize]);
         let claim = match self.table.begin(ino) {
             Begun::Native(id) => return self.opened(ino, id, Some(backing)),
