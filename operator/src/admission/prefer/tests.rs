@@ -25,11 +25,14 @@ fn short(terms: &[PreferredSchedulingTerm]) -> Vec<String> {
     terms.iter().map(one).collect()
 }
 
+/// What it shows, the pod's Datasets, the nodes, the terms.
+type Row<'a> = (&'a str, Vec<Held>, &'a [&'a str], &'a [&'a str]);
+
 #[test]
 fn the_more_a_node_holds_the_more_it_is_preferred() {
     let three = ["a", "b", "c"];
     let zoned = ["a@x", "b@x", "c@y", "d@z"];
-    let table: Vec<(&str, Vec<Held>, &[&str], &[&str])> = vec![
+    let table: Vec<Row<'_>> = vec![
         ("no Dataset", vec![], &three, &[]),
         ("nothing cached", vec![held(100, &[])], &three, &[]),
         ("an empty tree", vec![held(0, &[("a", 0)])], &three, &[]),
