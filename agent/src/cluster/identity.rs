@@ -33,6 +33,14 @@ pub(crate) struct Identity {
     pub(crate) renew: SystemTime,
 }
 
+impl Identity {
+    /// The same for other agents.
+    pub(crate) fn for_peers(&self) -> forebay_peers::Identity {
+        let (certificate, key, authorities) = (self.certificate.clone(), self.key.clone(), self.authorities.clone());
+        forebay_peers::Identity { certificate, key, authorities }
+    }
+}
+
 impl Operator {
     /// Shows the token and gets a certificate.
     pub(crate) async fn enrol(&self, now: SystemTime) -> anyhow::Result<Identity> {

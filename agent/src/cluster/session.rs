@@ -1,10 +1,12 @@
 //! The stream to the operator, for as long as the agent lives: connected again whenever it ends.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
 use forebay_api::operator::agents_client::AgentsClient;
 use forebay_api::session::{AgentMessage, Hello, MAX_MESSAGE_BYTES, OperatorMessage};
+use forebay_peers::Net;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -28,14 +30,14 @@ pub(crate) enum Event {
 }
 
 /// Talks to the operator until `stop`. `events` is bounded: an agent that is busy lets the operator wait.
-pub(crate) async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<Event>, stop: CancellationToken) {
+pub(crate) async fn run(operator: Operator, hello: Hello, net: Arc<Net>, events: mpsc::Sender<Event>, stop: CancellationToken) {
     let mut identity: Option<Identity> = None;
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
     while !stop.is_cancelled() {
         let spoken = tokio::select! {
             () = stop.cancelled() => break,
-            spoken = session(&operator, &hello, &mut identity, &events) => spoken,
+            spoken = session(&operator, &hello, &mut identity, &net, &events) => spoken,
         };
         match spoken {
             Ok(End::Renew) => {
@@ -87,11 +89,16 @@ async fn session(
     operator: &Operator,
     hello: &Hello,
     identity: &mut Option<Identity>,
+    net: &Net,
     events: &mpsc::Sender<Event>,
 ) -> anyhow::Result<End> {
     let now = SystemTime::now();
     if identity.as_ref().is_none_or(|known| known.renew <= now) {
-        *identity = Some(operator.enrol(now).await.context("be enrolled")?);
+        let enrolled = operator.enrol(now).await.context("be enrolled")?;
+        if let Err(error) = net.set_identity(&enrolled.for_peers()) {
+            warn!(%error, "other agents are neither asked nor served");
+        }
+        *identity = Some(enrolled);
     }
     let Some(known) = identity else { return Ok(End::Renew) };
     let channel = operator.connect_as(known).await?;

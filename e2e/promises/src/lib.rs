@@ -1,10 +1,12 @@
 //! What promises in the cluster start from: a real Kubernetes with the chart installed, a real store with data in it, pods that read.
 
+mod counting;
 mod forebay;
 mod pods;
 mod site;
 mod stores;
 
+pub use counting::Counting;
 pub use forebay::Answer;
 pub use forebay_cluster::NAMESPACE;
 pub use pods::{Reader, SUMS, sums_of};

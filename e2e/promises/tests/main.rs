@@ -7,6 +7,7 @@ mod cli;
 mod faults;
 mod first;
 mod life;
+mod peers;
 mod refusals;
 mod removal;
 mod rights;
@@ -31,6 +32,7 @@ const PROMISES: &[&[Promise]] = &[
     life::PROMISES,
     cli::PROMISES,
     training::PROMISES,
+    peers::PROMISES,
     storage_suite::PROMISES,
     faults::PROMISES,
 ];

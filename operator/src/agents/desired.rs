@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use forebay_api::session::{DatasetState, OperatorMessage, Removed, RuntimeState};
+use forebay_api::session::{DatasetState, OperatorMessage, PeerState, PeersChange, Removed, RuntimeState};
 
 /// What is desired of the agents of one runtime.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Desired {
     pub(crate) complete: bool,
     /// Nodes whose agents are to go, and let go of everything before.
     pub(crate) leaving: BTreeSet<String>,
+    /// The agents that serve each other, by node.
+    pub(crate) peers: Arc<BTreeMap<String, PeerState>>,
 }
 
 impl Desired {
@@ -37,6 +39,7 @@ pub(crate) struct Told {
     runtime: Option<Arc<RuntimeState>>,
     datasets: BTreeMap<String, Arc<DatasetState>>,
     synced: bool,
+    peers: Option<Arc<BTreeMap<String, PeerState>>>,
 }
 
 impl Told {
@@ -65,11 +68,25 @@ impl Told {
                 self.datasets.insert(uid.clone(), state.clone());
             }
         }
+        words.extend(self.peers(&desired.peers).map(OperatorMessage::Peers));
         if desired.complete && !self.synced {
             words.push(OperatorMessage::Synced);
             self.synced = true;
         }
         words
+    }
+
+    /// What has changed of who is there: a thousand agents do not hear of all thousand each time that one comes.
+    fn peers(&mut self, now: &Arc<BTreeMap<String, PeerState>>) -> Option<PeersChange> {
+        let before = self.peers.replace(now.clone());
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, now)) {
+            return None;
+        }
+        let anew = before.is_none();
+        let known = before.unwrap_or_default();
+        let there: Vec<_> = now.values().filter(|peer| known.get(&peer.node) != Some(peer)).cloned().collect();
+        let gone: Vec<_> = known.keys().filter(|node| !now.contains_key(*node)).cloned().collect();
+        (!there.is_empty() || !gone.is_empty()).then_some(PeersChange { anew, there, gone })
     }
 }
 
