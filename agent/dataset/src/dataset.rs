@@ -18,7 +18,7 @@ use crate::generations::Generations;
 use crate::opens::Opens;
 use crate::overrides::Override;
 use crate::progress::Progress;
-use crate::{Mount, Settings};
+use crate::{Direct, Mount, Settings};
 
 /// What a Dataset is made of.
 pub struct DatasetParts {
@@ -190,6 +190,26 @@ impl Dataset {
     pub fn top_names(&self, limit: usize) -> Vec<String> {
         let Some(current) = self.inner.generations.current() else { return Vec::new() };
         current.catalog.children(0, 0).take(limit).map(|entry| entry.name().to_owned()).collect()
+    }
+
+    /// The version `token` of an object of `size` bytes below the root of the store `store`, as it is brought in for another node: from the
+    /// store itself. `None`: no mount has such a store, or there is no such token. Whether the object exists nobody is asked.
+    pub fn object_for_peer(&self, store: &str, key: &str, token: &str, size: u64) -> Option<Remote> {
+        let inner = &self.inner;
+        let index = inner.mounts.iter().position(|mount| mount.reader.id().as_str() == store)?;
+        let mount = inner.mounts.get(index)?;
+        let Direct { reader, background } =
+            mount.direct.clone().unwrap_or_else(|| Direct { reader: mount.reader.clone(), background: mount.background.clone() });
+        let id = ObjectId::derive(store, key, token.as_bytes(), size);
+        Some(Remote {
+            reader,
+            background,
+            version: forebay_store::Version::parse(token)?,
+            object: inner.cache.object(inner.cache_id, id, size),
+            key: key.to_owned(),
+            landing: Landing::default(),
+            label: inner.labels.get(index)?.clone(),
+        })
     }
 
     /// Files open now, each version counted once.

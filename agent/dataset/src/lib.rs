@@ -29,7 +29,7 @@ mod status;
 mod tree;
 
 pub use dataset::{Dataset, DatasetParts};
-pub use mount::Mount;
+pub use mount::{Direct, Mount};
 pub use objects::{Composition, Objects};
 pub use settings::{Consistency, Prefetch, Settings};
 

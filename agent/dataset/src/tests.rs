@@ -72,6 +72,7 @@ impl Run {
             path: "/".into(),
             reader: store.failing.clone(),
             background: store.failing.clone(),
+            direct: None,
             include: Vec::new(),
             exclude: Vec::new(),
         };

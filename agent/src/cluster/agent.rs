@@ -18,6 +18,7 @@ use super::dismiss;
 use super::hosted::Hosted;
 use super::kept::{Handled, Kept, KeptDataset, KeptFile, KeptRuntime};
 use super::node::Node;
+use super::peers::Known;
 use crate::state::StateDir;
 
 /// How often it is looked whether there is something to report.
@@ -39,6 +40,8 @@ pub(super) struct Agent {
     leaving: bool,
     /// Datasets that were deleted and made anew while mounts show the former one: what is desired once those have gone.
     anew: BTreeMap<DatasetName, DatasetState>,
+    /// The other agents.
+    peers: Known,
 }
 
 /// What one session has been told.
@@ -49,8 +52,8 @@ struct Session {
 }
 
 impl Agent {
-    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept) -> Self {
-        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new() }
+    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept, peers: Known) -> Self {
+        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new(), peers }
     }
 
     /// Serves what a former agent was told to, until the operator says more.
@@ -141,6 +144,7 @@ impl Agent {
                 }
                 _ => self.tell(AgentMessage::Released(Released { uid, dataset })).await,
             },
+            Event::Said(OperatorMessage::Peers(change)) => self.peers.take(change),
             Event::Said(OperatorMessage::Synced) => {
                 self.node.told();
                 let named = self.named.take().unwrap_or_default();

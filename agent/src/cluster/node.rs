@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,10 +10,13 @@ use forebay_crds::dataset::Dataset as DatasetObject;
 use forebay_crds::manifest::Manifests;
 use forebay_crds::values::{HostPath, SourceKind};
 use forebay_dataset::{Dataset, DatasetParts, Mount};
-use forebay_fetch::{Fetcher, StatsSnapshot};
+use forebay_fetch::{Class, Fetcher, Remote, StatsSnapshot};
+use forebay_peers::{Answer, BodyError, Net};
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 
 use super::hosted::Hosted;
+use super::peers;
 use super::table::Table;
 use super::withheld::Withheld;
 use crate::state::StateDir;
@@ -24,16 +28,23 @@ pub(crate) struct Node {
     pub(crate) table: Arc<Table>,
     pub(crate) cache: Cache,
     fetcher: Fetcher,
+    net: Arc<Net>,
     /// Whether the operator has said everything once, or a former agent had it on disk.
     told: AtomicBool,
 }
 
 impl Node {
-    pub(crate) fn open(tiers: Vec<TierConfig>, state: &StateDir, memory_mib: u32, table: Arc<Table>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        tiers: Vec<TierConfig>,
+        state: &StateDir,
+        memory_mib: u32,
+        table: Arc<Table>,
+        net: Arc<Net>,
+    ) -> anyhow::Result<Self> {
         let smallest = tiers.iter().map(|tier| tier.capacity).min().unwrap_or(0);
         let cache = Cache::open(CacheConfig::new(tiers, state.index())).context("open the cache")?;
         let fetcher = Fetcher::new(engine::fetch_config(memory_mib, smallest), Handle::current());
-        Ok(Self { table, cache, fetcher, told: AtomicBool::new(false) })
+        Ok(Self { table, cache, fetcher, net, told: AtomicBool::new(false) })
     }
 
     /// What is desired is known from here on.
@@ -44,13 +55,22 @@ impl Node {
     /// Opens the Dataset that is desired, with its catalogs in `state_dir`.
     pub(crate) fn dataset(&self, desired: &DatasetState, allowed: &[HostPath], state_dir: PathBuf) -> anyhow::Result<Dataset> {
         let object = super::hosted::object(desired);
+        let mut mounts = mounts(&object, desired, allowed)?;
+        for mount in &mut mounts {
+            peers::ask_first(&self.net, &desired.dataset, peers::spread(&desired.spec), mount);
+        }
         Ok(Dataset::open(DatasetParts {
             settings: wishes::settings(&object),
-            mounts: mounts(&object, desired, allowed)?,
+            mounts,
             cache: self.cache.clone(),
             fetcher: self.fetcher.clone(),
             state_dir,
         })?)
+    }
+
+    /// The bytes of an object, for another agent.
+    pub(super) fn stream(&self, remote: Remote, class: Class, range: Range<u64>) -> Answer {
+        self.fetcher.stream(remote, class, range).map_err(BodyError::from).boxed()
     }
 
     /// How the tiers do, for the operator.

@@ -9,6 +9,7 @@ mod faults;
 mod first;
 mod life;
 mod native;
+mod peers;
 mod refusals;
 mod removal;
 mod rights;

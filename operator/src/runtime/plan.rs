@@ -1,8 +1,10 @@
 //! What there is to be: pure, and without a client.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use forebay_api::session::{PEER_PORT, PeerState};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::ResourceExt as _;
 
@@ -13,6 +15,9 @@ use super::observe::{NodeFacts, Observed, PodFacts};
 use super::validate::Finding;
 use crate::agents::registry::Live;
 use crate::names;
+
+/// Label of a node: its zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// How long an agent that is to go may take to let go of its Datasets once no pod uses them, and the agents of a runtime that is
 /// being deleted.
@@ -127,6 +132,17 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     plan.outdated = outdated(&observed.pods, hash_of(&set));
     plan.daemon_set = Some(Box::new(set));
     plan
+}
+
+/// The agents that serve each other, by node: those that answer, and are not on their way out.
+pub(super) fn peers(observed: &Observed) -> BTreeMap<String, PeerState> {
+    let address = |live: &Live| {
+        let pod = observed.pods.iter().find(|pod| pod.name == live.pod && !pod.terminating)?;
+        Some(SocketAddr::new(pod.ip?, PEER_PORT))
+    };
+    let zone = |node: &str| observed.nodes.iter().find(|facts| facts.name == node)?.labels.get(ZONE).cloned();
+    let peer = |live: &Live| Some(PeerState { node: live.node.clone(), zone: zone(&live.node), address: address(live)? });
+    observed.live.iter().filter_map(peer).map(|peer| (peer.node.clone(), peer)).collect()
 }
 
 /// Nodes with an agent that is not on its way out.

@@ -93,6 +93,7 @@ mod tests {
             path: "/".into(),
             reader: store.clone(),
             background: store,
+            direct: None,
             include: Vec::new(),
             exclude: Vec::new(),
         };
