@@ -74,7 +74,7 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
     let (id, name) = (MountId(7), desired.dataset.clone());
     until("the listing", || hosted.view().status.catalog.generation > 0).await;
     let request = MountRequest { mount: id, dataset: name, device: device.try_clone().unwrap(), negotiated: None };
-    hosted.serve(request, Handle::current()).await.unwrap();
+    hosted.serve(request, None, Handle::current()).await.unwrap();
     let path = at.join("file");
     let read = tokio::task::spawn_blocking(move || std::fs::read(path).unwrap()).await.unwrap();
     assert_eq!(read, b"bytes");
