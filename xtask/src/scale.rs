@@ -31,14 +31,6 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<()> {
     measure(command.args(["--agents", &args.agents, "--datasets", &args.datasets]))
 }
 
-/// Small and quick, with the programs of the tests; fails when the operator writes more than it may. The parts are there.
-pub(crate) fn short() -> Result<()> {
-    let operator = workspace::program("forebay-operator", false)?;
-    let mut command = Command::new(workspace::program("forebay-scale", false)?);
-    command.arg("--operator").arg(operator);
-    measure(command.args(["--agents", "50", "--datasets", "50", "--window", "5", "--check"]))
-}
-
 fn prepare() -> Result<()> {
     install::debian(cluster::PROGRAMS)?;
     parts::ensure(parts::CLUSTER).map(drop)
