@@ -149,4 +149,33 @@ impl DatasetSpec {
             allowed_namespaces: Vec::new(),
         }
     }
+
+    /// Whether pods of `namespace` may use the Dataset, which is of namespace `own`.
+    pub fn grants(&self, own: &str, namespace: &str) -> bool {
+        own == namespace
+            || self.allowed_namespaces.iter().any(|allowed| matches!(allowed.as_str(), "*") || allowed.as_str() == namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_uses_its_own_datasets_and_those_that_grant_it() {
+        let table: [(&[&str], &str, bool); 5] = [
+            (&[], "ml", true),
+            (&[], "research", false),
+            (&["research"], "research", true),
+            (&["research"], "other", false),
+            (&["*"], "other", true),
+        ];
+        for (allowed, namespace, expected) in table {
+            let mut spec = DatasetSpec::of(Vec::new());
+            spec.allowed_namespaces = allowed.iter().map(|name| name.parse().unwrap()).collect();
+            assert_eq!(spec.grants("ml", namespace), expected, "{allowed:?} {namespace}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forebay_api::DatasetName;
-use forebay_api::node::{Agent, MountId, Negotiated};
+use forebay_api::node::{Agent, MountId, Negotiated, opens_dir};
 use forebay_mountinfo::Mounts;
 use rustix::mount::MountFlags;
 use tokio::sync::Notify;
@@ -336,7 +336,7 @@ impl Keeper {
 
     /// Removes what is empty, so that a driver that is not started again leaves nothing on its node.
     pub(crate) fn tidy(&self) {
-        for dir in [&self.places.records, &self.places.datasets, &self.places.run.join("opens")] {
+        for dir in [&self.places.records, &self.places.datasets, &opens_dir(&self.places.run)] {
             // One that is in use stays.
             let _ = mounter::remove_dir(dir);
         }

@@ -20,6 +20,7 @@ use k8s_openapi::api::core::v1::Node;
 
 pub(crate) use controller::run;
 pub(crate) use daemon_set::Settings;
+pub(crate) use observe::is_ready;
 pub(crate) use orphans::orphans;
 
 /// Whether a node is one that a runtime may choose.

@@ -22,28 +22,13 @@ pub(crate) struct ScaleArgs {
 
 /// `cargo xtask scale`: one operator, a real API server, and many agents that hold no data.
 pub(crate) fn run(args: &ScaleArgs) -> Result<()> {
-    prepare()?;
+    install::debian(cluster::PROGRAMS)?;
+    let bin = parts::ensure(parts::CLUSTER)?;
     let operator = workspace::build_program("forebay-operator", "forebay-operator", true)?;
     let scale = workspace::build_program("forebay-scale", "forebay-scale", true)?;
     let out = workspace::root()?.join(&args.out);
     let mut command = Command::new(scale);
     command.arg("--operator").arg(operator).arg("--out").arg(out);
-    measure(command.args(["--agents", &args.agents, "--datasets", &args.datasets]))
-}
-
-/// Small and quick, with the programs of the tests; fails when the operator writes more than it may. The parts are there.
-pub(crate) fn short() -> Result<()> {
-    let operator = workspace::program("forebay-operator", false)?;
-    let mut command = Command::new(workspace::program("forebay-scale", false)?);
-    command.arg("--operator").arg(operator);
-    measure(command.args(["--agents", "50", "--datasets", "50", "--window", "5", "--check"]))
-}
-
-fn prepare() -> Result<()> {
-    install::debian(cluster::PROGRAMS)?;
-    parts::ensure(parts::CLUSTER).map(drop)
-}
-
-fn measure(command: &mut Command) -> Result<()> {
-    sh::run(command.env("FOREBAY_PARTS", parts::ensure(&[])?)).map(drop)
+    command.args(["--agents", &args.agents, "--datasets", &args.datasets]).env("FOREBAY_PARTS", bin);
+    sh::run(&mut command).map(drop)
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
 use crate::sh::{self, say};
-use crate::{cluster, install, parts, promises, scale, workspace};
+use crate::{cluster, install, parts, promises, workspace};
 
 /// What `cargo xtask test` may be told.
 #[derive(Args, Debug, Default)]
@@ -67,7 +67,6 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         stage("tests of the whole", &mut || whole(&workspace::program("forebay-agent", false)?, None));
         stage("demo", &mut || demo::run(&DemoArgs { small: true, keep: false }));
         stage("short benchmark", &mut || bench::run(&BenchArgs::short()));
-        stage("fifty agents, fifty Datasets", &mut || scale::short());
         if stage("images", &mut || promises::images()) {
             stage("promises in the cluster", &mut || promises::all());
         }

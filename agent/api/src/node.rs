@@ -41,10 +41,16 @@ pub fn memory_dir(run: &Path, runtime: &str, tier: &str) -> PathBuf {
     run.join("memory").join(runtime).join(tier)
 }
 
-/// Where the table of what is open of a mount lies, below the run directory.
+/// Where the tables of what is open lie, below the run directory.
+#[must_use]
+pub fn opens_dir(run: &Path) -> PathBuf {
+    run.join("opens")
+}
+
+/// Where the table of what is open of a mount lies.
 #[must_use]
 pub fn opens_file(run: &Path, mount: MountId) -> PathBuf {
-    run.join("opens").join(mount.to_string())
+    opens_dir(run).join(mount.to_string())
 }
 
 #[cfg(test)]

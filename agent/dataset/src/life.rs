@@ -24,6 +24,8 @@ const CALM: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether all that was brought in is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Passes in a row after which what is lost each time counts as evicted by others: a damaged file comes in with the next one.
+const LOSING: u32 = 4;
 /// A tier that is not known by then is broken; prefetch goes on with the others.
 const RECOVERY: Duration = Duration::from_secs(300);
 
@@ -180,18 +182,28 @@ impl Inner {
     async fn fill(self: Arc<Self>, generation: Arc<Generation>) {
         self.wait_for_recovery().await;
         self.drop_old_pins(&generation).await;
-        let mut attempt = 0;
+        let (mut attempt, mut losing) = (0, 0);
         loop {
             self.state().filling = Filling::Running;
-            let pass = self.bring_in(&generation).await;
+            let mut pass = self.bring_in(&generation).await;
             self.passes.send_modify(|passes| *passes += 1);
+            if let Pass::Lost(lost) = pass {
+                losing += 1;
+                if losing == LOSING {
+                    pass = Pass::DoesNotFit(format!("{lost} files were evicted again by others"));
+                }
+            } else {
+                losing = 0;
+            }
             self.state().filling = match &pass {
                 Pass::Nothing => Filling::Idle,
                 Pass::Complete => Filling::Complete,
                 Pass::DoesNotFit(why) => Filling::DoesNotFit(why.clone()),
                 Pass::Failed => Filling::Retrying,
+                Pass::Lost(_) => Filling::Running,
             };
             match pass {
+                Pass::Lost(_) => tokio::time::sleep(schedule::backoff(losing, jitter())).await,
                 Pass::Failed => {
                     attempt += 1;
                     tokio::time::sleep(schedule::backoff(attempt, jitter())).await;

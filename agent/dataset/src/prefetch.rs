@@ -27,6 +27,8 @@ pub(crate) enum Pass {
     Complete,
     /// Some files failed.
     Failed,
+    /// So many files were in and are not any more, though all would fit: found damaged meanwhile, or evicted by others.
+    Lost(usize),
     /// The cache takes no more.
     DoesNotFit(String),
 }
@@ -52,7 +54,7 @@ impl Inner {
         }
         match self.missing(generation, &steps).await {
             0 => Pass::Complete,
-            lost => Pass::DoesNotFit(format!("{lost} files were evicted again by others")),
+            lost => Pass::Lost(lost),
         }
     }
 

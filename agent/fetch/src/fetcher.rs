@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 
 use crate::budget::Budget;
 use crate::flight::{Flight, Flights};
+use crate::landing::Landings;
 use crate::part::{self, PART_BLOCKS, block_range};
 use crate::stats::Stats;
 use crate::{Class, File, Remote, StatsSnapshot};
@@ -43,7 +44,8 @@ pub(crate) struct Inner {
     pub(crate) budget: Budget,
     pub(crate) stats: Stats,
     pub(crate) config: FetchConfig,
-    runtime: Handle,
+    pub(crate) landings: Landings,
+    pub(crate) runtime: Handle,
 }
 
 impl Fetcher {
@@ -54,6 +56,7 @@ impl Fetcher {
             budget: Budget::new(config.reader_memory, config.background_memory),
             stats: Stats::default(),
             config,
+            landings: Landings::default(),
             runtime,
         };
         Self { inner: Arc::new(inner) }

@@ -36,6 +36,9 @@ pub(crate) struct Flight {
 struct State {
     /// What has arrived, until it is all there.
     partial: Vec<u8>,
+    /// The least number of bytes that somebody waits for. A chunk is a small part of what a read asks for, so waking all at each
+    /// would wake each of them in vain many times.
+    wanted: Option<usize>,
     /// The whole block; cheap to share from then on.
     full: Option<Bytes>,
     /// Nobody may see the bytes yet: they are not verified.
@@ -71,9 +74,13 @@ impl Flight {
         if state.partial.len() == self.len {
             state.full = Some(std::mem::take(&mut state.partial).into());
         }
-        let held = state.held;
+        let enough = state.full.is_some() || state.wanted.is_some_and(|wanted| state.partial.len() >= wanted);
+        let tell = enough && !state.held;
+        if tell {
+            state.wanted = None;
+        }
         drop(state);
-        if !held {
+        if tell {
             self.wake.notify_waiters();
         }
         take
@@ -127,7 +134,7 @@ impl Flight {
             tokio::pin!(woken);
             woken.as_mut().enable();
             {
-                let state = self.state();
+                let mut state = self.state();
                 if let Some(full) = state.full.as_ref().filter(|_| !state.held) {
                     return Ok(full.slice(range));
                 }
@@ -137,6 +144,8 @@ impl Flight {
                 if let Some(End::Failed(error)) = &state.end {
                     return Err(error.clone());
                 }
+                // Those who are woken before they have enough come by here again, so that the next least is known.
+                state.wanted = Some(state.wanted.map_or(range.end, |wanted| wanted.min(range.end)));
             }
             woken.await;
         }
@@ -204,5 +213,51 @@ impl Flights {
     /// How many flights are in the table, for metrics and tests.
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_there_is_enough_and_not_before() {
+        let flight = Flight::new(0, 100);
+        flight.begin(None);
+        let (near, far) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
+        let (near_waker, far_waker) = (Waker::from(near.clone()), Waker::from(far.clone()));
+        let (mut to_30, mut to_80) = (pin!(flight.wait(10..30)), pin!(flight.wait(0..80)));
+        assert!(to_30.as_mut().poll(&mut Context::from_waker(&near_waker)).is_pending());
+        assert!(to_80.as_mut().poll(&mut Context::from_waker(&far_waker)).is_pending());
+        let woken = || (near.0.load(Ordering::Relaxed), far.0.load(Ordering::Relaxed));
+        for byte in 0..29 {
+            flight.append(&[byte]);
+        }
+        assert_eq!(woken(), (0, 0), "nobody has enough");
+        flight.append(&[29]);
+        assert_eq!(woken().0, 1);
+        let Poll::Ready(bytes) = to_30.as_mut().poll(&mut Context::from_waker(&near_waker)) else { panic!("enough is there") };
+        assert_eq!(bytes.unwrap()[..], (10..30).collect::<Vec<u8>>());
+        assert!(to_80.as_mut().poll(&mut Context::from_waker(&far_waker)).is_pending());
+        let before = woken().1;
+        flight.append(&[0; 49]);
+        assert_eq!(woken().1, before, "79 bytes are not 80");
+        flight.append(&[0; 1]);
+        assert_eq!(woken().1, before + 1);
+        assert!(to_80.as_mut().poll(&mut Context::from_waker(&far_waker)).is_ready());
     }
 }

@@ -14,6 +14,7 @@ mod fetcher;
 mod file;
 mod fill;
 mod flight;
+mod landing;
 mod part;
 mod readahead;
 mod remote;

@@ -4,10 +4,9 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use forebay_cache::{BLOCK, Inserted};
+use forebay_cache::BLOCK;
 use forebay_store::{ByteStream, ObjectVersion, StoreError, StoreErrorKind, StoreResult, Tally};
 use futures::StreamExt;
-use tokio::task::JoinHandle;
 
 use crate::fetcher::Inner;
 use crate::flight::{End, Flight};
@@ -26,8 +25,8 @@ pub(crate) fn block_range(block: u32, size: u64) -> Range<u64> {
 /// How often bytes that prove wrong before anybody has seen them are asked for again.
 const WRONG_BYTES: u32 = 2;
 
-/// Fetches `flights` (consecutive blocks). Each of them has ended when this returns, is dropped or panics, so
-/// nobody waits for ever.
+/// Fetches `flights` (consecutive blocks). Each of them has ended, or is on its way into the cache and ends there, when this
+/// returns, is dropped or panics, so nobody waits for ever.
 pub(crate) async fn fetch(inner: Arc<Inner>, remote: Arc<Remote>, class: Class, flights: Vec<Arc<Flight>>) {
     let tally = Arc::default();
     let mut part = Part { inner: &inner, remote: &remote, class, waits_for_peers: false, tally, waiting: flights.into() };
@@ -118,8 +117,7 @@ impl Part<'_> {
         }
         let flights: Vec<_> = self.waiting.drain(..).collect();
         flights.iter().for_each(|flight| flight.show());
-        let landed = land(self.inner, self.remote, flights);
-        let _ = landed.await;
+        self.inner.land(self.remote, flights);
         Ok(())
     }
 
@@ -148,7 +146,7 @@ impl Part<'_> {
                 // One block is written while the next one arrives; a second one waits for it, which holds the body
                 // back when the disk is slower than the store.
                 landing.wait().await;
-                landing.0 = self.waiting.pop_front().map(|flight| land(self.inner, self.remote, vec![flight]));
+                landing.0 = self.waiting.pop_front().inspect(|flight| self.inner.land(self.remote, vec![flight.clone()]));
                 begun -= 1;
                 if begun == 0 && !self.waiting.is_empty() {
                     self.begin(1).await;
@@ -195,35 +193,16 @@ impl Drop for Part<'_> {
 }
 
 /// The block that is being written, if one is.
-struct Landing(Option<JoinHandle<()>>);
+struct Landing(Option<Arc<Flight>>);
 
 impl Landing {
     async fn wait(&mut self) {
         if let Some(writing) = self.0.take() {
-            let _ = writing.await;
+            let _ = writing.ended().await;
         }
     }
 }
 
 fn wrong(remote: &Remote, kind: StoreErrorKind) -> StoreError {
     StoreError::new(remote.reader.id(), "get", &remote.key, kind)
-}
-
-/// Writes full blocks to the cache and ends their flights. Runs apart, because a disk may block.
-fn land(inner: &Arc<Inner>, remote: &Arc<Remote>, flights: Vec<Arc<Flight>>) -> JoinHandle<()> {
-    let (inner, remote) = (inner.clone(), remote.clone());
-    tokio::task::spawn_blocking(move || {
-        for flight in flights {
-            let Some(bytes) = flight.full() else { continue };
-            let end = match remote.object.insert(flight.block, &bytes, remote.landing.clone()) {
-                Inserted::Stored { .. } => End::Landed,
-                Inserted::Refused(reason) => {
-                    inner.stats.refused();
-                    End::Refused(reason)
-                }
-            };
-            inner.flights.retire(&remote.object.id(), &flight, &end);
-            flight.finish(end);
-        }
-    })
 }

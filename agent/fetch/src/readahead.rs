@@ -11,6 +11,8 @@ const STREAMS: usize = 8;
 const SLACK: u64 = 2 * BLOCK;
 /// The first window of a stream that begins at the file's start, in blocks.
 const FIRST: u32 = 4;
+/// By how much a window grows when it was used up.
+const GROWTH: u32 = 4;
 
 /// What one read makes needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +25,9 @@ pub struct Plan {
 
 /// The sequential readers of one file.
 ///
-/// A stream's window doubles each time it is used up, from four blocks to the bound, and a new batch starts when
-/// half a window is left, so that requests go out in batches and the pipe never runs dry.
+/// A stream's window grows fourfold each time it is used up, from four blocks to the bound, and a new batch starts when
+/// half a window is left, so that requests go out in batches and the pipe never runs dry. Fourfold, because each step costs the reader
+/// a wait for a store that is far away, and never more is asked for in vain than four times what was read.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
     streams: Vec<Stream>,
@@ -63,7 +66,7 @@ impl Streams {
         if stream.reached - front > stream.window / 2 || stream.reached >= blocks {
             return Plan { ahead: front..front, demand };
         }
-        stream.window = stream.window.saturating_mul(2).max(FIRST).min(bound);
+        stream.window = stream.window.saturating_mul(GROWTH).max(FIRST).min(bound);
         let from = stream.reached;
         stream.reached = front.saturating_add(stream.window).clamp(from, blocks);
         Plan { demand, ahead: from..stream.reached }

@@ -84,14 +84,21 @@ impl Hosted {
     /// what the kernel says is never.
     fn state(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.mounts.retain(|mount, served| {
-            let gone = served.has_ended();
-            if gone {
-                info!(dataset = %self.name, %mount, "a mount is gone");
-            }
-            !gone
-        });
+        let ended: Vec<_> = state.mounts.iter().filter(|(_, served)| served.has_ended()).map(|(mount, _)| *mount).collect();
+        for mount in ended {
+            self.forget(&mut state, mount);
+        }
         state
+    }
+
+    /// Forgets a mount that is gone.
+    fn forget(&self, state: &mut State, mount: MountId) {
+        if let Some(gone) = state.mounts.remove(&mount) {
+            let opens = gone.opens();
+            state.past.native += opens.native;
+            state.past.served += opens.served;
+            info!(dataset = %self.name, %mount, "a mount is gone");
+        }
     }
 
     /// What is desired of it.
@@ -255,15 +262,9 @@ impl Hosted {
         }
     }
 
-    /// Forgets a mount that is gone.
+    /// The word of csi that a mount is gone.
     pub(crate) fn release(&self, mount: MountId) {
-        let mut state = self.state();
-        if let Some(gone) = state.mounts.remove(&mount) {
-            let opens = gone.opens();
-            state.past.native += opens.native;
-            state.past.served += opens.served;
-            info!(dataset = %self.name, %mount, "a mount is gone");
-        }
+        self.forget(&mut self.state(), mount);
     }
 
     pub(crate) fn holdings(&self) -> Vec<Holding> {

@@ -5,7 +5,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use forebay_api::DatasetName;
 use forebay_api::node::{Holding, Host, MountId, MountRequest, Negotiated, Reason, Refusal};
-use forebay_crds::DatasetSpec;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -72,17 +71,11 @@ impl Table {
     }
 }
 
-/// Whether pods of `namespace` may use a Dataset of namespace `own`.
-fn granted(own: &str, spec: &DatasetSpec, namespace: &str) -> bool {
-    own == namespace
-        || spec.allowed_namespaces.iter().any(|allowed| matches!(allowed.as_str(), "*") || allowed.as_str() == namespace)
-}
-
 #[async_trait]
 impl Host for Table {
     async fn allowed(&self, dataset: &DatasetName, namespace: &str) -> Result<(), Refusal> {
         let hosted = self.find(dataset).await?;
-        if granted(&dataset.namespace, &hosted.desired().spec, namespace) {
+        if hosted.desired().spec.grants(&dataset.namespace, namespace) {
             return Ok(());
         }
         let message = format!(
@@ -118,28 +111,5 @@ impl Host for Table {
 
     fn holdings(&self) -> Vec<Holding> {
         self.all().iter().flat_map(|hosted| hosted.holdings()).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
-
-    use super::*;
-
-    #[test]
-    fn a_namespace_uses_its_own_datasets_and_those_that_grant_it() {
-        let table: [(&[&str], &str, bool); 5] = [
-            (&[], "ml", true),
-            (&[], "research", false),
-            (&["research"], "research", true),
-            (&["research"], "other", false),
-            (&["*"], "other", true),
-        ];
-        for (allowed, namespace, expected) in table {
-            let mut spec = DatasetSpec::of(Vec::new());
-            spec.allowed_namespaces = allowed.iter().map(|name| name.parse().unwrap()).collect();
-            assert_eq!(granted("ml", &spec, namespace), expected, "{allowed:?} {namespace}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! A pod that uses Datasets: what keeps its volumes from being mounted. Pure; its Datasets are judged beside it.
 
-use forebay_crds::{CacheRuntime, Dataset, names};
+use forebay_crds::{CacheRuntime, names};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt as _;
 
@@ -76,7 +76,7 @@ fn access(observed: &Observed, at: &Key, namespace: &str) -> Vec<Said> {
         };
         return vec![("a Dataset that it uses does not exist".to_owned(), why, remedy)];
     };
-    if granted(dataset, own, namespace) {
+    if dataset.spec.grants(own, namespace) {
         return vec![];
     }
     let mut allowed: Vec<&str> = dataset.spec.allowed_namespaces.iter().map(|allowed| allowed.as_str()).collect();
@@ -87,11 +87,6 @@ fn access(observed: &Observed, at: &Key, namespace: &str) -> Vec<Said> {
         format!("{namespace} is not in spec.allowedNamespaces of the Dataset"),
         format!("let who owns the Dataset grant it: `kubectl patch dataset -n {own} {name} --type=merge -p '{patch}'`"),
     )]
-}
-
-fn granted(dataset: &Dataset, own: &str, namespace: &str) -> bool {
-    own == namespace
-        || dataset.spec.allowed_namespaces.iter().any(|allowed| matches!(allowed.as_str(), "*") || allowed.as_str() == namespace)
 }
 
 /// Whether the pod's node has what mounts the Datasets.

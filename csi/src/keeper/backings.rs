@@ -9,18 +9,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use forebay_api::node::{Agent, BackingRequest, MountId, Reason, Refusal, opens_file};
+use forebay_api::node::{Agent, BackingRequest, MountId, Reason, Refusal, opens_dir, opens_file};
 
 use super::Keeper;
 use crate::records::Kind;
 
 /// Makes the table of a mount that nobody has served yet.
 pub(super) fn make_table(run: &Path, mount: MountId) -> io::Result<()> {
-    let at = opens_file(run, mount);
-    if let Some(dir) = at.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&at)?;
+    fs::create_dir_all(opens_dir(run))?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(opens_file(run, mount))?;
     file.set_len(forebay_backing::TABLE_BYTES)
 }
 
@@ -61,8 +58,7 @@ impl Keeper {
 
     /// Takes the tables of mounts away that are gone.
     pub(super) fn clear_tables(&self) -> io::Result<()> {
-        let dir = self.places.run.join("opens");
-        let there = match fs::read_dir(&dir) {
+        let there = match fs::read_dir(opens_dir(&self.places.run)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other?.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?,
         };

@@ -25,6 +25,6 @@ mod run;
 pub use addresses::{Addresses, MAX_NODES};
 pub use cluster::Cluster;
 pub use image::{Image, busybox_image, pause_image};
-pub use node::Node;
+pub use node::{Mounted, Node};
 pub use options::ClusterOptions;
 pub use release::{NAMESPACE, chart, image_archives};

@@ -30,6 +30,23 @@ pub struct Node {
     pki: Pki,
 }
 
+/// A mount of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// Where.
+    pub at: String,
+    /// The file system's type, such as `ext4`.
+    pub fs_type: String,
+}
+
+impl Mounted {
+    /// A line of `mountinfo`.
+    fn parse(line: &str) -> Option<Self> {
+        let (fields, rest) = line.split_once(" - ")?;
+        Some(Self { at: fields.split(' ').nth(4)?.to_owned(), fs_type: rest.split(' ').next()?.to_owned() })
+    }
+}
+
 impl Node {
     pub(crate) fn new(name: &str, addresses: Addresses, dir: &Path, pki: Pki) -> Result<Self> {
         Ok(Self { name: name.to_owned(), index: node_index(name)?, addresses, dir: dir.to_path_buf(), pki })
@@ -60,10 +77,10 @@ impl Node {
         self.dir.join("log").join(format!("{}.{program}.log", self.name))
     }
 
-    /// The paths of everything that is mounted in the node, in its own view.
-    pub fn mounts(&self) -> Result<Vec<String>> {
+    /// Everything that is mounted in the node, in its own view.
+    pub fn mounts(&self) -> Result<Vec<Mounted>> {
         let text = fs::read_to_string(format!("/proc/{}/mountinfo", self.init()?.pid())).context("read a node's mountinfo")?;
-        Ok(text.lines().filter_map(|line| line.split(' ').nth(4).map(str::to_owned)).collect())
+        Ok(text.lines().filter_map(Mounted::parse).collect())
     }
 
     /// A command that will run in the node. Its output and input are the caller's to set.

@@ -93,7 +93,7 @@ spec: {selector: {app: echo}, ports: [{port: 80, targetPort: 8000}]}
     n2.exec(&["mount", "-t", "tmpfs", "tmpfs", "/var/shared/later"])?;
     n2.exec(&["touch", "/var/shared/later/in-the-mount"])?;
     assert_eq!(cluster.kubectl(&["exec", "echo", "--", "ls", "/host/later"])?, "in-the-mount\n");
-    assert!(n2.mounts()?.iter().any(|path| path == "/var/shared/later"));
+    assert!(n2.mounts()?.iter().any(|mount| mount.at == "/var/shared/later"));
 
     a_node_dies_and_comes_back(&cluster)?;
     the_api_server_goes_and_comes_back(&cluster)?;

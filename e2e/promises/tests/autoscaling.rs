@@ -52,17 +52,15 @@ fn wait_event(site: &Site, object: &str, reason: &str, words: &str) -> Result<()
     .with_context(|| site.cluster.kubectl(&["describe", object]).unwrap_or_default())
 }
 
+/// Changes the runtime by a patch of this kind.
+fn patch_runtime(site: &Site, kind: &str, patch: &str) -> Result<()> {
+    site.cluster.kubectl(&["patch", "cacheruntime", "default", &format!("--type={kind}"), "-p", patch]).map(drop)
+}
+
 fn joins(site: &Site) -> Result<()> {
     let store = small_store(site, "joins")?;
     dataset(site, &store, "warm", "  prefetch: {policy: Eager}\n  warmBeforeScheduling: true\n")?;
-    site.cluster.kubectl(&[
-        "patch",
-        "cacheruntime",
-        "default",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"warmUp":{"nodeCondition":true}}}"#,
-    ])?;
+    patch_runtime(site, "merge", r#"{"spec":{"warmUp":{"nodeCondition":true}}}"#)?;
     site.wait_phase("default", "warm", "Ready")?;
     site.cluster.add_tainted_node("n3", TAINT)?;
     let first_sight = site.wait_for("n3 to join", &["node", "n3"], |node| node["metadata"].is_object())?;
@@ -84,14 +82,7 @@ fn joins(site: &Site) -> Result<()> {
     site.wait_for("n3 to say that it is warm", &["node", "n3"], complete)?;
 
     // A Dataset that no node can list now, on a node that is tainted anew: it is not held back for longer than the timeout.
-    site.cluster.kubectl(&[
-        "patch",
-        "cacheruntime",
-        "default",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"warmUp":{"timeout":"3s"}}}"#,
-    ])?;
+    patch_runtime(site, "merge", r#"{"spec":{"warmUp":{"timeout":"3s"}}}"#)?;
     let gone = "http://127.0.0.1:1";
     site.cluster.apply(&format!(
         "apiVersion: forebay.io/v1alpha1
@@ -111,14 +102,7 @@ spec:
 
     site.cluster.kubectl(&["delete", "dataset", "warm", "cold", "--timeout=180s"])?;
     site.cluster.kubectl(&["delete", "secret", "warm"])?;
-    site.cluster.kubectl(&[
-        "patch",
-        "cacheruntime",
-        "default",
-        "--type=json",
-        "-p",
-        r#"[{"op":"remove","path":"/spec/warmUp"}]"#,
-    ])?;
+    patch_runtime(site, "json", r#"[{"op":"remove","path":"/spec/warmUp"}]"#)?;
     site.cluster.remove_node("n3")?;
     site.wait_for("the nodes to have no condition of ours", &["nodes"], |nodes| !nodes.to_string().contains("WarmUpComplete"))?;
     site.wait_for("two agents", &["cacheruntime", "default"], |runtime| runtime["status"]["summary"]["ready"] == "2/2").map(drop)

@@ -34,6 +34,7 @@ const PROMISES: &[&[Promise]] = &[
     life::PROMISES,
     cli::PROMISES,
     native::PROMISES,
+    peers::PROMISES,
     autoscaling::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,

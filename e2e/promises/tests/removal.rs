@@ -1,6 +1,7 @@
 //! Everything goes, in whatever order it is deleted, and leaves nothing behind.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use forebay_cluster::Mounted;
 use forebay_e2e::wait_until;
 use forebay_promises::{NAMESPACE, Reader, SOON, Site};
 
@@ -96,11 +97,16 @@ fn nothing_left(site: &Site) -> Result<()> {
     site.wait_gone(&["pods", "-n", NAMESPACE, "-l", "forebay.io/runtime=default"])?;
     for node in site.cluster.nodes()? {
         wait_until(&format!("node {} to have no mount of ours", node.name()), SOON, || {
-            let ours = |mount: &&String| mount.contains("forebay") && !mount.contains("/pods/");
-            let left: Vec<String> = node.mounts()?.iter().filter(ours).cloned().collect();
-            Ok(left.is_empty().then_some(()))
-        })
-        .with_context(|| format!("{:?}", node.mounts()))?;
+            // What the machine itself has mounted is seen in a node too; /var and /run are the node's own.
+            let ours = |mount: &Mounted| {
+                let at = &mount.at;
+                at.starts_with("/run/forebay")
+                    || (at.starts_with("/var/") && (mount.fs_type == "fuse.forebay" || at.contains("csi.forebay.io")))
+            };
+            let left: Vec<Mounted> = node.mounts()?.into_iter().filter(ours).collect();
+            ensure!(left.is_empty(), "{left:?} are left");
+            Ok(Some(()))
+        })?;
         let cache = node.var().join("lib/forebay-cache");
         for dir in [cache, node.var().join("lib/forebay")] {
             wait_until(&format!("{} to have no byte of ours", dir.display()), SOON, || {

@@ -84,7 +84,8 @@ impl Agent {
                     self.shared.synced.fetch_add(1, Ordering::AcqRel);
                 }
             }
-            Event::Said(OperatorMessage::Runtime(_)) => {}
+            // It has no data that it could give to others or need of them.
+            Event::Said(OperatorMessage::Runtime(_) | OperatorMessage::Peers(_)) => {}
         }
     }
 

@@ -16,8 +16,8 @@ use super::prefer::{Held, Place, terms};
 use super::volumes::{Mounted, is_placed, mounted};
 use crate::agents::Leads;
 use crate::agents::registry::Registry;
-use crate::names;
 use crate::stores::Stores;
+use crate::{names, runtime};
 
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -78,9 +78,7 @@ impl Reviewer {
             }
             Mounted::Inline(of, name) => {
                 let dataset = self.stores.dataset(&of, &name)?;
-                let mut allowed = dataset.spec.allowed_namespaces.iter().map(|allowed| allowed.as_str());
-                let may = of == *namespace || allowed.any(|allowed| allowed == "*" || allowed == namespace);
-                may.then_some(dataset)
+                dataset.spec.grants(&of, namespace).then_some(dataset)
             }
         });
         found.collect()
@@ -103,9 +101,7 @@ impl Reviewer {
 /// A node as a place for new pods; `None`: it takes none now.
 fn place(node: &Node) -> Option<(String, Place)> {
     let cordoned = node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false);
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    let ready = conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    if cordoned || !ready || node.metadata.deletion_timestamp.is_some() {
+    if cordoned || !runtime::is_ready(node) {
         return None;
     }
     let hostname = node.labels().get(HOSTNAME)?.clone();

@@ -1,6 +1,6 @@
 //! What is desired of the agents of each runtime, from the caches and the Secrets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use forebay_api::DatasetName;

@@ -98,8 +98,7 @@ impl Registry {
 
     /// Bytes of a Dataset that the agents of a runtime that answer have cached, by node; those that have none are left out.
     pub(crate) fn cached(&self, runtime: &str, uid: &str, now: Instant) -> Vec<(String, u64)> {
-        let reports = self.reports(runtime, uid, now).into_iter();
-        reports.filter(|(_, said)| said.cache.bytes > 0).map(|(node, said)| (node.to_string(), said.cache.bytes)).collect()
+        self.runtimes().get(runtime).map_or_else(Vec::new, |agents| agents.cached(uid, now))
     }
 
     /// The nodes whose agents, of whatever runtime, answer and still have a Dataset.

@@ -113,16 +113,21 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
 
 pub(super) fn node_facts(node: &Node) -> NodeFacts {
     let (spec, status) = (node.spec.as_ref(), node.status.as_ref());
-    let conditions = status.and_then(|status| status.conditions.as_ref());
-    let ready = conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
     NodeFacts {
         name: node.name_any(),
         labels: node.labels().clone(),
         taints: spec.and_then(|spec| spec.taints.clone()).unwrap_or_default(),
-        ready: ready && node.metadata.deletion_timestamp.is_none(),
+        ready: is_ready(node),
         unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
         memory: status.and_then(|status| quantity::units(&status.allocatable.as_ref()?.get("memory")?.0)),
     }
+}
+
+/// Whether the node is well, and is to stay.
+pub(crate) fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    node.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn pod_facts(pod: &Pod) -> PodFacts {

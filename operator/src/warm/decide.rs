@@ -91,7 +91,8 @@ pub(super) fn decide(sight: &Sight) -> Option<Change> {
 
 /// The end of the wait, or what is waited for.
 fn judge(lenders: &[Lender], waited: Duration) -> Result<Said, String> {
-    let lacks: Vec<String> = lenders.iter().filter_map(lacks).collect();
+    let lacking = lenders.iter().filter_map(|lender| Some((lender.timeout, lacks(lender)?)));
+    let (timeouts, lacks): (Vec<Duration>, Vec<String>) = lacking.unzip();
     if lenders.is_empty() {
         let message = "no CacheRuntime lends space of this node".to_owned();
         return timed_out(message, waited, NOBODY);
@@ -105,8 +106,7 @@ fn judge(lenders: &[Lender], waited: Duration) -> Result<Said, String> {
         };
         return Ok(Said { holds: true, reason: reason::WARM.to_owned(), message });
     }
-    let longest = lenders.iter().filter(|lender| self::lacks(lender).is_some()).map(|lender| lender.timeout).max();
-    timed_out(lacks.join("; "), waited, longest.unwrap_or(NOBODY))
+    timed_out(lacks.join("; "), waited, timeouts.into_iter().max().unwrap_or(NOBODY))
 }
 
 fn timed_out(message: String, waited: Duration, timeout: Duration) -> Result<Said, String> {

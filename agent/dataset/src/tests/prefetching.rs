@@ -1,6 +1,6 @@
 use forebay_crds::Phase;
 use forebay_store::StoreErrorKind;
-use forebay_store::failing::{Fault, Op, Rule};
+use forebay_store::failing::{Fault, Gate, Op, Rule};
 
 use super::{Run, Store, content, settings};
 use crate::{Prefetch, Settings};
@@ -46,6 +46,25 @@ async fn what_fails_is_named_and_comes_in_once_the_store_is_well() {
     assert!(failed[0].path == "/3" && failed[0].error.contains("credentials"), "{failed:?}");
     store.failing.heal();
     run.until(|status| status.phase == Phase::Ready && status.prefetch.failed_files == 0).await;
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_behind_a_pass_comes_in_with_the_next_one() {
+    let (dir, store, gate) = (tempfile::tempdir().unwrap(), Store::new(), Gate::closed());
+    for index in 0..10 {
+        store.memory.put(&format!("{index}"), content(index, 1000));
+    }
+    store.failing.inject(Rule::always(Fault::Wait(gate.clone())).on(Op::Get).under("9"));
+    let run = Run::start(dir.path(), &store, eager(&["/"]), 64);
+    run.until(|status| status.prefetch.done_files == 9 && status.cache.bytes == 9000).await;
+    run.until(|status| {
+        run.dataset.evict(&["/3"]);
+        status.cache.bytes == 8000
+    })
+    .await;
+    gate.open();
+    run.until(|status| status.phase == Phase::Ready && status.cache.bytes == 10_000).await;
     run.end(true).await;
 }
 

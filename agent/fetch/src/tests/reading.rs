@@ -216,3 +216,19 @@ async fn a_reader_passes_a_prefetch_that_waits() {
     gate.open();
     assert!(matches!(soon(prefetch).await.unwrap(), Ok(Filled::Complete)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_that_come_faster_than_they_are_written_all_land() {
+    let bench = Bench::new();
+    let remotes: Vec<_> = (0..150u64).map(|n| bench.put(&format!("small-{n}"), 1 + n * 100).1).collect();
+    let filled = futures::future::join_all(remotes.iter().map(|remote| bench.fill(remote.clone()))).await;
+    for ((filled, bytes), remote) in filled.into_iter().zip(&remotes) {
+        assert!(matches!(filled, Ok(Filled::Complete)), "{filled:?}");
+        assert_eq!(bytes, remote.object.size());
+        assert!(remote.object.is_complete());
+    }
+    // And once more, when those who wrote them have ended.
+    let (filled, _) = bench.fill(bench.put("late", 5 * BLOCK).1).await;
+    assert!(matches!(filled, Ok(Filled::Complete)), "{filled:?}");
+    assert_eq!(bench.fetcher.in_flight(), 0);
+}

@@ -54,7 +54,8 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
         TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.path().join("tier"), capacity: 64 << 20, reserve: 0 };
     let state = StateDir::take(&dir.path().join("state")).unwrap();
     let table = Arc::new(Table::new("default".into(), Handle::current()));
-    let node = Node::open(vec![tier], &state, 64, table).unwrap();
+    let net = crate::cluster::peers::net("default", "n1");
+    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
     let source = format!("file://{}", store.display());
     let desired = DatasetState {
         dataset: DatasetName::new("ml", "set"),
@@ -66,7 +67,7 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
         evict: None,
     };
     let allowed = [store.to_str().unwrap().parse().unwrap()];
-    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set")).unwrap();
+    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
     let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
     hosted.work(desired.clone(), Ok(dataset));
 
@@ -74,7 +75,7 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
     let (id, name) = (MountId(7), desired.dataset.clone());
     until("the listing", || hosted.view().status.catalog.generation > 0).await;
     let request = MountRequest { mount: id, dataset: name, device: device.try_clone().unwrap(), negotiated: None };
-    hosted.serve(request, Handle::current()).await.unwrap();
+    hosted.serve(request, None, Handle::current()).await.unwrap();
     let path = at.join("file");
     let read = tokio::task::spawn_blocking(move || std::fs::read(path).unwrap()).await.unwrap();
     assert_eq!(read, b"bytes");

@@ -159,9 +159,19 @@ impl Agents {
         reports.filter_map(move |(number, report)| Some((self.agents.get(number).filter(|agent| agent.answers(now))?, report)))
     }
 
+    /// Of that, what counts, by node.
+    fn current(&self, uid: &str, now: Instant) -> impl Iterator<Item = (&Arc<str>, &Standing)> {
+        let current = self.said(uid, now).filter(move |(agent, report)| agent.is_current(report, now));
+        current.map(|(agent, report)| (&agent.node, &report.standing))
+    }
+
     pub(super) fn reports(&self, uid: &str, now: Instant) -> BTreeMap<Arc<str>, Standing> {
-        let current = self.said(uid, now).filter(|(agent, report)| agent.is_current(report, now));
-        current.map(|(agent, report)| (agent.node.clone(), report.standing.clone())).collect()
+        self.current(uid, now).map(|(node, standing)| (node.clone(), standing.clone())).collect()
+    }
+
+    pub(super) fn cached(&self, uid: &str, now: Instant) -> Vec<(String, u64)> {
+        let bytes = self.current(uid, now).map(|(node, standing)| (node.to_string(), standing.cache.bytes));
+        bytes.filter(|(_, bytes)| *bytes > 0).collect()
     }
 
     pub(super) fn standings(&self, node: &str, uids: &[&str], now: Instant) -> Option<BTreeMap<String, Standing>> {
