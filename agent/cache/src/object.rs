@@ -6,7 +6,7 @@ use crate::counters::count;
 use crate::id::{BLOCK, block_count, block_len};
 use crate::inner::Inner;
 use crate::io::FileIo;
-use crate::tier::Name;
+use crate::tier::{Name, Tier};
 use crate::{Inserted, Landing, ObjectId, PinError, PublishError, Read};
 
 /// A handle to one version of one object, cached or not. Cheap to make and to clone; safe to use from many threads.
@@ -121,7 +121,22 @@ impl Object {
 
     /// Whether every block is cached; an empty object always is.
     pub fn is_complete(&self) -> bool {
-        self.present_bytes() == self.name.size
+        if self.name.size == 0 {
+            return true;
+        }
+        if self.inner.shared.is_closed() {
+            return false;
+        }
+        // A read asks this: counts first, for the walk over all blocks is only needed where tiers share them.
+        let held = |tier: &Tier| tier.with(self.name, None, |state, key| state.objects.present(key)).unwrap_or(0);
+        let mut sum = 0u64;
+        for held in self.inner.tiers.iter().map(held) {
+            if held == self.blocks() {
+                return true;
+            }
+            sum += u64::from(held);
+        }
+        sum >= u64::from(self.blocks()) && self.present_bytes() == self.name.size
     }
 
     /// Offers a block to the cache: exactly the bytes of block `block`. Whatever comes of it, the caller goes on with the bytes it has.

@@ -25,6 +25,7 @@ mod prefetch;
 mod progress;
 mod schedule;
 mod settings;
+mod share;
 mod status;
 mod tree;
 
@@ -32,6 +33,7 @@ pub use dataset::{Dataset, DatasetParts};
 pub use mount::{Direct, Mount};
 pub use objects::{Composition, Objects};
 pub use settings::{Consistency, Prefetch, Settings};
+pub use share::Share;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@ const PATH: &str = "/v1/object";
 pub(crate) const NODE: &str = "forebay-node";
 const PRIORITY: &str = "forebay-priority";
 const BACKGROUND: &str = "background";
+/// Present: only what is held is wanted.
+const HELD: &str = "forebay-held";
 
 /// Bytes of one exact version of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub struct Asked {
     pub range: Range<u64>,
     /// Who waits for them.
     pub priority: Priority,
+    /// Only if all of them are held: nothing is fetched for this, so nobody waits for anybody.
+    pub held: bool,
 }
 
 /// A request that asks for no data in a way that is understood.
@@ -41,7 +45,7 @@ pub struct NotAsked(&'static str);
 impl Asked {
     pub(crate) fn uri(&self) -> String {
         let text = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let Self { dataset, store, key, version, size, range: _, priority: _ } = self;
+        let Self { dataset, store, key, version, size, range: _, priority: _, held: _ } = self;
         format!("{PATH}?dataset={}&store={}&key={}&version={}&size={size}", text(dataset), text(store), text(key), text(version))
     }
 
@@ -59,6 +63,9 @@ impl Asked {
         }
         if self.priority == Priority::Prefetch {
             headers.insert(PRIORITY, HeaderValue::from_static(BACKGROUND));
+        }
+        if self.held {
+            headers.insert(HELD, HeaderValue::from_static("1"));
         }
     }
 
@@ -91,6 +98,7 @@ impl Asked {
             size,
             range,
             priority: if background { Priority::Prefetch } else { Priority::Reader },
+            held: headers.contains_key(HELD),
         })
     }
 }
@@ -115,6 +123,7 @@ mod tests {
             size: 1000,
             range: 10..1000,
             priority: Priority::Prefetch,
+            held: false,
         }
     }
 
@@ -127,8 +136,8 @@ mod tests {
 
     #[test]
     fn what_is_asked_is_what_is_understood() {
-        for priority in [Priority::Reader, Priority::Prefetch] {
-            let asked = Asked { priority, ..asked() };
+        for (priority, held) in [(Priority::Reader, false), (Priority::Prefetch, false), (Priority::Prefetch, true)] {
+            let asked = Asked { priority, held, ..asked() };
             assert_eq!(parse(&asked, |_| {}).unwrap(), asked);
         }
     }

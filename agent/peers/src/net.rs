@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use forebay_placement::{Item, Member, Members};
 use rustls::pki_types::ServerName;
+use tokio::sync::watch;
 
 use crate::peer::Peer;
 use crate::tls::Tls;
@@ -31,6 +32,7 @@ pub struct Net {
     pub(crate) limits: Limits,
     pub(crate) tls: Tls,
     view: RwLock<Arc<View>>,
+    members: watch::Sender<u64>,
     start: Instant,
 }
 
@@ -50,7 +52,8 @@ impl Net {
     /// Of the agent on `node`, which knows nobody yet. `name_of`: the DNS name in the certificate of a node's agent.
     pub fn new(node: &str, name_of: impl Fn(&str) -> String + Send + Sync + 'static, limits: Limits) -> Self {
         let name_of = Box::new(name_of);
-        Self { node: node.to_owned(), name_of, limits, tls: Tls::default(), view: RwLock::default(), start: Instant::now() }
+        let (members, start) = (watch::Sender::new(0), Instant::now());
+        Self { node: node.to_owned(), name_of, limits, tls: Tls::default(), view: RwLock::default(), members, start }
     }
 
     /// This agent's node.
@@ -86,7 +89,15 @@ impl Net {
             Some((one.node.clone(), peer))
         });
         let peers = peers.collect();
+        let fingerprint = members.fingerprint();
         *view = Arc::new(View { members, peers });
+        drop(view);
+        self.members.send_if_modified(|before| std::mem::replace(before, fingerprint) != fingerprint);
+    }
+
+    /// Stands for the agents there are, this one included: another number when others are there, 0 before they are known.
+    pub fn members(&self) -> watch::Receiver<u64> {
+        self.members.subscribe()
     }
 
     /// How many others there are.
@@ -99,10 +110,9 @@ impl Net {
         self.len() == 0
     }
 
-    /// Whether this node is one of the `copies` owners of `item`. Where nobody else is known, every node is.
-    pub fn owns(&self, item: Item, copies: usize) -> bool {
-        let view = self.view();
-        view.members.is_empty() || view.members.is_owner(&self.node, item, copies)
+    /// Which of the `copies` owners of `item` this node is, the first one 0; `None`: none of them, or nobody is known yet.
+    pub fn rank(&self, item: Item, copies: usize) -> Option<usize> {
+        self.view().members.rank(&self.node, item, copies)
     }
 
     fn view(&self) -> Arc<View> {
@@ -117,6 +127,16 @@ impl Net {
         }
         let asked = view.members.to_ask(&self.node, item, copies, SPARE);
         asked.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect()
+    }
+
+    /// Who may hold what this node is the first owner of.
+    pub(crate) fn behind(&self, item: Item, copies: usize) -> Vec<Arc<Peer>> {
+        let view = self.view();
+        if view.peers.is_empty() {
+            return Vec::new();
+        }
+        let behind = view.members.behind(&self.node, item, copies);
+        behind.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect()
     }
 
     /// The DNS name in the certificate of the agent on `node`.

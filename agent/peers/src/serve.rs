@@ -47,12 +47,15 @@ pub enum Refusal {
     /// It does not serve such a Dataset or store.
     #[error("not served here")]
     NotHere,
+    /// Only what is held was asked for, and this is not.
+    #[error("not held here")]
+    NotHeld,
 }
 
 /// Where a server's answers come from.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// The bytes asked for, exactly, brought in from the store where they are missing and never from another agent.
+    /// The bytes asked for, exactly, brought in from the store where they are missing (but not for [`Asked::held`]) and never from another agent.
     async fn read(&self, asked: &Asked) -> Result<Answer, Refusal>;
 }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_placement::Item;
@@ -48,12 +49,43 @@ pub struct Mount {
     spread: Spread,
     /// Entity tags of this store that look like MD5 sums are none.
     tags_are_no_sums: AtomicBool,
+    hope: Hope,
+}
+
+/// Whether to ask others for what this node is the first to bring in. They have it when this node is new among them, and when all are new nobody
+/// has it: then the store is asked at once.
+#[derive(Debug, Default)]
+struct Hope {
+    in_vain: AtomicU32,
+    /// When the last was in vain, in milliseconds of the net's clock.
+    last: AtomicU64,
+}
+
+/// So many in a row in vain, and nobody is asked for a while.
+const IN_VAIN: u32 = 8;
+/// For so long.
+const PAUSE: Duration = Duration::from_secs(10);
+
+impl Hope {
+    fn allows(&self, now: Duration) -> bool {
+        let since = now.saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)));
+        self.in_vain.load(Ordering::Relaxed) < IN_VAIN || since >= PAUSE
+    }
+
+    fn note(&self, now: Duration, held: bool) {
+        if held {
+            self.in_vain.store(0, Ordering::Relaxed);
+        } else {
+            self.in_vain.fetch_add(1, Ordering::Relaxed);
+            self.last.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Mount {
     /// A mount of the Dataset `namespace/name`.
     pub fn new(net: Arc<Net>, dataset: &str, spread: Spread) -> Self {
-        Self { net, dataset: dataset.to_owned(), spread, tags_are_no_sums: AtomicBool::new(false) }
+        Self { net, dataset: dataset.to_owned(), spread, tags_are_no_sums: AtomicBool::new(false), hope: Hope::default() }
     }
 }
 
@@ -70,13 +102,18 @@ impl PeerStore {
         Self { mount, direct, priority }
     }
 
-    fn to_ask(&self, object: ObjectVersion<'_>, range: &Range<u64>) -> Vec<Arc<Peer>> {
-        let Mount { net, spread, .. } = &*self.mount;
+    /// Whom to ask, and whether only for what they hold.
+    fn to_ask(&self, object: ObjectVersion<'_>, range: &Range<u64>) -> (Vec<Arc<Peer>>, bool) {
+        let Mount { net, spread, hope, .. } = &*self.mount;
         if net.is_empty() {
-            return Vec::new();
+            return (Vec::new(), false);
         }
         let (item, copies) = spread.place(self.direct.id(), object.key, object.version, range.start);
-        net.to_ask(item, copies)
+        let owners = net.to_ask(item, copies);
+        if owners.is_empty() && hope.allows(net.now()) {
+            return (net.behind(item, copies), true);
+        }
+        (owners, false)
     }
 
     /// The sum that the whole object must have, if its version is one.
@@ -136,7 +173,7 @@ impl UnderStore for PeerStore {
 
     async fn get_object(&self, object: ObjectVersion<'_>, range: Range<u64>, tally: &Arc<Tally>) -> StoreResult<GetStream> {
         let net = &self.mount.net;
-        let peers = self.to_ask(object, &range);
+        let (peers, held) = self.to_ask(object, &range);
         // Asked of the breakers one by one: a trial that is allowed must be made.
         let mut tries = 0;
         for peer in peers {
@@ -153,9 +190,13 @@ impl UnderStore for PeerStore {
                 size: object.size,
                 range: range.clone(),
                 priority: self.priority,
+                held,
             };
             match peer.get(net, &asked).await {
                 Ok(body) => {
+                    if held {
+                        self.mount.hope.note(net.now(), true);
+                    }
                     let sum = self.sum(object, &range);
                     let meta = ObjectMeta { key: asked.key, size: object.size, mtime_ns: 0, version: object.version.clone() };
                     let rest = body::Rest { direct: self.direct.clone(), meta: meta.clone(), range };
@@ -167,12 +208,16 @@ impl UnderStore for PeerStore {
                 }
             }
         }
+        if held && tries > 0 {
+            self.mount.hope.note(net.now(), false);
+        }
         let got = self.direct.get_object(object, range.clone(), tally).await?;
         self.learn(object, &range, &got);
         Ok(got)
     }
 
     fn may_wait_for_peers(&self, object: ObjectVersion<'_>, range: &Range<u64>) -> bool {
-        !self.to_ask(object, range).is_empty()
+        let (peers, held) = self.to_ask(object, range);
+        !peers.is_empty() && !held
     }
 }

@@ -50,9 +50,25 @@ impl Members {
         best.into_iter().map(|(_, member)| member).collect()
     }
 
-    /// Whether `node` is one of the `copies` owners of `item`.
-    pub fn is_owner(&self, node: &str, item: Item, copies: usize) -> bool {
-        self.owners(item, copies).iter().any(|owner| owner.node == node)
+    /// Which of the `copies` owners of `item` `node` is, the first one 0; `None`: none of them.
+    pub fn rank(&self, node: &str, item: Item, copies: usize) -> Option<usize> {
+        self.owners(item, copies).iter().position(|owner| owner.node == node)
+    }
+
+    /// Who may hold `item` already when `node` is its first owner: those that come behind it, as many as there are copies, and one that was an
+    /// owner before `node` came. Empty when another is the first.
+    pub fn behind(&self, node: &str, item: Item, copies: usize) -> Vec<&Member> {
+        let mut ranked = self.owners(item, copies + 1);
+        if ranked.first().is_none_or(|first| first.node != node) {
+            return Vec::new();
+        }
+        ranked.remove(0);
+        ranked
+    }
+
+    /// A number that stands for the nodes that there are, never 0.
+    pub fn fingerprint(&self) -> u64 {
+        self.all.iter().fold(1, |sum: u64, (seed, _)| sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(*seed)).max(1)
     }
 
     /// Whom `node` asks for `item` before the store, in this order: the owners, those of its own zone first, then `spare` nodes that take

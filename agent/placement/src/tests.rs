@@ -59,6 +59,27 @@ fn every_node_owns_its_share_of_objects_and_of_extents() {
 }
 
 #[test]
+fn a_first_owner_may_ask_those_who_were_owners_before_it_came() {
+    let names_of = ["n1", "n2", "n3", "n4", "n5"];
+    let after = Members::new(names_of.map(|node| member(node, None)));
+    for n in 0..64 {
+        let item = item(n);
+        for copies in [1, 2] {
+            for node in names_of {
+                let before = Members::new(names_of.into_iter().filter(|other| *other != node).map(|other| member(other, None)));
+                let behind = names(&after.behind(node, item, copies));
+                match after.rank(node, item, copies) {
+                    Some(0) => assert_eq!(behind, names(&before.owners(item, copies))),
+                    _ => assert!(behind.is_empty()),
+                }
+            }
+        }
+    }
+    assert_ne!(after.fingerprint(), Members::new([member("n1", None)]).fingerprint());
+    assert_ne!(Members::new([]).fingerprint(), 0, "nobody is not the same as not known");
+}
+
+#[test]
 fn the_owner_in_the_same_zone_is_asked_first_and_a_spare_one_last() {
     let zones = [("n1", "a"), ("n2", "b"), ("n3", "c"), ("n4", "a"), ("n5", "b")];
     let members = Members::new(zones.map(|(node, zone)| member(node, Some(zone))));

@@ -68,8 +68,9 @@ impl Node {
         let mut mounts = stores::open(&object, &manifests)?;
         self.withhold(&object, &manifests, &mut mounts, &desired.dataset);
         waiting.into_iter().for_each(|waiting| waiting.go_on(&mounts));
+        let spread = peers::spread(&desired.spec);
         for mount in &mut mounts {
-            peers::ask_first(&self.net, &desired.dataset, peers::spread(&desired.spec), mount);
+            peers::ask_first(&self.net, &desired.dataset, spread, mount);
         }
         Ok(Dataset::open(DatasetParts {
             settings: wishes::settings(&object),
@@ -77,6 +78,7 @@ impl Node {
             cache: self.cache.clone(),
             fetcher: self.fetcher.clone(),
             state_dir,
+            share: peers::share(&self.net, spread),
         })?)
     }
 

@@ -1,18 +1,26 @@
 //! The other agents of the runtime: who they are, what they are asked before a store, and what they get from here.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_api::DatasetName;
 use forebay_api::session::{AgentIdentity, PeerState, PeersChange};
+use forebay_cache::BLOCK;
 use forebay_crds::dataset::DatasetSpec;
-use forebay_dataset::{Direct, Mount};
+use forebay_dataset::{Direct, Mount, Share};
 use forebay_fetch::Class;
 use forebay_peers::{Answer, Asked, Limits, Mount as PeerMount, Neighbour, Net, PeerStore, Refusal, Source, Spread};
 use forebay_store::policy::Priority;
+use forebay_store::{StoreId, Version};
+use tokio::sync::watch;
 
 use super::node::Node;
+
+/// How long an agent may be away, as while its pod is replaced, before others take over what it keeps.
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// The agent on `node` among those of its runtime.
 pub(super) fn net(runtime: &str, node: &str) -> Arc<Net> {
@@ -95,10 +103,53 @@ impl Source for Given {
         let hosted = node.table.get(&DatasetName::new(namespace, name)).ok_or(Refusal::NotHere)?;
         let dataset = hosted.for_peers().ok_or(Refusal::NotHere)?;
         let remote = dataset.object_for_peer(&asked.store, &asked.key, &asked.version, asked.size).ok_or(Refusal::NotHere)?;
+        if asked.held && !remote.object.missing(blocks(&asked.range)).is_empty() {
+            return Err(Refusal::NotHeld);
+        }
         let class = match asked.priority {
             Priority::Reader => Class::Reader,
             Priority::Prefetch => Class::Background,
         };
         Ok(node.stream(remote, class, asked.range.clone()))
+    }
+}
+
+/// The blocks of an object that hold these bytes.
+fn blocks(range: &Range<u64>) -> Range<u32> {
+    let block = |offset: u64| u32::try_from(offset).unwrap_or(u32::MAX);
+    block(range.start / BLOCK)..block(range.end.div_ceil(BLOCK))
+}
+
+/// What of a Dataset this node keeps, where the nodes of a runtime keep it together.
+#[derive(Debug)]
+struct Kept {
+    net: Arc<Net>,
+    copies: usize,
+}
+
+impl Share for Kept {
+    fn copies(&self) -> usize {
+        self.copies
+    }
+
+    fn rank(&self, store: &StoreId, key: &str, version: &Version) -> Option<usize> {
+        let (item, copies) = Spread::Sharded(self.copies).place(store, key, version, 0);
+        self.net.rank(item, copies)
+    }
+
+    fn settle(&self) -> Duration {
+        SETTLE
+    }
+
+    fn members(&self) -> watch::Receiver<u64> {
+        self.net.members()
+    }
+}
+
+/// What of a Dataset that is so spread this node keeps; `None`: all.
+pub(super) fn share(net: &Arc<Net>, spread: Spread) -> Option<Arc<dyn Share>> {
+    match spread {
+        Spread::EveryNode => None,
+        Spread::Sharded(copies) => Some(Arc::new(Kept { net: net.clone(), copies: copies.max(1) })),
     }
 }

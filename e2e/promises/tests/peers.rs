@@ -1,14 +1,17 @@
 //! Many nodes, one cache: what they read leaves the store about once.
 
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use forebay_promises::{Counting, NAMESPACE, Reader, SUMS, Site, Store, dataset, sums_of};
+use forebay_promises::{Counting, NAMESPACE, Reader, SOON, SUMS, Site, Store, dataset, sums_of};
 
 use crate::Promise;
 
 pub(crate) const PROMISES: &[Promise] = &[
     ("peers::what_all_nodes_read_at_once_leaves_the_store_once", once),
+    ("peers::nodes_share_pinned_data_and_bring_in_what_a_node_that_went_had_kept", shared),
     ("peers::an_agent_killed_in_the_middle_costs_no_byte_of_what_others_read", killed),
 ];
 
@@ -44,12 +47,18 @@ fn write_tree(to: &Path) -> Result<(u64, u64)> {
 impl Source {
     /// A Dataset that every node has listed and none has read.
     fn start(site: &Site, name: &'static str) -> Result<Self> {
+        Self::with(site, name, "")
+    }
+
+    /// The same with more lines of its spec.
+    fn with(site: &Site, name: &'static str, spec: &str) -> Result<Self> {
         let store = Store::start(&site.cluster, &site.work(name)?)?;
         let (files, bytes) = write_tree(&store.source)?;
         store.upload()?;
         let counting = Counting::before(&store)?;
         let mount = store.mount(name).replace(&store.endpoint(), &counting.endpoint());
-        site.cluster.apply(&(store.secret(name) + &dataset(name, &mount)))?;
+        let dataset = dataset(name, &mount).replace("---\n", &format!("{spec}---\n"));
+        site.cluster.apply(&(store.secret(name) + &dataset))?;
         let nodes: Vec<String> =
             site.cluster.nodes()?.iter().filter(|node| node.is_up()).map(|node| node.name().to_owned()).collect();
         ensure!(nodes.len() > 1, "one node has no other to ask");
@@ -120,6 +129,76 @@ fn killed(site: &Site) -> Result<()> {
     let out = source.counting.bytes() - before;
     crate::say(&format!("          {out} bytes left the store for {} on {} nodes", source.bytes, source.nodes.len()));
     let nodes = source.nodes.len();
+    site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
+    source.end(site)
+}
+
+/// Bytes that are pinned, over all nodes.
+fn pinned(site: &Site, source: &Source) -> Result<u64> {
+    let mut sum = 0;
+    for node in &source.nodes {
+        let Ok(metrics) = site.metrics_on(node) else { continue };
+        let said = [format!("dataset=\"{}\"", source.name), "namespace=\"default\"".to_owned()];
+        let mut lines = metrics.lines().filter(|line| line.starts_with("forebay_dataset_pinned_bytes{"));
+        let value = lines.find(|line| said.iter().all(|label| line.contains(label))).and_then(|line| line.rsplit(' ').next());
+        sum += value.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+fn wait_pinned(site: &Site, source: &Source, bytes: u64) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        let pinned = pinned(site, source)?;
+        if pinned == bytes {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < SOON, "{pinned} bytes are pinned on all nodes together, and not {bytes}");
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// With two nodes each file has one keeper; with more, each has two.
+fn shared(site: &Site) -> Result<()> {
+    let copies = if site.cluster.nodes()?.iter().filter(|node| node.is_up()).count() > 2 { 2u64 } else { 1 };
+    let page = include_str!("../../../docs/operations/many-nodes.md");
+    let example = page.split("```yaml\nspec:\n").nth(1).and_then(|rest| rest.split("```").next()).context("no example")?;
+    let spec = example.replace("replicas: 2", &format!("replicas: {copies}"));
+    ensure!(spec.contains("Sharded") && spec.contains("pin:"), "the page's example is another one: {spec}");
+    let source = Source::with(site, "shared", &spec)?;
+    let nodes = source.nodes.len() as u64;
+    site.wait_phase("default", source.name, "Ready")?;
+    // A node that knew of fewer others at first has pinned more, and gives it back in a while.
+    wait_pinned(site, &source, copies * source.bytes)?;
+    let once = source.counting.bytes();
+    ensure!(once as f64 <= 1.1 * source.bytes as f64, "{once} bytes left the store for {} that are pinned", source.bytes);
+    let readers = source.readers(site)?;
+    source.finish(site, &readers)?;
+    let again = source.counting.bytes() - once;
+    ensure!(again * 100 < source.bytes, "{again} bytes left the store again when all that is pinned was read");
+
+    site.cluster.kubectl(&["scale", "cacheruntime", "default", &format!("--replicas={}", nodes - 1)])?;
+    site.wait_for("the loss to be told", &["dataset", source.name], |dataset| {
+        let conditions = dataset["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == "Moving"))
+    })?;
+    site.wait_phase("default", source.name, "Ready")?;
+    let left = copies.min(nodes - 1) * source.bytes;
+    wait_pinned(site, &source, left)?;
+    let moved = source.counting.bytes() - once - again;
+    crate::say(&format!(
+        "          {copies} copies on {nodes} nodes: {once} bytes left the store for {}, and {moved} when a node had gone",
+        source.bytes
+    ));
+    ensure!(copies == 1 || moved * 100 < source.bytes, "{moved} bytes left the store though other nodes had them");
+    site.cluster.kubectl(&[
+        "patch",
+        "cacheruntime",
+        "default",
+        "--type=json",
+        "-p",
+        r#"[{"op": "remove", "path": "/spec/replicas"}]"#,
+    ])?;
     site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
     source.end(site)
 }

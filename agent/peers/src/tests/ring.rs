@@ -160,6 +160,10 @@ impl Source for Own {
         let version = Version::parse(&asked.version).ok_or(Refusal::NotHere)?;
         let meta = ObjectMeta { key: asked.key.clone(), size: asked.size, mtime_ns: 0, version };
         let remote = remote(&self.cache, self.id, self.direct.clone(), self.direct.clone(), &meta);
+        let blocks = (asked.range.start / BLOCK) as u32..asked.range.end.div_ceil(BLOCK) as u32;
+        if asked.held && !remote.object.missing(blocks).is_empty() {
+            return Err(Refusal::NotHeld);
+        }
         let class = if asked.priority == Priority::Prefetch { Class::Background } else { Class::Reader };
         let pieces = self.fetcher.stream(remote, class, asked.range.clone());
         Ok(pieces.map(|piece| piece.map_err(|error| Box::new(error) as BodyError)).boxed())
@@ -277,6 +281,15 @@ impl Ring {
         let ring = Self { sums, store, authority, agents };
         ring.introduce();
         ring
+    }
+
+    /// One more agent that knows all and is known to all.
+    pub(super) async fn join(&mut self, spread: Spread) {
+        let node = format!("n{}", self.agents.len() + 1);
+        let agent = Agent::start(&node, &self.store, Limits::default(), spread, 256).await;
+        agent.net.set_identity(&self.authority.identity(&name_of(&agent.node))).unwrap();
+        self.agents.push(agent);
+        self.introduce();
     }
 
     /// Tells every agent of all.

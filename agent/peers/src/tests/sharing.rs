@@ -8,6 +8,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::ring::{DEADLINE, Ring};
+use crate::{Limits, Spread};
 
 const MIB: u64 = 1 << 20;
 
@@ -47,6 +48,37 @@ async fn a_node_that_comes_late_takes_all_from_the_others() {
     assert_eq!(before, meta.size);
     assert!(timeout(DEADLINE, ring.agents[2].read(&meta)).await.unwrap().unwrap() == bytes);
     assert_eq!(ring.store.bytes_requested(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_node_takes_also_what_it_is_to_own_from_those_who_hold_it() {
+    for spread in [Spread::EveryNode, Spread::Sharded(1)] {
+        let mut ring = Ring::with(2, Limits::default(), spread, 256).await;
+        let objects: Vec<_> = (0..60).map(|n| ring.sums.put(&format!("{n}"), 100_000 + n)).collect();
+        for agent in &ring.agents {
+            for (meta, bytes) in &objects {
+                assert!(timeout(DEADLINE, agent.read(meta)).await.unwrap().unwrap() == *bytes);
+            }
+        }
+        let before = ring.store.bytes_requested();
+        ring.join(spread).await;
+        for (meta, bytes) in &objects {
+            assert!(timeout(DEADLINE, ring.agents[2].read(meta)).await.unwrap().unwrap() == *bytes);
+        }
+        assert_eq!(ring.store.bytes_requested(), before, "{spread:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn where_nobody_holds_anything_few_are_asked_in_vain() {
+    let ring = Ring::new(2).await;
+    let objects: Vec<_> = (0..200).map(|n| ring.sums.put(&format!("{n}"), 1000 + n)).collect();
+    for (meta, bytes) in &objects {
+        assert!(timeout(DEADLINE, ring.agents[0].read(meta)).await.unwrap().unwrap() == *bytes);
+    }
+    let stats = ring.agents[0].fetcher.stats();
+    // About half of the objects are the other's, which it is asked for in any case.
+    assert!((60..=140).contains(&stats.peer_gets), "{stats:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -106,6 +106,7 @@ mod tests {
             cache: cache.clone(),
             fetcher: Fetcher::new(FetchConfig::default(), tokio::runtime::Handle::current()),
             state_dir: dir.path().join("state"),
+            share: None,
         };
         let dataset = Dataset::open(parts).unwrap();
         let cached = || dataset.status().cache.bytes;
