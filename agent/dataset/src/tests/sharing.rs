@@ -92,15 +92,21 @@ async fn nodes_that_come_back_at_once_move_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_keep_is_read_and_never_pushes_out_what_this_node_keeps_first() {
+async fn what_others_keep_makes_room_for_what_this_node_keeps_first_and_never_pushes_it_out() {
     let files: Vec<String> = (0..12).map(|n| format!("own/{n:02}")).chain((0..40).map(|n| format!("other/{n:02}"))).collect();
     let names: Vec<&str> = files.iter().map(String::as_str).collect();
     let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&names), Ranks::new());
-    let own: Vec<(&str, usize)> = names[..12].iter().map(|&name| (name, 0)).collect();
-    ranks.set(1, &own);
+    ranks.set(1, &[]);
     let eager = Prefetch { paths: vec!["/".into()], concurrency: 4, ..Prefetch::default() };
     let run = Run::sharing(dir.path(), &store, Settings { prefetch: eager, ..settings() }, 20, Some(ranks.clone()));
     run.until(|status| status.phase == Phase::Ready).await;
+    for (index, name) in files.iter().enumerate().skip(12) {
+        assert_eq!(run.cat(&format!("/{name}")).await.unwrap(), content(index as u64, 1 << 20));
+    }
+    let own: Vec<(&str, usize)> = names[..12].iter().map(|&name| (name, 0)).collect();
+    ranks.set(2, &own);
+    run.until(is_moving).await;
+    run.until(|status| status.phase == Phase::Ready && status.prefetch.done_files == 12).await;
     for (index, name) in files.iter().enumerate().skip(12) {
         assert_eq!(run.cat(&format!("/{name}")).await.unwrap(), content(index as u64, 1 << 20));
     }
