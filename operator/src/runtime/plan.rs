@@ -134,15 +134,19 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     plan
 }
 
-/// The agents that serve each other, by node: those that answer, and are not on their way out.
+/// The agents that serve each other, by node: those that answer, and those that serve as kubelet sees it, for after a change of leaders all are
+/// silent for a while; none that is on its way out.
 pub(super) fn peers(observed: &Observed) -> BTreeMap<String, PeerState> {
-    let address = |live: &Live| {
-        let pod = observed.pods.iter().find(|pod| pod.name == live.pod && !pod.terminating)?;
-        Some(SocketAddr::new(pod.ip?, PEER_PORT))
-    };
     let zone = |node: &str| observed.nodes.iter().find(|facts| facts.name == node)?.labels.get(ZONE).cloned();
-    let peer = |live: &Live| Some(PeerState { node: live.node.clone(), zone: zone(&live.node), address: address(live)? });
-    observed.live.iter().filter_map(peer).map(|peer| (peer.node.clone(), peer)).collect()
+    let peer = |pod: &PodFacts| {
+        let (node, address) = (pod.node.clone()?, SocketAddr::new(pod.ip?, PEER_PORT));
+        Some((node.clone(), PeerState { zone: zone(&node), node, address }))
+    };
+    let answers = |pod: &&PodFacts| observed.live.iter().any(|live| live.pod == pod.name);
+    let staying = || observed.pods.iter().filter(|pod| !pod.terminating);
+    let mut peers: BTreeMap<_, _> = staying().filter(|pod| pod.ready).filter_map(peer).collect();
+    peers.extend(staying().filter(answers).filter_map(peer));
+    peers
 }
 
 /// Nodes with an agent that is not on its way out.
