@@ -18,7 +18,7 @@ pub(crate) const PROGRAMS: &[&str] = &[
 ];
 
 /// Parts that promises are tried with, beside those of a cluster.
-pub(crate) const PARTS: &[&str] = &["csi-provisioner", "versitygw", "storage-suite", "agnhost"];
+pub(crate) const PARTS: &[&str] = &["csi-provisioner", "versitygw", "storage-suite", "agnhost", "karpenter", "kwok"];
 
 /// What `cargo xtask promises` may be told.
 #[derive(Args, Debug, Default)]

@@ -3,6 +3,7 @@
 //! `main [FILTER]...` keeps the promises whose names contain one of the filters, and the first one, which installs what the others use.
 //! Names are `room::promise`.
 
+mod autoscaler;
 mod autoscaling;
 mod cli;
 mod faults;
@@ -34,6 +35,7 @@ const PROMISES: &[&[Promise]] = &[
     cli::PROMISES,
     native::PROMISES,
     autoscaling::PROMISES,
+    autoscaler::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,
     faults::PROMISES,
