@@ -20,6 +20,9 @@ pub(crate) const PROGRAMS: &[&str] = &[
 /// Parts that promises are tried with, beside those of a cluster.
 pub(crate) const PARTS: &[&str] = &["csi-provisioner", "versitygw", "storage-suite", "agnhost"];
 
+/// Parts of promises that are tried when a filter has this word: a real autoscaler, and nodes that are pretended.
+const KARPENTER: (&str, &[&str]) = ("karpenter", &["karpenter", "kwok"]);
+
 /// What `cargo xtask promises` may be told.
 #[derive(Args, Debug, Default)]
 pub(crate) struct PromisesArgs {
@@ -39,6 +42,9 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     install::debian(PROGRAMS)?;
     parts::ensure(parts::CLUSTER)?;
     let bin = parts::ensure(PARTS)?;
+    if args.filters.iter().any(|filter| filter.contains(KARPENTER.0)) {
+        parts::ensure(KARPENTER.1)?;
+    }
     let out = workspace::target()?.join("images");
     workspace::build_program("forebay-cli", "kubectl-forebay", false)?;
     if !args.no_images {
