@@ -34,8 +34,8 @@ spec:
 fn small_store(site: &Site, name: &str) -> Result<Store> {
     let store = Store::start(&site.cluster, &site.work(name)?)?;
     std::fs::create_dir_all(store.source.join("deep"))?;
-    for (i, path) in ["a", "b", "deep/c", "deep/d"].iter().enumerate() {
-        std::fs::write(store.source.join(path), vec![i as u8; 1 << 20])?;
+    for i in 0..12u8 {
+        std::fs::write(store.source.join(if i < 4 { format!("{i}") } else { format!("deep/{i}") }), vec![i; 1 << 20])?;
     }
     store.upload()?;
     Ok(store)
@@ -124,23 +124,31 @@ fn prefers(site: &Site) -> Result<()> {
     site.wait_phase("default", "lone", "Ready")?;
     let by_claim = Reader::of_claim("default", "lone-reader", "lone");
     ensure!(by_claim.clone().on("n1").run(site)? == sums_of(&store.source)?);
-    let expected = serde_json::json!({"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
-        "weight": 80,
-        "preference": {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}
-    }]}});
+    // n2 has what n1 asked it for: about half, and nearly all by a chance of 1 to 300.
+    let led_to_n1 = |affinity: &Value| {
+        let terms = affinity["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"].as_array();
+        let [first, others @ ..] = terms.map(Vec::as_slice).unwrap_or_default() else { return false };
+        let named = serde_json::json!([{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]);
+        let only_preferred = affinity.as_object().is_some_and(|kinds| kinds.len() == 1);
+        only_preferred
+            && affinity["nodeAffinity"].as_object().is_some_and(|kinds| kinds.len() == 1)
+            && first["weight"] == 80
+            && first["preference"]["matchExpressions"] == named
+            && others.iter().all(|term| term["weight"].as_i64().is_some_and(|weight| weight < 80))
+    };
     let affinity = |pod: &str| -> Result<Value> { Ok(made(site, pod)?["spec"]["affinity"].clone()) };
     wait_until("a pod to be told that its data is on n1", SOON, || {
         let affinity = affinity(&by_claim.yaml())?;
-        Ok((affinity == expected).then_some(()))
+        Ok(led_to_n1(&affinity).then_some(()))
     })?;
     // Whichever replica is asked: the API server asks either.
     for _ in 0..6 {
         let affinity = affinity(&by_claim.yaml())?;
-        ensure!(affinity == expected, "{affinity}");
+        ensure!(led_to_n1(&affinity), "{affinity}");
     }
     let inline = Reader::inline("default", "lone-reader", "lone").yaml();
     let affinity = affinity(&inline)?;
-    ensure!(affinity == expected, "inline: {affinity}");
+    ensure!(led_to_n1(&affinity), "inline: {affinity}");
     // Others are as they were written: of a Dataset that all nodes have, of no Dataset, of somebody who does not want it.
     let left_alone = [
         Reader::of_claim("default", "lone-reader", "first").yaml(),

@@ -200,5 +200,7 @@ fn shared(site: &Site) -> Result<()> {
         r#"[{"op": "remove", "path": "/spec/replicas"}]"#,
     ])?;
     site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
+    // What the node gave back comes again, for the promises that follow.
+    site.wait_phase("default", "first", "Ready")?;
     source.end(site)
 }
