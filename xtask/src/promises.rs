@@ -60,8 +60,8 @@ pub(crate) fn images() -> Result<()> {
     images::for_tests(&workspace::target()?.join("images"))
 }
 
-/// In the gate the agent is killed so many times; `cargo xtask promises faults` does it 50 times.
-pub(crate) const ROUNDS_IN_GATE: usize = 10;
+/// In the gate the agent is killed and upgraded so many times; `cargo xtask promises faults` does it 50 and 10 times.
+pub(crate) const ROUNDS_IN_GATE: usize = 5;
 
 /// Tries all promises on a cluster of their own; the images are there.
 pub(crate) fn all() -> Result<()> {

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     }
     summary(&stages)?;
     say(&format!(
-        "cut short: the agent was killed {} times and not 50 (`cargo xtask promises faults`)",
+        "cut short: the agent was killed and upgraded {} times, and not 50 and 10 times (`cargo xtask promises faults`)",
         promises::ROUNDS_IN_GATE
     ));
     say("not run: a real autoscaler, which takes minutes to build (`cargo xtask promises karpenter`)");
