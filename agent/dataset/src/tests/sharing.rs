@@ -36,7 +36,7 @@ impl Share for Ranks {
         self.of.lock().unwrap().get(key).copied()
     }
     fn settle(&self) -> Duration {
-        Duration::from_millis(200)
+        Duration::from_secs(2)
     }
     fn members(&self) -> watch::Receiver<u64> {
         self.members.subscribe()
