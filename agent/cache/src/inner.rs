@@ -38,7 +38,7 @@ impl Inner {
         self.tiers.iter().position(|tier| &*tier.name == name)
     }
 
-    /// Reserves room in a tier, evicting what the order of eviction gives. With `count`, for a block that goes straight to main having been used so often.
+    /// Reserves room in a tier, evicting what the order of eviction gives.
     pub(crate) fn reserve(&self, tier: usize, charge: u64, bid: Bid) -> Result<Reservation<'_>, Reason> {
         for _ in 0..EVICTIONS_PER_WRITE {
             if self.shared.is_closed() {

@@ -96,6 +96,12 @@ impl Object {
         runs
     }
 
+    /// Whether all of these bytes are cached.
+    pub fn holds(&self, bytes: &Range<u64>) -> bool {
+        let block = |offset: u64| u32::try_from(offset).unwrap_or(u32::MAX);
+        self.missing(block(bytes.start / BLOCK)..block(bytes.end.div_ceil(BLOCK))).is_empty()
+    }
+
     fn present(&self, blocks: Range<u32>) -> Vec<bool> {
         let mut present = vec![false; blocks.len()];
         if self.inner.shared.is_closed() {

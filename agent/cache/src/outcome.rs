@@ -18,7 +18,7 @@ pub struct Landing {
     pub tier: Option<String>,
     /// Pin the object first (as [`crate::Object::pin`] would); refused when it cannot be pinned.
     pub pin: bool,
-    /// Other nodes keep the object: it goes as soon as anything else needs the room. A later landing says anew.
+    /// Other nodes keep the object: the block goes as soon as anything else needs the room. Said of each block when it lands, and as long as it stays.
     pub guest: bool,
 }
 

@@ -207,19 +207,8 @@ impl Dataset {
         let inner = &self.inner;
         let index = inner.mounts.iter().position(|mount| mount.reader.id().as_str() == store)?;
         let mount = inner.mounts.get(index)?;
-        let Direct { reader, background } =
-            mount.direct.clone().unwrap_or_else(|| Direct { reader: mount.reader.clone(), background: mount.background.clone() });
-        let id = ObjectId::derive(store, key, token.as_bytes(), size);
-        let version = forebay_store::Version::parse(token)?;
-        Some(Remote {
-            landing: inner.landing(mount, key, &version),
-            reader,
-            background,
-            version,
-            object: inner.cache.object(inner.cache_id, id, size),
-            key: key.to_owned(),
-            label: inner.labels.get(index)?.clone(),
-        })
+        let stores = mount.direct.clone().unwrap_or_else(|| mount.stores());
+        inner.remote_of(index, stores, key.to_owned(), token, size)
     }
 
     /// Files open now, each version counted once.
@@ -252,23 +241,25 @@ impl Inner {
             Some(newer) => (Cow::Borrowed(newer.version.as_str()), newer.size),
             None => (entry.version(), entry.size()),
         };
-        let id = ObjectId::derive(mount.reader.id().as_str(), &key, token.as_bytes(), size);
-        let version = forebay_store::Version::parse(&token)?;
-        Some(Remote {
-            landing: self.landing(mount, &key, &version),
-            reader: mount.reader.clone(),
-            background: mount.background.clone(),
-            version,
-            object: self.cache.object(self.cache_id, id, size),
-            key,
-            label: self.labels.get(index)?.clone(),
-        })
+        self.remote_of(index, mount.stores(), key, &token, size)
     }
 
-    /// What the first keeper of an object holds counts most: a tier that has no room for all copies of everything keeps one of each.
-    fn landing(&self, mount: &Mount, key: &str, version: &forebay_store::Version) -> Landing {
-        let first = self.share.as_ref().is_none_or(|share| share.rank(mount.reader.id(), key, version) == Some(0));
-        Landing { guest: !first, ..Landing::default() }
+    /// The version `token` of an object of mount `index`, brought in from these stores.
+    fn remote_of(&self, index: usize, stores: Direct, key: String, token: &str, size: u64) -> Option<Remote> {
+        let Direct { reader, background } = stores;
+        let id = ObjectId::derive(reader.id().as_str(), &key, token.as_bytes(), size);
+        let mut remote = Remote {
+            reader,
+            background,
+            version: forebay_store::Version::parse(token)?,
+            object: self.cache.object(self.cache_id, id, size),
+            key,
+            landing: Landing::default(),
+            label: self.labels.get(index)?.clone(),
+        };
+        // What the first keeper of an object holds counts most: a tier that has no room for all copies of everything keeps one of each.
+        remote.landing.guest = self.rank(&remote) != Some(0);
+        Some(remote)
     }
 
     /// Which of the object's keepers this node is; see [`Share::rank`].

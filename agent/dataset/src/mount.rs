@@ -30,6 +30,11 @@ pub struct Direct {
 }
 
 impl Mount {
+    /// Its stores, with the other nodes before them where they are asked first.
+    pub(crate) fn stores(&self) -> Direct {
+        Direct { reader: self.reader.clone(), background: self.background.clone() }
+    }
+
     pub(crate) fn spec(&self) -> MountSpec {
         MountSpec {
             path: self.path.clone(),

@@ -26,16 +26,6 @@ impl Members {
         Self { all: all.into_values().map(|member| (seed(&member.node), member)).collect() }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
-    }
-
     /// The `copies` nodes that own `item`, the first owner first; all nodes when there are fewer.
     pub fn owners(&self, item: Item, copies: usize) -> Vec<&Member> {
         let mut best: Vec<(Reverse<u64>, &Member)> = Vec::with_capacity(copies + 1);

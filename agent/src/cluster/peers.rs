@@ -1,14 +1,12 @@
 //! The other agents of the runtime: who they are, what they are asked before a store, and what they get from here.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_api::DatasetName;
 use forebay_api::session::{AgentIdentity, PeerState, PeersChange};
-use forebay_cache::BLOCK;
 use forebay_crds::dataset::DatasetSpec;
 use forebay_dataset::{Direct, Mount, Share};
 use forebay_fetch::Class;
@@ -103,7 +101,7 @@ impl Source for Given {
         let hosted = node.table.get(&DatasetName::new(namespace, name)).ok_or(Refusal::NotHere)?;
         let dataset = hosted.for_peers().ok_or(Refusal::NotHere)?;
         let remote = dataset.object_for_peer(&asked.store, &asked.key, &asked.version, asked.size).ok_or(Refusal::NotHere)?;
-        if asked.held && !remote.object.missing(blocks(&asked.range)).is_empty() {
+        if asked.held && !remote.object.holds(&asked.range) {
             return Err(Refusal::NotHeld);
         }
         let class = match asked.priority {
@@ -112,12 +110,6 @@ impl Source for Given {
         };
         Ok(node.stream(remote, class, asked.range.clone()))
     }
-}
-
-/// The blocks of an object that hold these bytes.
-fn blocks(range: &Range<u64>) -> Range<u32> {
-    let block = |offset: u64| u32::try_from(offset).unwrap_or(u32::MAX);
-    block(range.start / BLOCK)..block(range.end.div_ceil(BLOCK))
 }
 
 /// What of a Dataset this node keeps, where the nodes of a runtime keep it together.

@@ -160,8 +160,7 @@ impl Source for Own {
         let version = Version::parse(&asked.version).ok_or(Refusal::NotHere)?;
         let meta = ObjectMeta { key: asked.key.clone(), size: asked.size, mtime_ns: 0, version };
         let remote = remote(&self.cache, self.id, self.direct.clone(), self.direct.clone(), &meta);
-        let blocks = (asked.range.start / BLOCK) as u32..asked.range.end.div_ceil(BLOCK) as u32;
-        if asked.held && !remote.object.missing(blocks).is_empty() {
+        if asked.held && !remote.object.holds(&asked.range) {
             return Err(Refusal::NotHeld);
         }
         let class = if asked.priority == Priority::Prefetch { Class::Background } else { Class::Reader };
