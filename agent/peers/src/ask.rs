@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use forebay_store::policy::Priority;
+use forebay_store::range_header;
 use http::header::RANGE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -49,16 +50,12 @@ impl Asked {
         format!("{PATH}?dataset={}&store={}&key={}&version={}&size={size}", text(dataset), text(store), text(key), text(version))
     }
 
-    pub(crate) fn range_header(&self) -> String {
-        format!("bytes={}-{}", self.range.start, self.range.end.saturating_sub(1))
-    }
-
     pub(crate) fn content_range(&self) -> String {
         format!("bytes {}-{}/{}", self.range.start, self.range.end.saturating_sub(1), self.size)
     }
 
     pub(crate) fn add_headers(&self, headers: &mut HeaderMap) {
-        if let Ok(range) = HeaderValue::try_from(self.range_header()) {
+        if let Ok(range) = HeaderValue::try_from(range_header(&self.range)) {
             headers.insert(RANGE, range);
         }
         if self.priority == Priority::Prefetch {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use forebay_placement::Item;
 use forebay_store::policy::Priority;
+use forebay_store::s3::md5;
 use forebay_store::{
     Checksum, GetStream, ListPage, ListRequest, ObjectMeta, ObjectVersion, StoreId, StoreResult, Tally, UnderStore, Version,
 };
@@ -120,7 +121,10 @@ impl PeerStore {
     fn sum(&self, object: ObjectVersion<'_>, range: &Range<u64>) -> Option<[u8; 16]> {
         let whole = *range == (0..object.size);
         let trusted = whole && !self.mount.tags_are_no_sums.load(Ordering::Relaxed);
-        if trusted { sum_in(object.version) } else { None }
+        match object.version {
+            Version::ETag(tag) if trusted => md5(tag),
+            _ => None,
+        }
     }
 
     /// Notes what the store's own answer says about its entity tags.
@@ -137,20 +141,6 @@ impl fmt::Debug for PeerStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PeerStore").field("direct", &self.direct).field("priority", &self.priority).finish_non_exhaustive()
     }
-}
-
-/// The MD5 sum that an entity tag looks like: 32 hexadecimal digits in quotes.
-fn sum_in(version: &Version) -> Option<[u8; 16]> {
-    let Version::ETag(tag) = version else { return None };
-    let hex = tag.strip_prefix('"')?.strip_suffix('"')?;
-    if hex.len() != 32 || !hex.is_ascii() {
-        return None;
-    }
-    let mut sum = [0; 16];
-    for (byte, at) in sum.iter_mut().zip((0..32).step_by(2)) {
-        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
-    }
-    Some(sum)
 }
 
 #[async_trait]

@@ -1,3 +1,4 @@
+use std::error::Error;
 use std::sync::Arc;
 
 use crate::{StoreId, Version};
@@ -95,4 +96,13 @@ impl StoreError {
         self.cause = Some(cause.to_string().into());
         self
     }
+}
+
+/// A library's words with all that lies below them, on one line.
+pub(crate) fn with_causes(mut text: String, mut next: Option<&(dyn Error + 'static)>) -> String {
+    while let Some(cause) = next {
+        text.extend([": ", &cause.to_string()]);
+        next = cause.source();
+    }
+    text
 }

@@ -21,6 +21,7 @@ mod under_store;
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use object::{Key, ObjectMeta, StoreId, Version};
 pub use open::{Credentials, OpenStore, StoreConfig, open};
+pub use range::header as range_header;
 pub use tally::{Tallied, Tally};
 pub use under_store::{
     ByteStream, Checksum, GetStream, ListPage, ListRequest, ObjectVersion, PageToken, UnderStore, Unrepresentable,

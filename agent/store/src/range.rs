@@ -13,7 +13,7 @@ pub(crate) fn within(range: &Range<u64>, size: u64) -> bool {
 }
 
 /// The value of a `Range` header for a half-open, non-empty range.
-pub(crate) fn header(range: &Range<u64>) -> String {
+pub fn header(range: &Range<u64>) -> String {
     format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
 }
 

@@ -37,6 +37,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 
 pub use config::{Addressing, S3Config, S3Credentials};
+pub use key::md5;
 
 use crate::{GetStream, ListPage, ListRequest, ObjectMeta, StoreId, StoreResult, UnderStore, Version};
 

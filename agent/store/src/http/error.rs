@@ -2,6 +2,7 @@ use std::error::Error;
 
 use ::http::{HeaderMap, StatusCode, header};
 
+use crate::error::with_causes;
 use crate::{StoreErrorKind, Version};
 
 /// What an answer that is no success means. `expected` is the version that the request was bound to.
@@ -48,13 +49,7 @@ pub(super) fn of_transport(error: &opendal::Error) -> StoreErrorKind {
 
 /// The library's words with all that lies below them, on one line.
 pub(super) fn words(error: &opendal::Error) -> String {
-    let mut text = error.message().to_owned();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.extend([": ", &cause.to_string()]);
-        next = cause.source();
-    }
-    text
+    with_causes(error.message().to_owned(), error.source())
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use self::pool::Pool;
 use super::S3Config;
 use super::error::{self, Answer};
 use super::identity::Identities;
+use crate::error::with_causes;
 use crate::range::header as range_header;
 use crate::{StoreErrorKind, Version};
 
@@ -161,13 +162,7 @@ async fn beginning(mut body: Body) -> Vec<u8> {
 
 /// An error and its causes.
 pub(super) fn words(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.extend([": ", &error.to_string()]);
-        next = error.source();
-    }
-    text
+    with_causes(error.to_string(), error.source())
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub(super) fn version(etag: Option<&str>, mtime_ns: i64) -> Version {
 }
 
 /// The MD5 that a plain tag is; `None` for a multipart upload's (`-N`) and for anything that is not 32 hex digits.
-pub(super) fn md5(etag: &str) -> Option<[u8; 16]> {
+pub fn md5(etag: &str) -> Option<[u8; 16]> {
     let bare = etag.trim_matches('"');
     if bare.len() != 32 || !bare.is_ascii() {
         return None;
