@@ -45,3 +45,8 @@ pub(crate) fn daemon_set(runtime: &str) -> String {
 pub(crate) fn volume(dataset_uid: &str) -> String {
     format!("forebay-{dataset_uid}")
 }
+
+/// Label of a node: the name by which pods ask for it.
+pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
+/// Label of a node: its zone.
+pub(crate) const ZONE: &str = "topology.kubernetes.io/zone";

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, PreferredSchedulingTerm};
 
 use crate::hash;
+use crate::names::{HOSTNAME, ZONE};
 
 /// Nodes that are named.
 pub(super) const NODES: usize = 16;
@@ -18,9 +19,6 @@ const NODE_STEPS: u128 = 8;
 const NODE_STEP: i32 = 10;
 const ZONE_STEPS: u128 = 4;
 const ZONE_STEP: i32 = 5;
-
-const HOSTNAME: &str = "kubernetes.io/hostname";
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// One of the pod's Datasets.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,11 +16,9 @@ use super::prefer::{Held, Place, terms};
 use super::volumes::{Mounted, is_placed, mounted};
 use crate::agents::Leads;
 use crate::agents::registry::Registry;
+use crate::names::{self, HOSTNAME, ZONE};
+use crate::runtime;
 use crate::stores::Stores;
-use crate::{names, runtime};
-
-const HOSTNAME: &str = "kubernetes.io/hostname";
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// What answers are made from.
 pub(crate) struct Reviewer {

@@ -34,25 +34,22 @@ impl Published {
 
     /// The agents of `nodes` are to let go of everything, those of other nodes not.
     pub(crate) fn set_leaving(&self, runtime: &str, nodes: &BTreeSet<String>) {
-        let mut runtimes = self.runtimes();
-        let sender = runtimes.entry(runtime.to_owned()).or_insert_with(|| watch::Sender::new(Arc::default()));
-        sender.send_if_modified(|desired| {
-            let differs = desired.leaving != *nodes;
-            if differs {
-                Arc::make_mut(desired).leaving.clone_from(nodes);
-            }
-            differs
-        });
+        self.change(runtime, |desired| desired.leaving != *nodes, |desired| desired.leaving.clone_from(nodes));
     }
 
     /// These agents serve each other.
     pub(crate) fn set_peers(&self, runtime: &str, peers: BTreeMap<String, PeerState>) {
+        self.change(runtime, |desired| *desired.peers != peers, |desired| desired.peers = Arc::new(peers.clone()));
+    }
+
+    /// Changes what is desired of a runtime's agents, where it differs.
+    fn change(&self, runtime: &str, differs: impl Fn(&Desired) -> bool, change: impl FnOnce(&mut Desired)) {
         let mut runtimes = self.runtimes();
         let sender = runtimes.entry(runtime.to_owned()).or_insert_with(|| watch::Sender::new(Arc::default()));
         sender.send_if_modified(|desired| {
-            let differs = *desired.peers != peers;
+            let differs = differs(desired);
             if differs {
-                Arc::make_mut(desired).peers = Arc::new(peers);
+                change(Arc::make_mut(desired));
             }
             differs
         });

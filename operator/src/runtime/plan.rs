@@ -15,9 +15,7 @@ use super::observe::{NodeFacts, Observed, PodFacts};
 use super::validate::Finding;
 use crate::agents::registry::Live;
 use crate::names;
-
-/// Label of a node: its zone.
-const ZONE: &str = "topology.kubernetes.io/zone";
+use crate::names::ZONE;
 
 /// How long an agent that is to go may take to let go of its Datasets once no pod uses them, and the agents of a runtime that is
 /// being deleted.
@@ -137,12 +135,15 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
 /// The agents that serve each other, by node: those that answer, and those that serve as kubelet sees it, for after a change of leaders all are
 /// silent for a while; none that is on its way out.
 pub(super) fn peers(observed: &Observed) -> BTreeMap<String, PeerState> {
-    let zone = |node: &str| observed.nodes.iter().find(|facts| facts.name == node)?.labels.get(ZONE).cloned();
+    let zones: BTreeMap<&str, &String> =
+        observed.nodes.iter().filter_map(|node| Some((node.name.as_str(), node.labels.get(ZONE)?))).collect();
+    let live: BTreeSet<&str> = observed.live.iter().map(|live| live.pod.as_str()).collect();
     let peer = |pod: &PodFacts| {
         let (node, address) = (pod.node.clone()?, SocketAddr::new(pod.ip?, PEER_PORT));
-        Some((node.clone(), PeerState { zone: zone(&node), node, address }))
+        let zone = zones.get(node.as_str()).map(|zone| (*zone).clone());
+        Some((node.clone(), PeerState { node, zone, address }))
     };
-    let answers = |pod: &&PodFacts| observed.live.iter().any(|live| live.pod == pod.name);
+    let answers = |pod: &&PodFacts| live.contains(pod.name.as_str());
     let staying = || observed.pods.iter().filter(|pod| !pod.terminating);
     let mut peers: BTreeMap<_, _> = staying().filter(|pod| pod.ready).filter_map(peer).collect();
     peers.extend(staying().filter(answers).filter_map(peer));
