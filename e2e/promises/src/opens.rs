@@ -22,23 +22,34 @@ impl Site {
     }
 
     /// What the agent on `node` tells to Prometheus.
-    pub fn metrics_on(&self, node: &str) -> Result<String> {
+    fn metrics_on(&self, node: &str) -> Result<String> {
         let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}:9101/proxy/metrics", self.agent_on(node)?);
         self.cluster.kubectl(&["get", "--raw", &path])
+    }
+
+    /// Bytes of Dataset `default/NAME` that are pinned on `node`; none where no agent tells.
+    pub fn pinned_on(&self, node: &str, name: &str) -> u64 {
+        let Ok(metrics) = self.metrics_on(node) else { return 0 };
+        let value = metric_of(&metrics, "forebay_dataset_pinned_bytes", name, &[]);
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
     /// How the files of Dataset `default/NAME` were opened on `node`.
     pub fn opens_on(&self, node: &str, name: &str) -> Result<Opens> {
         let metrics = self.metrics_on(node)?;
         let of = |way: &str| {
-            let said = [format!("dataset=\"{name}\""), "namespace=\"default\"".to_owned(), format!("way=\"{way}\"")];
-            let mut lines = metrics.lines().filter(|line| line.starts_with("forebay_dataset_opens_total{"));
-            let line = lines.find(|line| said.iter().all(|label| line.contains(label)));
-            let value = line
-                .and_then(|line| line.rsplit(' ').next())
-                .with_context(|| format!("{way} opens of {name} are in no metric"))?;
+            let value = metric_of(&metrics, "forebay_dataset_opens_total", name, &[("way", way)]);
+            let value = value.with_context(|| format!("{way} opens of {name} are in no metric"))?;
             value.parse().with_context(|| format!("{way} opens of {name}"))
         };
         Ok(Opens { native: of("native")?, served: of("served")? })
     }
+}
+
+/// The value of a metric of Dataset `default/DATASET` with these further labels.
+fn metric_of<'a>(metrics: &'a str, metric: &str, dataset: &str, labels: &[(&str, &str)]) -> Option<&'a str> {
+    let all = [("namespace", "default"), ("dataset", dataset)];
+    let said: Vec<String> = all.iter().chain(labels).map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    let mut lines = metrics.lines().filter(|line| line.strip_prefix(metric).is_some_and(|rest| rest.starts_with('{')));
+    lines.find(|line| said.iter().all(|label| line.contains(label)))?.rsplit(' ').next()
 }

@@ -97,6 +97,11 @@ impl Site {
         Ok(self.cluster.get(words)?.pointer(path).cloned().unwrap_or(Value::Null))
     }
 
+    /// Changes the CacheRuntime by a patch of this kind: `merge` or `json`.
+    pub fn patch_runtime(&self, kind: &str, patch: &str) -> Result<()> {
+        self.cluster.kubectl(&["patch", "cacheruntime", "default", &format!("--type={kind}"), "-p", patch]).map(drop)
+    }
+
     /// Waits until an object is as `accept` wants it; the object.
     pub fn wait_for(&self, what: &str, words: &[&str], accept: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;

@@ -133,14 +133,7 @@ fn nothing_is_bound_to_a_node(site: &Site) -> Result<()> {
 
 fn karpenter(site: &Site) -> Result<()> {
     // No agent runs on a pretended node: the taint goes when the time is over.
-    site.cluster.kubectl(&[
-        "patch",
-        "cacheruntime",
-        "default",
-        "--type=merge",
-        "-p",
-        r#"{"spec":{"warmUp":{"timeout":"2s"}}}"#,
-    ])?;
+    site.patch_runtime("merge", r#"{"spec":{"warmUp":{"timeout":"2s"}}}"#)?;
     let scaler = Autoscaler::start(site)?;
     let deployments: String = VOLUMES.iter().map(|(name, volume)| deployment(name, volume)).collect();
     site.cluster.apply(&format!("{POOL}{CLASS}{deployments}"))?;
@@ -177,13 +170,6 @@ fn karpenter(site: &Site) -> Result<()> {
 
     site.cluster.delete(&format!("{deployments}{CLASS}{POOL}"))?;
     scaler.stop(site)?;
-    site.cluster.kubectl(&[
-        "patch",
-        "cacheruntime",
-        "default",
-        "--type=json",
-        "-p",
-        r#"[{"op":"remove","path":"/spec/warmUp"}]"#,
-    ])?;
+    site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/warmUp"}]"#)?;
     site.wait_for("two agents", &["cacheruntime", "default"], |runtime| runtime["status"]["summary"]["ready"] == "2/2").map(drop)
 }

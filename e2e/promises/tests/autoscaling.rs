@@ -53,15 +53,10 @@ fn wait_event(site: &Site, object: &str, reason: &str, words: &str) -> Result<()
     .with_context(|| site.cluster.kubectl(&["describe", object]).unwrap_or_default())
 }
 
-/// Changes the runtime by a patch of this kind.
-fn patch_runtime(site: &Site, kind: &str, patch: &str) -> Result<()> {
-    site.cluster.kubectl(&["patch", "cacheruntime", "default", &format!("--type={kind}"), "-p", patch]).map(drop)
-}
-
 fn joins(site: &Site) -> Result<()> {
     let store = small_store(site, "joins")?;
     dataset(site, &store, "warm", "  prefetch: {policy: Eager}\n  warmBeforeScheduling: true\n")?;
-    patch_runtime(site, "merge", r#"{"spec":{"warmUp":{"nodeCondition":true}}}"#)?;
+    site.patch_runtime("merge", r#"{"spec":{"warmUp":{"nodeCondition":true}}}"#)?;
     site.wait_phase("default", "warm", "Ready")?;
     site.cluster.add_tainted_node("n3", TAINT)?;
     let first_sight = site.wait_for("n3 to join", &["node", "n3"], |node| node["metadata"].is_object())?;
@@ -83,7 +78,7 @@ fn joins(site: &Site) -> Result<()> {
     site.wait_for("n3 to say that it is warm", &["node", "n3"], complete)?;
 
     // A Dataset that no node can list now, on a node that is tainted anew: it is not held back for longer than the timeout.
-    patch_runtime(site, "merge", r#"{"spec":{"warmUp":{"timeout":"3s"}}}"#)?;
+    site.patch_runtime("merge", r#"{"spec":{"warmUp":{"timeout":"3s"}}}"#)?;
     let gone = "http://127.0.0.1:1";
     site.cluster.apply(&format!(
         "apiVersion: forebay.io/v1alpha1
@@ -103,7 +98,7 @@ spec:
 
     site.cluster.kubectl(&["delete", "dataset", "warm", "cold", "--timeout=180s"])?;
     site.cluster.kubectl(&["delete", "secret", "warm"])?;
-    patch_runtime(site, "json", r#"[{"op":"remove","path":"/spec/warmUp"}]"#)?;
+    site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/warmUp"}]"#)?;
     site.cluster.remove_node("n3")?;
     site.wait_for("the nodes to have no condition of ours", &["nodes"], |nodes| !nodes.to_string().contains("WarmUpComplete"))?;
     site.wait_for("two agents", &["cacheruntime", "default"], |runtime| runtime["status"]["summary"]["ready"] == "2/2").map(drop)
@@ -165,7 +160,7 @@ fn prefers(site: &Site) -> Result<()> {
 
 fn scales(site: &Site) -> Result<()> {
     // To as many as there are: nobody has to give back what is cached.
-    patch_runtime(site, "merge", r#"{"spec":{"replicas":1000}}"#)?;
+    site.patch_runtime("merge", r#"{"spec":{"replicas":1000}}"#)?;
     site.cluster.kubectl(&["scale", "cacheruntime", "default", "--replicas=2"])?;
     let scale = || -> Result<Value> {
         Ok(serde_json::from_str(&site.cluster.kubectl(&[
@@ -198,7 +193,7 @@ spec:
         conditions.any(|condition| condition["type"] == "AbleToScale" && condition["reason"] == "FailedGetScale")
     })?;
     site.cluster.delete(&hpa)?;
-    patch_runtime(site, "json", r#"[{"op":"remove","path":"/spec/replicas"}]"#)
+    site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/replicas"}]"#)
 }
 
 fn operator_away(site: &Site) -> Result<()> {

@@ -67,14 +67,7 @@ fn scaled(site: &Site) -> Result<()> {
             |pods| pods["items"].as_array().map(Vec::len) == usize::try_from(replicas).ok(),
         )?;
     }
-    site.cluster.kubectl(&[
-        "patch",
-        "cacheruntime",
-        "default",
-        "--type=json",
-        "-p",
-        r#"[{"op": "remove", "path": "/spec/replicas"}]"#,
-    ])?;
+    site.patch_runtime("json", r#"[{"op": "remove", "path": "/spec/replicas"}]"#)?;
     site.wait_for("all agents again", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == 2)?;
     site.wait_phase("default", "first", "Ready").map(drop)
 }

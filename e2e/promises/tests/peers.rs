@@ -1,10 +1,9 @@
 //! Many nodes, one cache: what they read leaves the store about once.
 
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use forebay_e2e::wait_until;
 use forebay_promises::{Counting, NAMESPACE, Reader, SOON, SUMS, Site, Store, dataset, sums_of};
 
 use crate::Promise;
@@ -133,29 +132,14 @@ fn killed(site: &Site) -> Result<()> {
     source.end(site)
 }
 
-/// Bytes that are pinned, over all nodes.
-fn pinned(site: &Site, source: &Source) -> Result<u64> {
-    let mut sum = 0;
-    for node in &source.nodes {
-        let Ok(metrics) = site.metrics_on(node) else { continue };
-        let said = [format!("dataset=\"{}\"", source.name), "namespace=\"default\"".to_owned()];
-        let mut lines = metrics.lines().filter(|line| line.starts_with("forebay_dataset_pinned_bytes{"));
-        let value = lines.find(|line| said.iter().all(|label| line.contains(label))).and_then(|line| line.rsplit(' ').next());
-        sum += value.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(sum)
-}
-
+/// Waits until so many bytes are pinned on all nodes together.
 fn wait_pinned(site: &Site, source: &Source, bytes: u64) -> Result<()> {
-    let begun = Instant::now();
-    loop {
-        let pinned = pinned(site, source)?;
-        if pinned == bytes {
-            return Ok(());
-        }
-        ensure!(begun.elapsed() < SOON, "{pinned} bytes are pinned on all nodes together, and not {bytes}");
-        thread::sleep(Duration::from_millis(500));
-    }
+    let mut pinned = 0;
+    wait_until(&format!("{bytes} bytes to be pinned on all nodes together"), SOON, || {
+        pinned = source.nodes.iter().map(|node| site.pinned_on(node, source.name)).sum();
+        Ok((pinned == bytes).then_some(()))
+    })
+    .with_context(|| format!("{pinned} bytes are pinned"))
 }
 
 /// With two nodes each file has one keeper; with more, each has two.
@@ -191,14 +175,7 @@ fn shared(site: &Site) -> Result<()> {
         source.bytes
     ));
     ensure!(copies == 1 || moved * 100 < source.bytes, "{moved} bytes left the store though other nodes had them");
-    site.cluster.kubectl(&[
-        "patch",
-        "cacheruntime",
-        "default",
-        "--type=json",
-        "-p",
-        r#"[{"op": "remove", "path": "/spec/replicas"}]"#,
-    ])?;
+    site.patch_runtime("json", r#"[{"op": "remove", "path": "/spec/replicas"}]"#)?;
     site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
     // What the node gave back comes again, for the promises that follow.
     site.wait_phase("default", "first", "Ready")?;
