@@ -38,7 +38,8 @@ pub(crate) fn settings(object: &DatasetObject) -> Settings {
         prefetch: Prefetch {
             paths: match spec.prefetch.policy {
                 PrefetchPolicy::OnDemand => Vec::new(),
-                PrefetchPolicy::Eager => paths(&spec.prefetch.paths),
+                // Its agents a cluster's operator tells which of the two it is by now; without a cluster the mount is the first use.
+                PrefetchPolicy::Eager | PrefetchPolicy::OnFirstUse => paths(&spec.prefetch.paths),
             },
             tier: spec.prefetch.tier.as_ref().map(|tier| tier.as_str().to_owned()),
             order: spec.prefetch.order,

@@ -29,10 +29,10 @@ pub(crate) fn prefetch(spec: &DatasetSpec, paths: &[TreePath]) -> anyhow::Result
     let before = match spec.prefetch.policy {
         // Its paths are those that Eager would have.
         PrefetchPolicy::OnDemand => &[],
-        PrefetchPolicy::Eager => &spec.prefetch.paths[..],
+        PrefetchPolicy::Eager | PrefetchPolicy::OnFirstUse => &spec.prefetch.paths[..],
     };
     let after = with(before, paths);
-    if after == before {
+    if after == before && spec.prefetch.policy != PrefetchPolicy::OnFirstUse {
         return Ok(Change::nothing(format!("spec.prefetch asks for {} already: nothing is changed", listed(paths))));
     }
     bounded("spec.prefetch.paths", &after)?;
@@ -45,7 +45,7 @@ pub(crate) fn prefetch(spec: &DatasetSpec, paths: &[TreePath]) -> anyhow::Result
 pub(crate) fn prefetch_nothing(spec: &DatasetSpec) -> Change {
     match spec.prefetch.policy {
         PrefetchPolicy::OnDemand => Change::nothing("spec.prefetch fetches nothing ahead: nothing is changed".to_owned()),
-        PrefetchPolicy::Eager => Change {
+        PrefetchPolicy::Eager | PrefetchPolicy::OnFirstUse => Change {
             patch: Some(json!({"spec": {"prefetch": {"policy": "OnDemand"}}})),
             words: format!(
                 "spec.prefetch: nothing is fetched ahead any more, before it was {}; what is cached stays until its space is needed",
@@ -97,7 +97,7 @@ pub(crate) fn fetched_again(spec: &DatasetSpec, paths: &[TreePath]) -> Vec<TreeP
     let paths = if paths.is_empty() { &root[..] } else { paths };
     let ahead = match spec.prefetch.policy {
         PrefetchPolicy::OnDemand => &[],
-        PrefetchPolicy::Eager => &spec.prefetch.paths[..],
+        PrefetchPolicy::Eager | PrefetchPolicy::OnFirstUse => &spec.prefetch.paths[..],
     };
     let concerned = |path: &&TreePath| ahead.iter().any(|wanted| path.is_within(wanted) || wanted.is_within(path));
     paths.iter().filter(concerned).cloned().collect()

@@ -4,17 +4,17 @@
 //! said. Which nodes hold what, only the replica that leads knows, from the agents' reports; the other one forwards what is about
 //! one of our volumes, and answers everything else itself.
 //!
-//! - `volumes`: the Datasets of a pod; `prefer`: where it had better run; `patch`: the words for the API server. All pure.
+//! - `placed`: whether it matters; `prefer`: where it had better run; `patch`: the words for the API server. All pure.
 //! - `review`: the answer to one pod; `leader`: the way to the other replica; [`serve`]: the TLS listener.
 //! - [`bundle`]: the authority's certificate in the webhook's configuration.
 
 pub(crate) mod bundle;
 mod leader;
 mod patch;
+mod placed;
 mod prefer;
 mod review;
 pub(crate) mod serve;
-mod volumes;
 
 pub(crate) use leader::Elsewhere;
 pub(crate) use review::Reviewer;

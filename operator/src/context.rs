@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::agents::publish::Published;
 use crate::agents::registry::Registry;
 use crate::dataset::usage::Usage;
+use crate::demand::Demand;
 use crate::metrics::Metrics;
 use crate::names;
 use crate::pace::Pace;
@@ -30,6 +31,7 @@ pub(crate) struct Context {
     pub(crate) published: Arc<Published>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) usage: Usage,
+    pub(crate) demand: Demand,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) releasing: Since,
@@ -63,6 +65,7 @@ impl Context {
             published,
             secrets,
             usage: Usage::default(),
+            demand: Demand::default(),
             recorder,
             metrics,
             releasing: Since::default(),

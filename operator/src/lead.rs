@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::runtime::Settings;
 use crate::secrets::{self, Secrets};
 use crate::stores::{Change, Stores};
-use crate::{admission, ca, dataset, names, runtime, warm};
+use crate::{admission, ca, dataset, demand, names, runtime, warm};
 
 /// How often what agents said is turned into reconciliations, and silent ones are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -116,6 +116,7 @@ async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: 
     tasks.spawn(runtime::orphans(context.clone()));
     tasks.spawn(runtime::run(context.clone()));
     tasks.spawn(warm::run(context.clone()));
+    tasks.spawn(demand::run(context.clone()));
     tasks.spawn(dataset::run(context));
     metrics.leads(true);
     leads.send_replace(Some(Leadership { registry, published, news, token: term }));

@@ -4,6 +4,7 @@
 //! - `stores`: caches of the cluster, which both replicas keep warm; `lease`: which of them leads; `lead`: what it does then.
 //! - `dataset/`, `runtime/`: the controllers, five steps each. `agents/`: the agents' control service.
 //! - `warm/`: nodes take no pods before they are warm. `admission/`: pods are told where their data is.
+//! - `demand`: Datasets are fetched ahead when a pod comes that mounts them. `volumes/`: which Datasets a pod mounts.
 //! - `secrets`: what Datasets name, in memory only.
 
 pub mod agents;
@@ -14,6 +15,7 @@ mod ca;
 mod context;
 mod controller;
 mod dataset;
+mod demand;
 mod events;
 mod hash;
 mod http;
@@ -28,6 +30,7 @@ mod secrets;
 mod ssa;
 mod stores;
 mod verdict;
+mod volumes;
 mod warm;
 
 use std::sync::Arc;
@@ -48,6 +51,7 @@ use crate::cli::Cli;
 use crate::lead::Leader;
 use crate::lease::Election;
 use crate::stores::Stores;
+use crate::volumes::Resolver;
 
 /// Runs the operator until `token` is cancelled; then its work has stopped and its Lease is given back.
 pub async fn run(cli: Cli, token: CancellationToken) -> anyhow::Result<()> {
@@ -84,8 +88,12 @@ pub async fn run(cli: Cli, token: CancellationToken) -> anyhow::Result<()> {
     if cli.webhook.is_some() {
         let listener = TcpListener::bind(cli.webhook_addr).await;
         let listener = listener.with_context(|| format!("listen on {}; see --webhook-addr", cli.webhook_addr))?;
-        let reviewer =
-            Reviewer { stores: stores.clone(), leads: Leads::new(leadership), elsewhere: elsewhere(&client, &cli, &authority)? };
+        let reviewer = Reviewer {
+            resolver: Resolver::new(client.clone(), stores.clone()),
+            stores: stores.clone(),
+            leads: Leads::new(leadership),
+            elsewhere: elsewhere(&client, &cli, &authority)?,
+        };
         let served = admission::serve::run(listener, authority.clone(), names_of(&cli), reviewer, token.clone());
         tasks.spawn(async move { Ok(served.await?) });
     }

@@ -8,6 +8,7 @@ use forebay_crds::{CacheRuntime, Dataset};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch_kind};
@@ -60,6 +61,7 @@ pub(crate) struct Stores {
     pub(crate) daemon_sets: Store<DaemonSet>,
     pub(crate) volumes: Store<PersistentVolume>,
     pub(crate) claims: Store<PersistentVolumeClaim>,
+    pub(crate) classes: Store<StorageClass>,
     changes: broadcast::Sender<Change>,
     filled: watch::Receiver<bool>,
 }
@@ -95,6 +97,7 @@ impl Stores {
             claims: follow(tasks, Api::all(client.clone()), managed(), &changes, |claim: &PersistentVolumeClaim| {
                 Some(Change::Dataset { namespace: claim.namespace()?, name: claim.name_any() })
             }),
+            classes: follow(tasks, Api::all(client.clone()), all(), &changes, |_: &StorageClass| None),
             changes,
             filled,
         };
@@ -129,7 +132,7 @@ impl Stores {
 
 /// The only one that waits for the caches themselves: of several that do, kube wakes the last alone.
 async fn wait(stores: Stores, filled: watch::Sender<bool>) {
-    let Stores { datasets, runtimes, nodes, pods, daemon_sets, volumes, claims, changes: _, filled: _ } = stores;
+    let Stores { datasets, runtimes, nodes, pods, daemon_sets, volumes, claims, classes, changes: _, filled: _ } = stores;
     let all = async {
         datasets.wait_until_ready().await?;
         runtimes.wait_until_ready().await?;
@@ -137,7 +140,8 @@ async fn wait(stores: Stores, filled: watch::Sender<bool>) {
         pods.wait_until_ready().await?;
         daemon_sets.wait_until_ready().await?;
         volumes.wait_until_ready().await?;
-        claims.wait_until_ready().await
+        claims.wait_until_ready().await?;
+        classes.wait_until_ready().await
     };
     if all.await.is_ok() {
         tracing::info!("the caches are filled");

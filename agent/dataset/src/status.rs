@@ -32,6 +32,7 @@ impl Dataset {
             cache: inner.cache_status(),
             prefetch: inner.prefetch_status(),
             nodes: NodesStatus { ready: u32::from(facts.listed), desired: 1 },
+            first_used_at: None,
             claim: None,
             handled: HandledStatus::default(),
             summary: Default::default(),

@@ -72,22 +72,23 @@ pub enum ConsistencyPolicy {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(transform = rules::attach::<Prefetch>)]
 pub struct Prefetch {
-    /// OnDemand: data is fetched when it is first read. Eager: as soon as the tree is listed.
+    /// OnDemand: data is fetched when it is first read. Eager: as soon as the tree is listed. OnFirstUse: as Eager, from the first
+    /// pod on that mounts the Dataset, also one that waits for a node; until then nothing. Without a cluster the same as Eager.
     pub policy: PrefetchPolicy,
 
-    /// Eager: files and directories to fetch, in this order.
+    /// Eager, OnFirstUse: files and directories to fetch, in this order.
     #[schemars(length(min = 1, max = 256), extend("x-kubernetes-list-type" = "set"))]
     pub paths: Vec<TreePath>,
 
-    /// Eager: name of the tier to fetch into. Absent: the first with space, in the CacheRuntime's order.
+    /// Eager, OnFirstUse: name of the tier to fetch into. Absent: the first with space, in the CacheRuntime's order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<DnsLabel>,
 
-    /// Eager: order of the files within each path. Path: as a reader that walks the tree meets them. SmallestFirst: the most
-    /// files ready soonest. LargestFirst: the most bytes.
+    /// Eager, OnFirstUse: order of the files within each path. Path: as a reader that walks the tree meets them.
+    /// SmallestFirst: the most files ready soonest. LargestFirst: the most bytes.
     pub order: PrefetchOrder,
 
-    /// Eager: most files fetched at a time on one node.
+    /// Eager, OnFirstUse: most files fetched at a time on one node.
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: u32,
 }
@@ -112,6 +113,18 @@ pub enum PrefetchPolicy {
     OnDemand,
     /// Data is fetched as soon as the tree is listed.
     Eager,
+    /// Data is fetched as soon as a pod mounts the Dataset or waits for a node to do so.
+    OnFirstUse,
+}
+
+impl PrefetchPolicy {
+    /// Whether anything is ever fetched ahead.
+    pub fn fetches_ahead(self) -> bool {
+        match self {
+            Self::OnDemand => false,
+            Self::Eager | Self::OnFirstUse => true,
+        }
+    }
 }
 
 /// Which file is fetched first.

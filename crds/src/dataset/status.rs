@@ -32,6 +32,11 @@ pub struct DatasetStatus {
     /// How fetching ahead goes.
     pub prefetch: PrefetchStatus,
 
+    /// prefetch.policy OnFirstUse: when the first pod was seen that mounts the Dataset or waits for a node to do so. Absent before,
+    /// under other policies, and always without a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_used_at: Option<Time>,
+
     /// The nodes that serve the Dataset.
     pub nodes: NodesStatus,
 

@@ -1,7 +1,6 @@
 use super::{Rule, Ruled};
 use crate::dataset::{
     Access, Consistency, ConsistencyPolicy, DatasetSpec, HttpHeader, Mount, MountOptions, Placement, PlacementPolicy, Prefetch,
-    PrefetchPolicy,
 };
 use crate::values::SourceKind;
 
@@ -16,13 +15,11 @@ impl Ruled for DatasetSpec {
         },
         Rule {
             field: "warmBeforeScheduling",
-            cel: "!self.warmBeforeScheduling || self.prefetch.policy == 'Eager' \
+            cel: "!self.warmBeforeScheduling || self.prefetch.policy != 'OnDemand' \
                   || (has(self.pin.paths) && self.pin.paths.size() > 0)",
             problem: "warmBeforeScheduling has no effect on a Dataset of which nothing is fetched ahead",
-            remedy: "set prefetch.policy: Eager, or pin.paths, or remove it",
-            holds: |spec| {
-                !spec.warm_before_scheduling || spec.prefetch.policy == PrefetchPolicy::Eager || !spec.pin.paths.is_empty()
-            },
+            remedy: "set prefetch.policy: Eager or OnFirstUse, or pin.paths, or remove it",
+            holds: |spec| !spec.warm_before_scheduling || spec.prefetch.policy.fetches_ahead() || !spec.pin.paths.is_empty(),
         },
     ];
 }
@@ -182,17 +179,17 @@ impl Ruled for Prefetch {
     const RULES: &'static [Rule<Self>] = &[
         Rule {
             field: "paths",
-            cel: "self.policy == 'Eager' || self.paths == ['/']",
-            problem: "paths has no effect without policy: Eager",
-            remedy: "set policy: Eager, or remove paths",
-            holds: |p| p.policy == PrefetchPolicy::Eager || matches!(p.paths.as_slice(), [path] if path.as_str() == "/"),
+            cel: "self.policy != 'OnDemand' || self.paths == ['/']",
+            problem: "paths has no effect with policy: OnDemand",
+            remedy: "set policy: Eager or OnFirstUse, or remove paths",
+            holds: |p| p.policy.fetches_ahead() || matches!(p.paths.as_slice(), [path] if path.as_str() == "/"),
         },
         Rule {
             field: "tier",
-            cel: "self.policy == 'Eager' || !has(self.tier)",
-            problem: "tier has no effect without policy: Eager",
-            remedy: "set policy: Eager, or remove tier",
-            holds: |p| p.policy == PrefetchPolicy::Eager || p.tier.is_none(),
+            cel: "self.policy != 'OnDemand' || !has(self.tier)",
+            problem: "tier has no effect with policy: OnDemand",
+            remedy: "set policy: Eager or OnFirstUse, or remove tier",
+            holds: |p| p.policy.fetches_ahead() || p.tier.is_none(),
         },
     ];
 }

@@ -12,6 +12,7 @@ use forebay_promises::{Autoscaler, NAMESPACE, SOON, Site};
 use serde_json::Value;
 
 use crate::Promise;
+use crate::autoscaling::class;
 
 pub(crate) const PROMISES: &[Promise] =
     &[("karpenter::adds_nodes_for_pods_with_our_volumes_replaces_and_removes_them", karpenter)];
@@ -34,20 +35,6 @@ spec:
       - {key: karpenter.sh/capacity-type, operator: In, values: [on-demand]}
   limits: {cpu: 1000}
   disruption: {consolidationPolicy: WhenEmptyOrUnderutilized, consolidateAfter: 0s, budgets: [{nodes: 100%}]}
----
-";
-
-const CLASS: &str = "apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: burst}
-provisioner: csi.forebay.io
-parameters: {dataset: default/first}
-volumeBindingMode: WaitForFirstConsumer
----
-apiVersion: v1
-kind: PersistentVolumeClaim
-metadata: {name: burst, namespace: default}
-spec: {storageClassName: burst, accessModes: [ReadOnlyMany], resources: {requests: {storage: 1Gi}}}
 ---
 ";
 
@@ -135,8 +122,9 @@ fn karpenter(site: &Site) -> Result<()> {
     // No agent runs on a pretended node: the taint goes when the time is over.
     site.patch_runtime("merge", r#"{"spec":{"warmUp":{"timeout":"2s"}}}"#)?;
     let scaler = Autoscaler::start(site)?;
+    let class = class("burst", "first");
     let deployments: String = VOLUMES.iter().map(|(name, volume)| deployment(name, volume)).collect();
-    site.cluster.apply(&format!("{POOL}{CLASS}{deployments}"))?;
+    site.cluster.apply(&format!("{POOL}{class}{deployments}"))?;
     let first = all_run(site, &scaler)?;
     for node in &first {
         // Karpenter calls it initialized once its startup taints are gone.
@@ -168,7 +156,7 @@ fn karpenter(site: &Site) -> Result<()> {
     wait_until("all nodes of Karpenter's to be gone", SOON, || Ok(made(site)?.is_empty().then_some(())))
         .with_context(|| format!("{}\n{}", told(site), scaler.tail()))?;
 
-    site.cluster.delete(&format!("{deployments}{CLASS}{POOL}"))?;
+    site.cluster.delete(&format!("{deployments}{class}{POOL}"))?;
     scaler.stop(site)?;
     site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/warmUp"}]"#)?;
     site.wait_for("two agents", &["cacheruntime", "default"], |runtime| runtime["status"]["summary"]["ready"] == "2/2").map(drop)

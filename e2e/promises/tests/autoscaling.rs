@@ -10,6 +10,7 @@ use crate::Promise;
 pub(crate) const PROMISES: &[Promise] = &[
     ("autoscaling::a_node_that_joins_is_warm_before_a_pod_runs_there_and_is_not_held_back_by_a_store_that_is_down", joins),
     ("autoscaling::a_new_pod_prefers_the_node_that_has_its_data_and_others_are_left_alone", prefers),
+    ("autoscaling::a_pod_that_waits_for_a_node_has_its_dataset_fetched_ahead", first_use),
     ("autoscaling::pods_are_created_while_the_operator_is_away", operator_away),
     ("autoscaling::a_cacheruntime_is_scaled_by_kubectl_and_not_by_an_hpa", scales),
 ];
@@ -39,6 +40,25 @@ fn small_store(site: &Site, name: &str) -> Result<Store> {
     }
     store.upload()?;
     Ok(store)
+}
+
+/// A StorageClass for a Dataset of `default`, and a claim of it there, both of this name.
+pub(crate) fn class(name: &str, dataset: &str) -> String {
+    format!(
+        "apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {{name: {name}}}
+provisioner: csi.forebay.io
+parameters: {{dataset: default/{dataset}}}
+volumeBindingMode: WaitForFirstConsumer
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {{name: {name}, namespace: default}}
+spec: {{storageClassName: {name}, accessModes: [ReadOnlyMany], resources: {{requests: {{storage: 1Gi}}}}}}
+---
+"
+    )
 }
 
 fn is_tainted(node: &Value) -> bool {
@@ -142,8 +162,16 @@ fn prefers(site: &Site) -> Result<()> {
         ensure!(led_to_n1(&affinity), "{affinity}");
     }
     let inline = Reader::inline("default", "lone-reader", "lone").yaml();
-    let affinity = affinity(&inline)?;
-    ensure!(led_to_n1(&affinity), "inline: {affinity}");
+    let of_inline = affinity(&inline)?;
+    ensure!(led_to_n1(&of_inline), "inline: {of_inline}");
+    let class = class("lone-class", "lone");
+    site.cluster.apply(&class)?;
+    let by_class = Reader::of_claim("default", "lone-reader", "lone-class").yaml();
+    wait_until("a pod with a claim of a StorageClass to be told the same", SOON, || {
+        let affinity = affinity(&by_class)?;
+        Ok(led_to_n1(&affinity).then_some(()))
+    })?;
+    site.cluster.delete(&class)?;
     // Others are as they were written: of a Dataset that all nodes have, of no Dataset, of somebody who does not want it.
     let left_alone = [
         Reader::of_claim("default", "lone-reader", "first").yaml(),
@@ -156,6 +184,28 @@ fn prefers(site: &Site) -> Result<()> {
     }
     site.cluster.kubectl(&["delete", "dataset", "lone", "--timeout=180s"])?;
     site.cluster.kubectl(&["delete", "secret", "lone"]).map(drop)
+}
+
+fn first_use(site: &Site) -> Result<()> {
+    let store = small_store(site, "first-use")?;
+    dataset(site, &store, "idle", "  prefetch: {policy: OnFirstUse}\n")?;
+    let idle = site.wait_phase("default", "idle", "Ready")?;
+    ensure!(idle["status"]["cache"]["bytes"] == 0 && idle["status"]["firstUsedAt"].is_null(), "nobody uses it: {idle:#}");
+    // As it is with a node that an autoscaler has yet to make: the volume of the claim is not even provisioned.
+    let class = class("idle-class", "idle");
+    site.cluster.apply(&class)?;
+    let waiting = Reader::of_claim("default", "waiting", "idle-class").on("a-node-to-come");
+    waiting.start(site)?;
+    site.wait_for("all of it to be cached", &["dataset", "idle"], |dataset| {
+        let status = &dataset["status"];
+        status["cache"]["bytes"] == 4 << 20 && status["phase"] == "Ready" && status["firstUsedAt"].is_string()
+    })?;
+    wait_event(site, "dataset/idle", "FirstUse", "pod default/waiting")?;
+    ensure!(waiting.phase(site)? == "Pending", "the pod waits still");
+    waiting.remove(site)?;
+    site.cluster.delete(&class)?;
+    site.cluster.kubectl(&["delete", "dataset", "idle", "--timeout=180s"])?;
+    site.cluster.kubectl(&["delete", "secret", "idle"]).map(drop)
 }
 
 fn scales(site: &Site) -> Result<()> {

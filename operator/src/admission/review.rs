@@ -7,22 +7,23 @@ use forebay_crds::Dataset;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::ResourceExt as _;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse, AdmissionReview, SerializePatchError};
-use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use super::leader::Elsewhere;
 use super::patch::patch;
+use super::placed::is_placed;
 use super::prefer::{Held, Place, terms};
-use super::volumes::{Mounted, is_placed, mounted};
 use crate::agents::Leads;
 use crate::agents::registry::Registry;
-use crate::names::{self, HOSTNAME, ZONE};
+use crate::names::{HOSTNAME, ZONE};
 use crate::runtime;
 use crate::stores::Stores;
+use crate::volumes::Resolver;
 
 /// What answers are made from.
 pub(crate) struct Reviewer {
     pub(crate) stores: Stores,
+    pub(crate) resolver: Resolver,
     pub(crate) leads: Leads,
     pub(crate) elsewhere: Elsewhere,
 }
@@ -44,7 +45,7 @@ impl Reviewer {
         let review: AdmissionReview<Pod> = serde_json::from_slice(body)?;
         let request: AdmissionRequest<Pod> = review.try_into().map_err(|_| NotAReview::Empty)?;
         let unchanged = AdmissionResponse::from(&request);
-        let datasets = self.datasets(&request);
+        let datasets = self.datasets(&request).await;
         let response = match (self.leads.get(), &request.object) {
             (_, None) => unchanged,
             _ if datasets.is_empty() => unchanged,
@@ -62,24 +63,12 @@ impl Reviewer {
     }
 
     /// The Datasets that the pod mounts and may mount, where a preference could matter.
-    fn datasets(&self, request: &AdmissionRequest<Pod>) -> Vec<Arc<Dataset>> {
+    async fn datasets(&self, request: &AdmissionRequest<Pod>) -> Vec<Arc<Dataset>> {
         let (Some(pod), Some(namespace)) = (&request.object, &request.namespace) else { return Vec::new() };
         if is_placed(pod) {
             return Vec::new();
         }
-        let found = mounted(pod, namespace).into_iter().filter_map(|mounted| match mounted {
-            Mounted::Claim(name) => {
-                // Only claims that the operator made are in the cache; their Dataset has their name.
-                let claim = self.stores.claims.get(&ObjectRef::new(&name).within(namespace))?;
-                let dataset = self.stores.dataset(namespace, &name)?;
-                (claim.labels().get(names::DATASET_UID) == dataset.metadata.uid.as_ref()).then_some(dataset)
-            }
-            Mounted::Inline(of, name) => {
-                let dataset = self.stores.dataset(&of, &name)?;
-                dataset.spec.grants(&of, namespace).then_some(dataset)
-            }
-        });
-        found.collect()
+        self.resolver.datasets(pod, namespace).await
     }
 
     fn held(&self, datasets: &[Arc<Dataset>], registry: &Registry) -> Vec<Held> {

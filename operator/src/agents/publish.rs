@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use forebay_api::DatasetName;
 use forebay_api::session::{DatasetState, PeerState, RuntimeState};
-use forebay_crds::{CacheRuntime, Dataset};
+use forebay_crds::{CacheRuntime, Dataset, DatasetSpec, Prefetch, PrefetchPolicy};
 use kube::ResourceExt as _;
 use tokio::sync::watch;
 
@@ -155,11 +155,24 @@ fn state(dataset: &Dataset, uid: &str, secret: impl Fn(&str, &str) -> SecretStat
         dataset: DatasetName::new(namespace, dataset.name_any()),
         uid: uid.to_owned(),
         generation: dataset.metadata.generation.unwrap_or(0),
-        spec: dataset.spec.clone(),
+        spec: spec(dataset),
         secrets,
         refresh: asked(dataset, names::REFRESH).map(str::to_owned),
         evict: eviction(dataset),
     })
+}
+
+/// The spec as agents know it: on whose account data is fetched ahead, and whether it is time, is not theirs to know.
+fn spec(dataset: &Dataset) -> DatasetSpec {
+    let mut spec = dataset.spec.clone();
+    if spec.prefetch.policy == PrefetchPolicy::OnFirstUse {
+        if dataset.status.as_ref().is_some_and(|status| status.first_used_at.is_some()) {
+            spec.prefetch.policy = PrefetchPolicy::Eager;
+        } else {
+            spec.prefetch = Prefetch::default();
+        }
+    }
+    spec
 }
 
 #[cfg(test)]

@@ -56,6 +56,7 @@ impl Said {
             cache,
             prefetch,
             nodes: _,
+            first_used_at: _,
             claim: _,
             handled: _,
             summary: _,

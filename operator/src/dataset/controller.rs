@@ -16,6 +16,7 @@ use super::release::Stage;
 use super::report::{findings, news, report};
 use crate::context::Context;
 use crate::controller::{self, Failed};
+use crate::demand::FirstUse;
 use crate::events;
 use crate::stores::{Change, Stores};
 
@@ -65,7 +66,11 @@ async fn reconcile(dataset: Arc<Dataset>, context: Arc<Context>) -> Result<Actio
         }
         write(&context, &observed, &status).await.map_err(failed("write the status"))?;
         context.metrics.status_written();
-        events::publish(&context.recorder, &*observed.dataset, events::notes(&before.conditions, &status.conditions)).await;
+        let mut notes = events::notes(&before.conditions, &status.conditions);
+        if before.first_used_at.is_none() && status.first_used_at.is_some() {
+            notes.extend(observed.first_use.as_ref().map(FirstUse::note));
+        }
+        events::publish(&context.recorder, &*observed.dataset, notes).await;
     }
     Ok(Action::requeue(next_look(&observed, applied.stage.as_ref())))
 }

@@ -13,6 +13,7 @@ use super::secret_names;
 use super::usage::User;
 use crate::agents::standing::Standing;
 use crate::context::Context;
+use crate::demand::FirstUse;
 use crate::names;
 use crate::secrets::SecretState;
 
@@ -35,6 +36,8 @@ pub(crate) struct Observed {
     pub(super) reports: BTreeMap<Arc<str>, Standing>,
     /// This replica leads so shortly that agents may not have come over yet.
     pub(super) settling: bool,
+    /// The first pod that uses it, where that matters and the status does not say so yet.
+    pub(super) first_use: Option<FirstUse>,
     /// Only of a Dataset that is being deleted.
     pub(super) ending: Option<Ending>,
 }
@@ -86,6 +89,7 @@ pub(super) async fn observe(context: &Context, dataset: Arc<Dataset>) -> Result<
         chosen,
         reports: context.registry.reports(&dataset.spec.runtime, &uid, now),
         settling: context.is_settling(now),
+        first_use: context.demand.first_use(&uid),
         ending,
         dataset,
         namespace,

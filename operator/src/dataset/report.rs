@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use forebay_crds::conditions::{dataset as kind, reason};
-use forebay_crds::k8s::Condition;
 use forebay_crds::k8s::jiff::Timestamp;
-use forebay_crds::{DatasetStatus, HandledStatus, Phase};
+use forebay_crds::k8s::{Condition, Time};
+use forebay_crds::{DatasetStatus, HandledStatus, Phase, PrefetchPolicy};
 use kube::ResourceExt as _;
 
 use super::apply::Applied;
@@ -60,6 +60,7 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
         catalog,
         cache,
         prefetch,
+        first_used_at: first_used_at(observed),
         nodes,
         claim,
         handled: handled(observed, before.handled),
@@ -76,6 +77,7 @@ pub(super) fn news(before: &DatasetStatus, after: &DatasetStatus) -> News {
         && before.nodes == after.nodes
         && before.claim == after.claim
         && before.handled == after.handled
+        && before.first_used_at == after.first_used_at
         && before.catalog.generation == after.catalog.generation
         && !turned(&before.conditions, &after.conditions);
     if numbers_only { News::Numbers } else { News::Turn }
@@ -98,6 +100,16 @@ fn handled(observed: &Observed, before: HandledStatus) -> HandledStatus {
         refresh: newest(asked(dataset, names::REFRESH), |words| &words.refreshed, before.refresh),
         evict: newest(evict.as_deref(), |words| &words.evicted, before.evict),
     }
+}
+
+/// Once it is said, it stays for as long as the policy asks: what is cached is not given up because nobody reads it now.
+fn first_used_at(observed: &Observed) -> Option<Time> {
+    let dataset = &*observed.dataset;
+    if dataset.spec.prefetch.policy != PrefetchPolicy::OnFirstUse {
+        return None;
+    }
+    let before = dataset.status.as_ref().and_then(|status| status.first_used_at.clone());
+    before.or_else(|| observed.first_use.as_ref().map(|first| Time(first.at)))
 }
 
 /// What was written before, in place of what is not known yet.

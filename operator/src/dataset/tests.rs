@@ -57,6 +57,7 @@ pub(super) fn observed(spec: Value) -> Observed {
         chosen: true,
         reports: BTreeMap::new(),
         settling: false,
+        first_use: None,
         ending: None,
     }
 }

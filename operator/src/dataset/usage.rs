@@ -40,7 +40,7 @@ type Look = HashMap<(String, String), Vec<User>>;
 
 impl Usage {
     /// The pods on nodes that use a Dataset, in order.
-    pub(super) async fn users_of(&self, client: &Client, namespace: &str, name: &str) -> Result<Vec<User>, kube::Error> {
+    pub(crate) async fn users_of(&self, client: &Client, namespace: &str, name: &str) -> Result<Vec<User>, kube::Error> {
         let mut last = self.0.lock().await;
         let look = match &*last {
             Some((at, look)) if at.elapsed() < FRESH => look.clone(),

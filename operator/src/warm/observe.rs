@@ -15,7 +15,7 @@ use super::decide::{Lender, Said, Sight};
 use crate::agents::standing::{Standing, Words};
 use crate::context::Context;
 use crate::verdict::find;
-use crate::{names, runtime};
+use crate::{demand, names, runtime};
 
 /// Dataset by Dataset of one runtime that is to be waited for: uid, `namespace/name`, generation of the spec.
 type Wanted = Vec<(String, String, i64)>;
@@ -78,7 +78,8 @@ fn waited(condition: &NodeCondition) -> Duration {
 fn wanted(datasets: &[Arc<Dataset>]) -> BTreeMap<String, Wanted> {
     let mut wanted: BTreeMap<String, Wanted> = BTreeMap::new();
     for dataset in datasets {
-        if !dataset.spec.warm_before_scheduling || dataset.metadata.deletion_timestamp.is_some() {
+        let idle = demand::is_awaited(dataset) && dataset.spec.pin.paths.is_empty();
+        if !dataset.spec.warm_before_scheduling || idle || dataset.metadata.deletion_timestamp.is_some() {
             continue;
         }
         let (Some(uid), Some(namespace)) = (dataset.uid(), dataset.namespace()) else { continue };

@@ -107,7 +107,7 @@ fn status() -> impl Strategy<Value = DatasetStatus> {
     (rest, phase(), vec(condition(), 0..3), catalog(), cache(), prefetch()).prop_map(
         |((observed_generation, (ready, desired), claim), phase, conditions, catalog, cache, prefetch)| {
             let nodes = NodesStatus { ready, desired };
-            let (handled, summary) = Default::default();
+            let (first_used_at, handled, summary) = Default::default();
             let mut status = DatasetStatus {
                 observed_generation,
                 phase,
@@ -116,6 +116,7 @@ fn status() -> impl Strategy<Value = DatasetStatus> {
                 cache,
                 prefetch,
                 nodes,
+                first_used_at,
                 claim,
                 handled,
                 summary,

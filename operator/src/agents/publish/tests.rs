@@ -109,3 +109,23 @@ fn only_a_change_wakes_sessions_and_leaving_nodes_survive_it() {
     published.publish(&[], &runtimes, |_, _| SecretState::Missing);
     assert_eq!(session.borrow_and_update().leaving, leaving);
 }
+
+#[test]
+fn what_waits_for_its_first_pod_is_fetched_ahead_from_then_on() {
+    let published = Published::default();
+    let first = |used: bool| {
+        dataset("d", "r", |d| {
+            d["spec"]["prefetch"] = json!({"policy": "OnFirstUse", "paths": ["/a"], "tier": "ram"});
+            if used {
+                d["status"] = json!({"firstUsedAt": "2026-01-01T00:00:00Z"});
+            }
+        })
+    };
+    let told = |used: bool| {
+        published.publish(&[first(used)], &[runtime("r", false)], |_, _| SecretState::Missing);
+        now(&published, "r").datasets["d"].spec.prefetch.clone()
+    };
+    assert_eq!(told(false), Prefetch::default(), "nothing ahead, in words that agents of any version know");
+    let asked = told(true);
+    assert_eq!((asked.policy, asked.paths[0].as_str()), (PrefetchPolicy::Eager, "/a"));
+}

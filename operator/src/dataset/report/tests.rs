@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSta
 
 use super::*;
 use crate::dataset::tests::{bucket, observed, reports, with_status};
+use crate::demand::FirstUse;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -155,4 +156,23 @@ fn a_wish_is_handled_when_the_agents_of_all_nodes_say_so() {
     assert_eq!(handled(&observed), (None, Some("e2".into())), "what was done stays done, whoever is away");
     Arc::make_mut(&mut observed.nodes).clear();
     assert_eq!(handled(&observed).0, None, "no node has done it");
+}
+
+#[test]
+fn the_first_use_is_said_once_and_only_where_it_matters() {
+    let first = |second| Some(FirstUse { pod: "ml/p".into(), at: at(second) });
+    let mut observed = observed(bucket());
+    observed.first_use = first(7);
+    assert_eq!(made(&observed, &bound(), 9).first_used_at, None, "nothing is fetched for its sake");
+    Arc::make_mut(&mut observed.dataset).spec.prefetch.policy = PrefetchPolicy::OnFirstUse;
+    let said = made(&observed, &bound(), 9);
+    assert_eq!(said.first_used_at, Some(Time(at(7))));
+    assert_eq!(news(&DatasetStatus { first_used_at: None, ..said.clone() }, &said), News::Turn, "agents wait for it");
+    with_status(&mut observed, said.clone());
+    observed.first_use = first(8);
+    assert_eq!(made(&observed, &bound(), 9).first_used_at, said.first_used_at, "once is for good");
+    observed.first_use = None;
+    assert_eq!(made(&observed, &bound(), 9).first_used_at, said.first_used_at, "whoever leads");
+    Arc::make_mut(&mut observed.dataset).spec.prefetch.policy = PrefetchPolicy::Eager;
+    assert_eq!(made(&observed, &bound(), 9).first_used_at, None);
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 
-use forebay_crds::DatasetStatus;
 use forebay_crds::k8s::Time;
+use forebay_crds::{DatasetStatus, PrefetchPolicy};
 use serde_json::{Value, json};
 
 use super::*;
@@ -55,8 +55,27 @@ fn only_marked_datasets_that_stay_are_waited_for() {
         Arc::new(serde_json::from_value(object).unwrap())
     };
     let going = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
-    let all = [dataset("a", true, json!({})), dataset("b", false, json!({})), dataset("c", true, going)];
-    assert_eq!(wanted(&all), BTreeMap::from([("r".to_owned(), vec![("uid-a".to_owned(), "ml/a".to_owned(), 4)])]));
+    let on_first_use = |name: &str, used: bool, pins: &[&str]| {
+        let mut dataset = dataset(name, true, json!({}));
+        let object = Arc::make_mut(&mut dataset);
+        object.spec.prefetch.policy = PrefetchPolicy::OnFirstUse;
+        object.spec.pin.paths = pins.iter().map(|path| path.parse().unwrap()).collect();
+        let first_used_at = used.then_some(Time(Timestamp::UNIX_EPOCH));
+        object.status = Some(DatasetStatus { first_used_at, ..DatasetStatus::default() });
+        dataset
+    };
+    let all = [
+        dataset("a", true, json!({})),
+        dataset("b", false, json!({})),
+        dataset("c", true, going),
+        on_first_use("idle", false, &[]),
+        on_first_use("used", true, &[]),
+        on_first_use("kept", false, &["/"]),
+    ];
+    let wanted = wanted(&all).remove("r").unwrap();
+    let names: Vec<&str> = wanted.iter().map(|(_, name, _)| name.as_str()).collect();
+    assert_eq!(names, ["ml/a", "ml/used", "ml/kept"]);
+    assert_eq!(wanted[0], ("uid-a".to_owned(), "ml/a".to_owned(), 4));
 }
 
 #[test]
