@@ -84,6 +84,7 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
         tiers = tiers::prepare(&runtime.spec, &options, &csi) => tiers?,
     };
     let node = Arc::new(node::Node::open(tiers, &state, options.memory, table.clone())?);
+    table.set_cache(node.cache.clone());
     let view: Arc<dyn View> = node.clone();
     let control = control::serve(forebay_api::socket::path(state.path()), view.clone(), stop.clone()).await?;
     let (address, metrics) = metrics::serve(options.metrics_addr, view, stop.clone()).await?;

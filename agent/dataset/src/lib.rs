@@ -30,7 +30,7 @@ mod tree;
 
 pub use dataset::{Dataset, DatasetParts};
 pub use mount::Mount;
-pub use objects::{Composition, Objects};
+pub use objects::{Beside, Composition, Objects};
 pub use settings::{Consistency, Prefetch, Settings};
 
 #[cfg(test)]

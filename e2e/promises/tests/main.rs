@@ -5,6 +5,7 @@
 
 mod autoscaling;
 mod cli;
+mod composed;
 mod faults;
 mod first;
 mod life;
@@ -33,6 +34,7 @@ const PROMISES: &[&[Promise]] = &[
     life::PROMISES,
     cli::PROMISES,
     native::PROMISES,
+    composed::PROMISES,
     autoscaling::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,
