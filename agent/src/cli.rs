@@ -101,6 +101,12 @@ pub(crate) struct Cluster {
     /// Name of this agent's pod.
     #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "")]
     pub(crate) pod_name: String,
+    /// Name of this agent's node. Without it no other agent is asked.
+    #[arg(long, env = "NODE_NAME", value_name = "NAME", default_value = "")]
+    pub(crate) node_name: String,
+    /// Where the other agents of the CacheRuntime are served.
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9102")]
+    pub(crate) peer_addr: SocketAddr,
     /// Where metrics and health are served.
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
     pub(crate) metrics_addr: SocketAddr,

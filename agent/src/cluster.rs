@@ -6,6 +6,7 @@ mod hosted;
 mod kept;
 mod natives;
 mod node;
+mod peers;
 mod switch;
 mod table;
 mod tiers;
@@ -14,6 +15,7 @@ mod withheld;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use forebay_api::node::NodeClient;
 use forebay_api::session::{Hello, OperatorMessage, RuntimeState};
 use forebay_session::{Event, Operator};
@@ -57,7 +59,17 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
     let operator = Operator { url: options.operator.clone(), ca: options.ca.clone(), token: options.token.clone() };
     let hello = Hello { version: env!("CARGO_PKG_VERSION").into(), pod_name: options.pod_name.clone() };
     let (send, mut events) = mpsc::channel(EVENTS);
-    let session = tokio::spawn(forebay_session::run(operator, hello, send, stop.clone()));
+    let net = peers::net(&options.runtime, &options.node_name);
+    // Before the session, which tells the others that this agent is there.
+    let listener = forebay_peers::Server::bind(options.peer_addr).await;
+    let listener = listener.with_context(|| format!("listen for other agents on {}; see --peer-addr", options.peer_addr))?;
+    let given = Arc::new(peers::Given::default());
+    let serving = tokio::spawn(listener.run(net.clone(), given.clone(), stop.clone()));
+    let known_by = {
+        let net = net.clone();
+        move |identity: &forebay_session::Identity| peers::known_by(&net, identity)
+    };
+    let session = tokio::spawn(forebay_session::run(operator, hello, known_by, send, stop.clone()));
     let table = Arc::new(Table::new(options.runtime.clone(), Handle::current()));
     let csi = NodeClient::start(
         options.run.join(forebay_api::node::SOCKET),
@@ -83,20 +95,21 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
         () = stop.cancelled() => return Ok(()),
         tiers = tiers::prepare(&runtime.spec, &options, &csi) => tiers?,
     };
-    let node = Arc::new(node::Node::open(tiers, &state, options.memory, table.clone())?);
+    let node = Arc::new(node::Node::open(tiers, &state, options.memory, table.clone(), net.clone())?);
     table.set_cache(node.cache.clone());
+    given.begin(&node);
     let view: Arc<dyn View> = node.clone();
     let control = control::serve(forebay_api::socket::path(state.path()), view.clone(), stop.clone()).await?;
     let (address, metrics) = metrics::serve(options.metrics_addr, view, stop.clone()).await?;
     info!(%address, "serving metrics and health");
-    let mut agent = Agent::new(node.clone(), state, file, kept);
+    let mut agent = Agent::new(node.clone(), state, file, kept, peers::Known::new(net));
     agent.begin().await;
     table.started();
     let recovery = engine::recover(node.cache.clone(), stop.clone());
     agent.run(early, events, stop.clone()).await;
     info!("ending; mounts stay, and wait for the next agent");
     stop.cancel();
-    let (_, _, _, _) = tokio::join!(session, control, metrics, recovery);
+    let (_, _, _, _, _) = tokio::join!(session, serving, control, metrics, recovery);
     if agent.is_dismissed() {
         // Its files are closed, and no thread of its makes new ones.
         let cache = node.cache.clone();

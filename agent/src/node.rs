@@ -142,6 +142,7 @@ fn serve(
         cache: cache.clone(),
         fetcher: fetcher.clone(),
         state_dir: state.dataset(&namespace, &name),
+        share: None,
     })?;
     // Absolute, because status is read from other directories.
     let at = std::path::absolute(&options.at).context("--at")?;

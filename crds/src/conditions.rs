@@ -79,6 +79,8 @@ pub mod reason {
     pub const LISTING_FAILED: &str = "ListingFailed";
     /// Data is being fetched ahead.
     pub const PREFETCHING: &str = "Prefetching";
+    /// Nodes that keep data have come or gone, and copies are missing until the others have brought them in.
+    pub const MOVING: &str = "Moving";
     /// Some files could not be fetched.
     pub const FILES_FAILED: &str = "FilesFailed";
     /// A store does not answer.

@@ -17,7 +17,7 @@ mod wait;
 pub use agent::{Agent, AgentFiles, agent_binary, mounts_below, unmount_below};
 pub use data::{TreeSize, build_tree};
 pub use manifest::{Manifest, MountSpec};
-pub use parts::{part, parts_bin};
+pub use parts::{part, part_files, parts_bin};
 pub use process::Process;
 pub use proxy::{Fault, FaultProxy, RequestKind, Rule, RuleId, Seen};
 pub use servers::{HttpServer, S3Client, S3Server};

@@ -25,3 +25,14 @@ pub fn part(name: &str) -> Result<PathBuf> {
     }
     Ok(path)
 }
+
+/// The YAML files that came with a part, such as its definitions, in the order of their names.
+pub fn part_files(name: &str) -> Result<Vec<PathBuf>> {
+    let program = part(name)?.canonicalize().with_context(|| format!("find {name}"))?;
+    let dir = program.parent().context("a program without a directory")?;
+    let entries = std::fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))?;
+    let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")).collect();
+    files.sort();
+    Ok(files)
+}

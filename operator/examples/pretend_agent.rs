@@ -96,6 +96,8 @@ async fn session(cli: &Cli, address: &str, served: &mut Served) -> anyhow::Resul
                         served.insert(state.uid.clone(), (state, since));
                     }
                     OperatorMessage::Removed(removed) => released.push(removed.uid),
+                    // It has nothing that others could ask for.
+                    OperatorMessage::Peers(_) => {}
                     OperatorMessage::Synced => released.extend(served.keys().filter(|uid| !named.contains(uid)).cloned()),
                 }
                 for uid in released {

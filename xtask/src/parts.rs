@@ -23,10 +23,12 @@ struct Part {
     stamp: &'static [&'static str],
     /// Further names under which one binary is found, each of them another program.
     also: &'static [&'static str],
+    /// Files of the required module that are put beside the program: definitions and configuration that are of its version.
+    files: &'static [&'static str],
 }
 
 const fn part(name: &'static str, module: &'static str, package: &'static str, requires: &'static str) -> Part {
-    Part { name, module, package, requires, stamp: &[], also: &[] }
+    Part { name, module, package, requires, stamp: &[], also: &[], files: &[] }
 }
 
 const CONTAINERD: &str = "github.com/containerd/containerd/v2";
@@ -61,6 +63,26 @@ const PARTS: &[Part] = &[
         ..part("storage-suite", "storage-suite", ".", "k8s.io/kubernetes")
     },
     part("agnhost", "storage-suite", "k8s.io/kubernetes/test/images/agnhost", "k8s.io/kubernetes"),
+    Part {
+        files: &[
+            "kwok/apis/crds/karpenter.kwok.sh_kwoknodeclasses.yaml",
+            "kwok/charts/crds/autoscaling.x-k8s.io_capacitybuffers.yaml",
+            "kwok/charts/crds/karpenter.sh_nodeclaims.yaml",
+            "kwok/charts/crds/karpenter.sh_nodeoverlays.yaml",
+            "kwok/charts/crds/karpenter.sh_nodepools.yaml",
+        ],
+        ..part("karpenter", "karpenter", "sigs.k8s.io/karpenter/kwok", "sigs.k8s.io/karpenter")
+    },
+    Part {
+        files: &[
+            "kustomize/stage/node/fast/node-initialize.yaml",
+            "kustomize/stage/node/heartbeat-with-lease/node-heartbeat-with-lease.yaml",
+            "kustomize/stage/pod/fast/pod-complete.yaml",
+            "kustomize/stage/pod/fast/pod-delete.yaml",
+            "kustomize/stage/pod/fast/pod-ready.yaml",
+        ],
+        ..part("kwok", "kwok", "sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok")
+    },
 ];
 
 /// What a cluster is made of, and what installs on it.
@@ -111,8 +133,27 @@ fn build(part: &Part, version: &str, sources: &Path, program: &Path) -> Result<(
     go.current_dir(sources).args(["build", "-mod=readonly", "-trimpath", "-ldflags", &linker_flags(part, version), "-o"]);
     go.arg(&unfinished);
     sh::run(go.arg(part.package).env("CGO_ENABLED", "0").env("GOFLAGS", "-buildvcs=false"))?;
+    copy_files(part, sources, dir)?;
     fs::rename(&unfinished, program).with_context(|| format!("rename {}", unfinished.display()))?;
     say(&format!("built {} in {:.0} s", part.name, start.elapsed().as_secs_f64()));
+    Ok(())
+}
+
+/// Before the program is in place: where that is, its files are.
+fn copy_files(part: &Part, sources: &Path, dir: &Path) -> Result<()> {
+    if part.files.is_empty() {
+        return Ok(());
+    }
+    let mut list = Command::new("go");
+    list.current_dir(sources).args(["list", "-mod=readonly", "-m", "-f", "{{.Dir}}", part.requires]);
+    let module = PathBuf::from(sh::read(&mut list)?.trim());
+    for file in part.files {
+        let from = module.join(file);
+        let to = dir.join(from.file_name().context("a file without a name")?);
+        // Not `fs::copy`, which keeps the mode: the module cache is read-only.
+        let text = fs::read(&from).with_context(|| format!("read {}", from.display()))?;
+        fs::write(&to, text).with_context(|| format!("write {}", to.display()))?;
+    }
     Ok(())
 }
 

@@ -20,6 +20,9 @@ pub(crate) const PROGRAMS: &[&str] = &[
 /// Parts that promises are tried with, beside those of a cluster.
 pub(crate) const PARTS: &[&str] = &["csi-provisioner", "versitygw", "storage-suite", "agnhost"];
 
+/// Parts of promises that are tried when a filter has this word: a real autoscaler, and nodes that are pretended.
+const KARPENTER: (&str, &[&str]) = ("karpenter", &["karpenter", "kwok"]);
+
 /// What `cargo xtask promises` may be told.
 #[derive(Args, Debug, Default)]
 pub(crate) struct PromisesArgs {
@@ -39,6 +42,9 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     install::debian(PROGRAMS)?;
     parts::ensure(parts::CLUSTER)?;
     let bin = parts::ensure(PARTS)?;
+    if args.filters.iter().any(|filter| filter.contains(KARPENTER.0)) {
+        parts::ensure(KARPENTER.1)?;
+    }
     let out = workspace::target()?.join("images");
     workspace::build_program("forebay-cli", "kubectl-forebay", false)?;
     if !args.no_images {
@@ -46,7 +52,7 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
         images()?;
         say(&format!("{:>6.1} s  the images are built", begun.elapsed().as_secs_f64()));
     }
-    try_on(&out, &bin, args.cluster.as_deref(), &args.filters)
+    try_on(&out, &bin, args.cluster.as_deref(), &args.filters, None)
 }
 
 /// Builds the images that promises are tried with.
@@ -54,18 +60,24 @@ pub(crate) fn images() -> Result<()> {
     images::for_tests(&workspace::target()?.join("images"))
 }
 
+/// In the gate the agent is killed so many times; `cargo xtask promises faults` does it 50 times.
+pub(crate) const ROUNDS_IN_GATE: usize = 10;
+
 /// Tries all promises on a cluster of their own; the images are there.
 pub(crate) fn all() -> Result<()> {
-    try_on(&workspace::target()?.join("images"), &parts::ensure(&[])?, None, &[])
+    try_on(&workspace::target()?.join("images"), &parts::ensure(&[])?, None, &[], Some(ROUNDS_IN_GATE))
 }
 
-fn try_on(images: &Path, bin: &Path, cluster: Option<&Path>, filters: &[String]) -> Result<()> {
+fn try_on(images: &Path, bin: &Path, cluster: Option<&Path>, filters: &[String], rounds: Option<usize>) -> Result<()> {
     let mut command = workspace::cargo()?;
     // See `test::whole` for why not by its package.
     command.args(["test", "--locked", "--workspace", "--test", "promises", "--"]).args(filters);
     command.env("FOREBAY_IMAGES", images).env("FOREBAY_PARTS", bin);
     if let Some(cluster) = cluster {
         command.env("FOREBAY_CLUSTER", cluster);
+    }
+    if let Some(rounds) = rounds {
+        command.env("FOREBAY_ROUNDS", rounds.to_string());
     }
     sh::run(&mut command).map(drop)
 }

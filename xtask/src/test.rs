@@ -72,6 +72,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         }
     }
     summary(&stages)?;
+    say(&format!(
+        "cut short: the agent was killed {} times and not 50 (`cargo xtask promises faults`)",
+        promises::ROUNDS_IN_GATE
+    ));
+    say("not run: a real autoscaler, which takes minutes to build (`cargo xtask promises karpenter`)");
     if !args.advisories {
         say("not run: known vulnerabilities (needs the network; `cargo xtask test --advisories`)");
     }

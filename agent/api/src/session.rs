@@ -8,6 +8,7 @@
 
 mod desired;
 mod identity;
+mod peers;
 mod report;
 mod secret;
 #[cfg(test)]
@@ -15,12 +16,16 @@ mod tests;
 
 pub use desired::{DatasetState, OperatorMessage, Removed, RuntimeState};
 pub use identity::{AgentIdentity, NotAnAgent};
+pub use peers::{PeerState, PeersChange};
 pub use report::{AgentMessage, DatasetProgress, Health, Hello, Released, TierHealth};
 
 use crate::{DatasetName, InvalidMessage, v1};
 
 /// Audience of the token that an agent shows to be enrolled.
 pub const AUDIENCE: &str = "forebay-operator";
+
+/// Port at which agents serve each other.
+pub const PEER_PORT: u16 = 9102;
 
 /// Most bytes of one message, either way. A Secret has at most 1 MiB and a Dataset 64 mounts, but all of a Dataset's Secrets
 /// together stay far below this in anything that etcd holds.

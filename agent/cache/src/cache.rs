@@ -170,6 +170,19 @@ impl Cache {
         freed
     }
 
+    /// Takes all pins of a Dataset off. What is cached stays, as far as its quota lets it.
+    pub fn unpin_dataset(&self, name: &str) {
+        let inner = self.inner();
+        let Some(set) = inner.shared.datasets.find(name) else { return };
+        for tier in &inner.tiers {
+            for id in tier.owned(|owner| owner == set) {
+                let stripe = inner.shared.stripe(&id);
+                tier.unpin_id(id, &stripe);
+            }
+        }
+        inner.enforce_quota(set);
+    }
+
     /// Frees everything that belongs to Datasets which are not declared: what was removed while no agent ran. Call it when all
     /// Datasets have been declared; the bytes freed.
     pub fn remove_undeclared(&self) -> u64 {

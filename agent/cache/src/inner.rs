@@ -6,7 +6,7 @@ use crate::datasets::Dataset;
 use crate::index::Index;
 use crate::io::TierIo;
 use crate::mover::Mover;
-use crate::policy::{Cause, Victim};
+use crate::policy::{Bid, Cause, Victim};
 use crate::shared::Shared;
 use crate::tier::{Claim, Name, Reservation, Stripe, Tier};
 use crate::{CacheConfig, ObjectId, Reason};
@@ -39,12 +39,12 @@ impl Inner {
     }
 
     /// Reserves room in a tier, evicting what the order of eviction gives. With `count`, for a block that goes straight to main having been used so often.
-    pub(crate) fn reserve(&self, tier: usize, charge: u64, count: Option<u8>) -> Result<Reservation<'_>, Reason> {
+    pub(crate) fn reserve(&self, tier: usize, charge: u64, bid: Bid) -> Result<Reservation<'_>, Reason> {
         for _ in 0..EVICTIONS_PER_WRITE {
             if self.shared.is_closed() {
                 return Err(Reason::Closed);
             }
-            match self.tiers[tier].claim(charge, count) {
+            match self.tiers[tier].claim(charge, bid) {
                 Claim::Granted(reservation) => return Ok(reservation),
                 Claim::Refused(reason) => return Err(reason),
                 Claim::Evict { id, block, victim } => self.evict(tier, id, block, victim, true),
@@ -94,7 +94,10 @@ impl Inner {
 
     /// Evicts a chosen block, and offers its bytes to the tier below.
     pub(crate) fn evict(&self, tier: usize, id: ObjectId, block: u32, victim: Victim, demote: bool) {
-        let below = self.tiers.get(tier + 1).filter(|_| demote && !matches!(victim.cause, Cause::Retired | Cause::Expired));
+        let below = self
+            .tiers
+            .get(tier + 1)
+            .filter(|_| demote && !matches!(victim.cause, Cause::Retired | Cause::Expired | Cause::Guest));
         let mut used = 0;
         let stripe = self.shared.stripe(&id);
         let evicted = self.tiers[tier].evict(id, block, &stripe, |size, block, count| {

@@ -2,7 +2,7 @@ use crate::counters::count;
 use crate::datasets::Dataset;
 use crate::id::block_len;
 use crate::inner::Inner;
-use crate::policy::Place;
+use crate::policy::{Bid, Place};
 use crate::tier::{Block, Name, Tier};
 use crate::{Inserted, Landing, Reason};
 
@@ -61,7 +61,7 @@ impl Inner {
         let taken = Taken { dataset: &dataset, len };
         let mut refused = None;
         for tier in self.landing_order(name, block.number, &dataset, landing) {
-            match self.insert_into(tier, set, block) {
+            match self.insert_into(tier, set, block, landing.guest) {
                 Ok(true) => {
                     taken.keep();
                     count(&self.shared.counters.inserted, 1);
@@ -79,10 +79,11 @@ impl Inner {
     }
 
     /// Whether the block was stored; it may be cached already.
-    fn insert_into(&self, tier: usize, set: u16, block: Block<'_>) -> Result<bool, Reason> {
+    fn insert_into(&self, tier: usize, set: u16, block: Block<'_>, guest: bool) -> Result<bool, Reason> {
         let place = &self.tiers[tier];
         place.expect(set);
-        let reservation = self.reserve(tier, Tier::charge_of(block.name.size, block.number), None)?;
+        let (place_in_order, bid) = if guest { (Place::Guest, Bid::Guest) } else { (Place::Window, Bid::Landed) };
+        let reservation = self.reserve(tier, Tier::charge_of(block.name.size, block.number), bid)?;
         let stripe = self.shared.stripe(&block.name.id);
         if self.shared.is_closed() {
             return Err(Reason::Closed);
@@ -97,7 +98,7 @@ impl Inner {
         if !place.agrees(block.name) {
             return Err(Reason::WrongLength);
         }
-        place.store(block, set, place.landing(Place::Window), reservation, &stripe)?;
+        place.store(block, set, place.landing(place_in_order), reservation, &stripe)?;
         Ok(true)
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::counters::count;
 use crate::inner::Inner;
+use crate::policy::Bid;
 use crate::shared::lock;
 use crate::tier::{Name, Tier};
 
@@ -111,7 +112,7 @@ impl Inner {
     fn promote(&self, from: usize, name: Name, block: u32) -> bool {
         let Some(count) = self.tiers[from].unqueue(name, block) else { return false };
         let charge = Tier::charge_of(name.size, block);
-        let Ok(reservation) = self.reserve(from - 1, charge, Some(count)) else { return false };
+        let Ok(reservation) = self.reserve(from - 1, charge, Bid::Used(count)) else { return false };
         let moved = self.relocate(from, from - 1, name, block, reservation, false);
         if moved {
             crate::counters::count(&self.shared.counters.promotions, 1);
@@ -126,7 +127,7 @@ impl Inner {
             return false;
         }
         let charge = Tier::charge_of(name.size, block);
-        let stored = self.reserve(to, charge, Some(count.saturating_add(DEMOTED))).is_ok_and(|reservation| {
+        let stored = self.reserve(to, charge, Bid::Used(count.saturating_add(DEMOTED))).is_ok_and(|reservation| {
             let stripe = self.shared.stripe(&name.id);
             if self.shared.is_closed() || self.holder(name, block, Some(&stripe)).is_some() {
                 return false;

@@ -18,6 +18,8 @@ pub struct Landing {
     pub tier: Option<String>,
     /// Pin the object first (as [`crate::Object::pin`] would); refused when it cannot be pinned.
     pub pin: bool,
+    /// Other nodes keep the object: it goes as soon as anything else needs the room. A later landing says anew.
+    pub guest: bool,
 }
 
 /// What became of an insert. Never an error: the caller has the bytes already and goes on without the cache.

@@ -1,5 +1,6 @@
 use crate::PinError;
 use crate::inner::Inner;
+use crate::policy::Bid;
 use crate::tier::{Name, Tier};
 
 impl Inner {
@@ -65,7 +66,7 @@ impl Inner {
                 break;
             }
             drop(stripe);
-            reservation = Some(self.reserve(home, Tier::placeholder_charge(name), None).map_err(|_| tier.unavailable())?);
+            reservation = Some(self.reserve(home, Tier::placeholder_charge(name), Bid::Landed).map_err(|_| tier.unavailable())?);
         }
         if !self.gather(home, name) {
             self.unpin(name);
@@ -81,7 +82,7 @@ impl Inner {
                 .with(name, None, |state, key| state.objects.blocks(key).into_iter().map(|(block, _)| block).collect())
                 .unwrap_or_default();
             for block in blocks {
-                let room = self.reserve(home, Tier::charge_of(name.size, block), None);
+                let room = self.reserve(home, Tier::charge_of(name.size, block), Bid::Landed);
                 let moved = room.is_ok_and(|room| self.relocate(other.number, home, name, block, room, true));
                 // A block that was evicted meanwhile is merely absent; one that stays behind could be evicted later.
                 if !moved && other.has(name, block, None) {

@@ -18,7 +18,7 @@ use crate::generations::Generations;
 use crate::opens::Opens;
 use crate::overrides::Override;
 use crate::progress::Progress;
-use crate::{Mount, Settings};
+use crate::{Direct, Mount, Settings, Share};
 
 /// What a Dataset is made of.
 pub struct DatasetParts {
@@ -32,6 +32,8 @@ pub struct DatasetParts {
     pub fetcher: Fetcher,
     /// A directory of its own, for its catalogs.
     pub state_dir: PathBuf,
+    /// What of it this node keeps; `None`: all.
+    pub share: Option<Arc<dyn Share>>,
 }
 
 /// One Dataset on this node. Cheap to clone.
@@ -44,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) settings: Settings,
     pub(crate) mounts: Vec<Mount>,
     labels: Vec<Arc<str>>,
+    pub(crate) share: Option<Arc<dyn Share>>,
     pub(crate) cache: Cache,
     pub(crate) cache_id: DatasetId,
     pub(crate) fetcher: Fetcher,
@@ -52,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) prefetch: Progress,
     /// Bytes that the prefetch under way may bring in.
     pub(crate) room: AtomicU64,
+    /// Bytes that the pass under way is to pin.
+    pub(crate) to_pin: AtomicU64,
     /// Files that prefetch could not bring in.
     pub(crate) not_fetched: Failures,
     /// Reads that failed.
@@ -113,12 +118,14 @@ pub(crate) enum Filling {
     DoesNotFit(String),
     /// Some files failed; they are tried again.
     Retrying,
+    /// Nodes that keep the data have come or gone. What this node is to keep now comes when it is clear that they do not come back.
+    Moving,
 }
 
 impl Dataset {
     /// Takes up what a former process left in the state directory. Lists nothing: that is [`Dataset::run`]'s.
     pub fn open(parts: DatasetParts) -> io::Result<Self> {
-        let DatasetParts { settings, mounts, cache, fetcher, state_dir } = parts;
+        let DatasetParts { settings, mounts, cache, fetcher, state_dir, share } = parts;
         let policy = DatasetPolicy { quota: settings.quota, ttl: settings.ttl, landing_tier: settings.prefetch.tier.clone() };
         let cache_id = cache.set_dataset(&settings.name, policy);
         let specs: Vec<_> = mounts.iter().map(Mount::spec).collect();
@@ -129,6 +136,7 @@ impl Dataset {
             settings,
             mounts,
             labels,
+            share,
             cache,
             cache_id,
             fetcher,
@@ -136,6 +144,7 @@ impl Dataset {
             opens: Opens::default(),
             prefetch: Progress::default(),
             room: AtomicU64::new(u64::MAX),
+            to_pin: AtomicU64::new(0),
             not_fetched: Failures::default(),
             failed_reads: Failures::default(),
             listed: AtomicU64::new(0),
@@ -192,6 +201,27 @@ impl Dataset {
         current.catalog.children(0, 0).take(limit).map(|entry| entry.name().to_owned()).collect()
     }
 
+    /// The version `token` of an object of `size` bytes below the root of the store `store`, as it is brought in for another node: from the
+    /// store itself. `None`: no mount has such a store, or there is no such token. Whether the object exists nobody is asked.
+    pub fn object_for_peer(&self, store: &str, key: &str, token: &str, size: u64) -> Option<Remote> {
+        let inner = &self.inner;
+        let index = inner.mounts.iter().position(|mount| mount.reader.id().as_str() == store)?;
+        let mount = inner.mounts.get(index)?;
+        let Direct { reader, background } =
+            mount.direct.clone().unwrap_or_else(|| Direct { reader: mount.reader.clone(), background: mount.background.clone() });
+        let id = ObjectId::derive(store, key, token.as_bytes(), size);
+        let version = forebay_store::Version::parse(token)?;
+        Some(Remote {
+            landing: inner.landing(mount, key, &version),
+            reader,
+            background,
+            version,
+            object: inner.cache.object(inner.cache_id, id, size),
+            key: key.to_owned(),
+            label: inner.labels.get(index)?.clone(),
+        })
+    }
+
     /// Files open now, each version counted once.
     pub fn open_files(&self) -> usize {
         self.inner.opens.len()
@@ -223,14 +253,26 @@ impl Inner {
             None => (entry.version(), entry.size()),
         };
         let id = ObjectId::derive(mount.reader.id().as_str(), &key, token.as_bytes(), size);
+        let version = forebay_store::Version::parse(&token)?;
         Some(Remote {
+            landing: self.landing(mount, &key, &version),
             reader: mount.reader.clone(),
             background: mount.background.clone(),
-            version: forebay_store::Version::parse(&token)?,
+            version,
             object: self.cache.object(self.cache_id, id, size),
             key,
-            landing: Landing::default(),
             label: self.labels.get(index)?.clone(),
         })
+    }
+
+    /// What the first keeper of an object holds counts most: a tier that has no room for all copies of everything keeps one of each.
+    fn landing(&self, mount: &Mount, key: &str, version: &forebay_store::Version) -> Landing {
+        let first = self.share.as_ref().is_none_or(|share| share.rank(mount.reader.id(), key, version) == Some(0));
+        Landing { guest: !first, ..Landing::default() }
+    }
+
+    /// Which of the object's keepers this node is; see [`Share::rank`].
+    pub(crate) fn rank(&self, remote: &Remote) -> Option<usize> {
+        self.share.as_ref().map_or(Some(0), |share| share.rank(remote.reader.id(), &remote.key, &remote.version))
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn phase(facts: &Facts) -> Phase {
         return Phase::Degraded;
     }
     match facts.filling {
-        Filling::Running => Phase::Prefetching,
+        Filling::Running | Filling::Moving => Phase::Prefetching,
         Filling::Retrying | Filling::DoesNotFit(_) => Phase::Degraded,
         Filling::Idle | Filling::Complete => Phase::Ready,
     }
@@ -87,6 +87,9 @@ fn prefetched(facts: &Facts) -> Verdict {
         (false, _) => bad(kind, conditions::reason::LISTING, "nothing is listed yet".into()),
         (true, Filling::Idle) => good(kind, "nothing was asked for ahead"),
         (true, Filling::Complete) => good(kind, "all that was asked for ahead is cached"),
+        (true, Filling::Moving) => {
+            bad(kind, conditions::reason::MOVING, "nodes have come or gone, what each keeps is brought in by the others".into())
+        }
         (true, _) => bad(kind, conditions::reason::PREFETCHING, "data is being fetched ahead".into()),
     }
 }

@@ -25,13 +25,15 @@ mod prefetch;
 mod progress;
 mod schedule;
 mod settings;
+mod share;
 mod status;
 mod tree;
 
 pub use dataset::{Dataset, DatasetParts};
-pub use mount::Mount;
+pub use mount::{Direct, Mount};
 pub use objects::{Beside, Composition, Objects};
 pub use settings::{Consistency, Prefetch, Settings};
+pub use share::Share;
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_cache::TierState;
 use forebay_catalog::{Builder, BuilderConfig};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -26,6 +26,8 @@ const CALM: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Passes in a row after which what is lost each time counts as evicted by others: a damaged file comes in with the next one.
 const LOSING: u32 = 4;
+/// When all of this node's share has been in for so many times what nodes are given to settle, the others have come for theirs.
+const HANDED_OVER: u32 = 3;
 /// A tier that is not known by then is broken; prefetch goes on with the others.
 const RECOVERY: Duration = Duration::from_secs(300);
 
@@ -160,11 +162,53 @@ impl Inner {
     /// Waits until something of a complete plan is lost: damaged on the disk, or evicted by others.
     async fn wait_for_loss(self: &Arc<Self>, generation: &Arc<Generation>) {
         loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            // Sums tell cheaply that nothing is lost; only else is the whole plan looked at.
+            // Sums tell cheaply that nothing is lost; only else is the whole plan looked at. Where nodes share the data, what others keep
+            // is in the sums too.
+            let told_by_sums = self.share.is_none();
+            tokio::time::sleep(if told_by_sums { LOOK_AGAIN } else { 6 * LOOK_AGAIN }).await;
             let planned = self.prefetch.total_bytes.load(Ordering::Relaxed);
-            if self.cached_bytes() < planned && self.anything_missing(generation).await {
+            if !(told_by_sums && self.cached_bytes() >= planned) && self.anything_missing(generation).await {
                 return;
+            }
+        }
+    }
+
+    /// Waits until other nodes than those `among` which this one brought in its share keep the data for good. What only others keep now is
+    /// unpinned when they have had the time to come for it.
+    async fn wait_for_move(
+        self: &Arc<Self>,
+        members: &mut watch::Receiver<u64>,
+        among: Option<u64>,
+        generation: &Arc<Generation>,
+    ) {
+        let (filling, settle) =
+            (self.state().filling.clone(), self.share.as_ref().map_or(Duration::ZERO, |share| share.settle()));
+        let mut keeps_others = true;
+        loop {
+            if Some(*members.borrow_and_update()) != among {
+                self.state().filling = Filling::Moving;
+                tokio::time::sleep(settle).await;
+                if Some(*members.borrow_and_update()) != among {
+                    info!(dataset = self.settings.name, "nodes have come or gone: what this one keeps now is brought in");
+                    return;
+                }
+                self.state().filling = filling.clone();
+            }
+            let changed = match keeps_others {
+                true => tokio::time::timeout(HANDED_OVER * settle, members.changed()).await,
+                false => Ok(members.changed().await),
+            };
+            match changed {
+                Ok(Ok(())) => {}
+                // The agent ends.
+                Ok(Err(_)) => std::future::pending().await,
+                Err(_) => {
+                    self.drop_old_pins(generation, true).await;
+                    if self.drop_stray_pins().await {
+                        return;
+                    }
+                    keeps_others = false;
+                }
             }
         }
     }
@@ -181,10 +225,16 @@ impl Inner {
     /// Passes over the plan until all that fits is in.
     async fn fill(self: Arc<Self>, generation: Arc<Generation>) {
         self.wait_for_recovery().await;
-        self.drop_old_pins(&generation).await;
-        let (mut attempt, mut losing) = (0, 0);
+        let mut members = self.share.as_ref().map(|share| share.members());
+        if let Some(members) = &mut members {
+            // Nobody knows its share before it knows the others.
+            let _ = members.wait_for(|members| *members != 0).await;
+        }
+        self.drop_old_pins(&generation, false).await;
+        let (mut attempt, mut losing, mut swept) = (0, 0, self.share.is_some());
         loop {
             self.state().filling = Filling::Running;
+            let among = members.as_mut().map(|members| *members.borrow_and_update());
             let mut pass = self.bring_in(&generation).await;
             self.passes.send_modify(|passes| *passes += 1);
             if let Pass::Lost(lost) = pass {
@@ -210,10 +260,25 @@ impl Inner {
                 }
                 Pass::DoesNotFit(why) => {
                     warn!(dataset = self.settings.name, why, "prefetch is not complete");
-                    return;
+                    let Some(members) = &mut members else { return };
+                    self.wait_for_move(members, among, &generation).await;
+                    (attempt, losing) = (0, 0);
                 }
                 Pass::Complete => {
-                    self.wait_for_loss(&generation).await;
+                    // Where nodes share the data, what others are to have first is pinned too.
+                    if !std::mem::replace(&mut swept, true) && self.drop_stray_pins().await {
+                        continue;
+                    }
+                    let moved = async {
+                        match &mut members {
+                            Some(members) => self.wait_for_move(members, among, &generation).await,
+                            None => std::future::pending().await,
+                        }
+                    };
+                    tokio::select! {
+                        () = self.wait_for_loss(&generation) => {}
+                        () = moved => {}
+                    }
                     attempt = 0;
                 }
                 Pass::Nothing => return,

@@ -12,10 +12,21 @@ pub struct Mount {
     pub reader: Arc<dyn UnderStore>,
     /// The same store for listing, prefetch and pin: what readers leave of its bounds.
     pub background: Arc<dyn UnderStore>,
+    /// The same stores without anybody before them, where other nodes are asked first; `None`: nobody is.
+    pub direct: Option<Direct>,
     /// Globs of what to show; none: everything.
     pub include: Vec<String>,
     /// Globs of what to leave out; stronger than `include`.
     pub exclude: Vec<String>,
+}
+
+/// A mount's stores as they are asked on behalf of other nodes.
+#[derive(Clone, Debug)]
+pub struct Direct {
+    /// For readers.
+    pub reader: Arc<dyn UnderStore>,
+    /// For listing, prefetch and pin.
+    pub background: Arc<dyn UnderStore>,
 }
 
 impl Mount {

@@ -1,8 +1,10 @@
 //! Gives back what nothing wants any more: objects of replaced generations, pins that the settings dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use forebay_catalog::Entry;
+use tracing::info;
 
 use crate::dataset::Inner;
 use crate::generation::Generation;
@@ -39,9 +41,9 @@ impl Inner {
         }
     }
 
-    /// Unpins what an earlier manifest had pinned and the settings do not. Reads the whole catalog, so it is done
-    /// only when the Dataset has pins beyond those wanted.
-    pub(crate) async fn drop_old_pins(self: &Arc<Self>, generation: &Arc<Generation>) {
+    /// Unpins what an earlier manifest had pinned and the settings do not, and with `of_others` what only other nodes keep now. Reads the whole
+    /// catalog, so it is done only when the Dataset has pins.
+    pub(crate) async fn drop_old_pins(self: &Arc<Self>, generation: &Arc<Generation>, of_others: bool) {
         if self.pinned_bytes() == 0 {
             return;
         }
@@ -50,8 +52,10 @@ impl Inner {
             let pins = &inner.settings.pins;
             for entry in generation.catalog.walk("/") {
                 let path = entry.path();
-                if !pins.iter().any(|pin| plan::is_below(&path, pin.trim_end_matches('/')) || pin == "/")
+                let wanted = pins.iter().any(|pin| plan::is_below(&path, pin.trim_end_matches('/')) || pin == "/");
+                if (!wanted || of_others)
                     && let Some(remote) = inner.remote(&entry, None)
+                    && !(wanted && inner.keeps(&remote))
                 {
                     remote.object.unpin();
                 }
@@ -60,6 +64,22 @@ impl Inner {
         if let Err(error) = tokio::task::spawn_blocking(work).await {
             tracing::error!(dataset = self.settings.name, %error, "pins that are no longer wanted were not dropped");
         }
+    }
+
+    /// Takes all pins off when more is pinned than the plan says; whether it was. Such are of objects that no catalog names any more, as after a
+    /// mount was changed: they can be told from the others only by pinning those anew.
+    pub(crate) async fn drop_stray_pins(self: &Arc<Self>) -> bool {
+        let (pinned, planned) = (self.pinned_bytes(), self.to_pin.load(Ordering::Relaxed));
+        if pinned <= planned {
+            return false;
+        }
+        info!(
+            dataset = self.settings.name,
+            pinned, planned, "objects that are in the tree no more are pinned: all is pinned anew"
+        );
+        let inner = self.clone();
+        let dropped = tokio::task::spawn_blocking(move || inner.cache.unpin_dataset(&inner.settings.name)).await;
+        dropped.is_ok()
     }
 
     /// Bytes of the Dataset in the cache.

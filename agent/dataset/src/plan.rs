@@ -33,6 +33,15 @@ pub(crate) fn steps(pins: &[String], prefetch: &[String]) -> Vec<Step> {
     steps
 }
 
+/// The passes over the steps, and the rank that this node has among the keepers of what each brings in: pins in all copies, because they are
+/// promised; then a first copy of everything before a second one of anything.
+pub(crate) fn passes(steps: &[Step], copies: usize) -> Vec<(Step, usize)> {
+    let of = |pin: bool| steps.iter().filter(move |step| step.pin == pin);
+    let pins = of(true).flat_map(|step| (0..copies).map(move |rank| (step.clone(), rank)));
+    let rest = (0..copies).flat_map(|rank| of(false).map(move |step| (step.clone(), rank)));
+    pins.chain(rest).collect()
+}
+
 /// Whether `path` is `directory` or lies below it; both absolute, without a slash at the end save for `/` itself.
 pub(crate) fn is_below(path: &str, directory: &str) -> bool {
     directory == "/" || path.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -66,6 +75,14 @@ mod tests {
         assert_eq!(covering(&steps, "/c/d"), (1, 1));
         assert_eq!(covering(&steps, "/elsewhere"), (1, 0));
         assert_eq!(steps.iter().map(|step| step.path.as_str()).collect::<Vec<_>>(), ["/a/b", "/c", "/a", "/"]);
+    }
+
+    #[test]
+    fn pins_come_in_all_copies_and_a_first_copy_of_the_rest_before_any_second() {
+        let steps = steps(&paths(&["/a"]), &paths(&["/b", "/c"]));
+        let passes = passes(&steps, 2);
+        let passes: Vec<_> = passes.iter().map(|(step, rank)| (step.path.as_str(), *rank)).collect();
+        assert_eq!(passes, [("/a", 0), ("/a", 1), ("/b", 0), ("/c", 0), ("/b", 1), ("/c", 1)]);
     }
 
     #[test]

@@ -44,8 +44,9 @@ impl Inner {
         self.measure(generation, &steps).await;
         self.room.store(self.room(), Ordering::Relaxed);
         self.not_fetched.reset();
-        for step in &steps {
-            if let Err(reason) = self.run_step(generation, step).await {
+        let copies = self.share.as_ref().map_or(1, |share| share.copies());
+        for (step, rank) in plan::passes(&steps, copies) {
+            if let Err(reason) = self.run_step(generation, &step, rank).await {
                 return Pass::DoesNotFit(reason);
             }
         }
@@ -80,7 +81,8 @@ impl Inner {
         let (inner, generation, steps) = (self.clone(), generation.clone(), steps.to_vec());
         let count = move || {
             let is_missing = |step: &Step, entry: &Entry<'_>| {
-                step.covers(&entry.path()) && inner.remote(entry, None).is_some_and(|remote| !remote.object.is_complete())
+                let lacks = |remote: Remote| !remote.object.is_complete() && inner.keeps(&remote);
+                step.covers(&entry.path()) && inner.remote(entry, None).is_some_and(lacks)
             };
             let lost = |step: &Step| generation.catalog.walk(&step.path).filter(|entry| is_missing(step, entry)).count();
             steps.iter().map(lost).sum()
@@ -88,31 +90,40 @@ impl Inner {
         tokio::task::spawn_blocking(count).await.unwrap_or(0)
     }
 
+    /// Whether this node is one of those that keep the object.
+    pub(crate) fn keeps(&self, remote: &Remote) -> bool {
+        self.rank(remote).is_some()
+    }
+
     /// Counts the plan, on a thread of its own: it reads the whole catalog.
     async fn measure(self: &Arc<Self>, generation: &Arc<Generation>, steps: &[Step]) {
-        let (generation, steps) = (generation.clone(), steps.to_vec());
+        let (inner, generation, steps) = (self.clone(), generation.clone(), steps.to_vec());
         let count = move || {
-            let mut totals = (0u64, 0u64);
+            let (mut totals, mut to_pin) = ((0u64, 0u64), 0u64);
             for step in &steps {
                 for entry in generation.catalog.walk(&step.path) {
-                    if step.covers(&entry.path()) {
+                    let keeps = || inner.share.is_none() || inner.remote(&entry, None).is_some_and(|remote| inner.keeps(&remote));
+                    if step.covers(&entry.path()) && keeps() {
                         totals = (totals.0 + 1, totals.1 + entry.size());
+                        to_pin += if step.pin { entry.size() } else { 0 };
                     }
                 }
             }
-            totals
+            (totals, to_pin)
         };
-        if let Ok((files, bytes)) = tokio::task::spawn_blocking(count).await {
+        if let Ok(((files, bytes), to_pin)) = tokio::task::spawn_blocking(count).await {
             self.prefetch.begin(files, bytes);
+            self.to_pin.store(to_pin, Ordering::Relaxed);
         }
     }
 
-    async fn run_step(self: &Arc<Self>, generation: &Arc<Generation>, step: &Step) -> Result<(), String> {
+    /// Brings in what of the step this node keeps with that rank.
+    async fn run_step(self: &Arc<Self>, generation: &Arc<Generation>, step: &Step, rank: usize) -> Result<(), String> {
         let (wanted, inbox) = mpsc::channel(AHEAD);
         let (inner, generation, step) = (self.clone(), generation.clone(), step.clone());
         let pin = step.pin;
         // Reading the catalog may wait for the disk, so it is done apart; it ends when nobody takes any more.
-        let walk = tokio::task::spawn_blocking(move || inner.walk(&generation, &step, &wanted));
+        let walk = tokio::task::spawn_blocking(move || inner.walk(&generation, &step, rank, &wanted));
         let done = ReceiverStream::new(inbox)
             .map(|wanted| self.bring_in_file(wanted, pin))
             .buffer_unordered(self.settings.prefetch.concurrency.max(1))
@@ -122,12 +133,12 @@ impl Inner {
         done
     }
 
-    /// Sends the step's files in the order that the settings want.
-    fn walk(&self, generation: &Generation, step: &Step, out: &mpsc::Sender<Wanted>) {
+    /// Sends the step's files of that rank in the order that the settings want.
+    fn walk(&self, generation: &Generation, step: &Step, rank: usize, out: &mpsc::Sender<Wanted>) {
         let catalog = &generation.catalog;
         let send = |entry: Entry<'_>| {
             let path = entry.path();
-            let wanted = step.covers(&path).then(|| self.wanted(&entry, path)).flatten();
+            let wanted = step.covers(&path).then(|| self.wanted(&entry, path, rank)).flatten();
             wanted.is_none_or(|wanted| out.blocking_send(wanted).is_ok())
         };
         let order = self.settings.prefetch.order;
@@ -143,8 +154,8 @@ impl Inner {
         files.iter().filter_map(|(_, index)| catalog.entry(*index)).all(send);
     }
 
-    fn wanted(&self, entry: &Entry<'_>, path: String) -> Option<Wanted> {
-        let mut remote = self.remote(entry, None)?;
+    fn wanted(&self, entry: &Entry<'_>, path: String, rank: usize) -> Option<Wanted> {
+        let mut remote = self.remote(entry, None).filter(|remote| self.rank(remote) == Some(rank))?;
         remote.landing.tier.clone_from(&self.settings.prefetch.tier);
         Some(Wanted { path, remote: Arc::new(remote) })
     }

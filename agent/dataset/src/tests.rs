@@ -5,6 +5,7 @@ mod evicting;
 mod held;
 mod model;
 mod prefetching;
+mod sharing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Consistency, Dataset, DatasetParts, Mount, Prefetch, Settings};
+use crate::{Consistency, Dataset, DatasetParts, Mount, Prefetch, Settings, Share};
 
 /// Long enough for any machine; a test that gets here hangs.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
@@ -35,7 +36,11 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn new() -> Self {
-        let memory = Arc::new(MemoryStore::new("memory://store"));
+        Self::named("memory://store")
+    }
+
+    pub(super) fn named(id: &str) -> Self {
+        let memory = Arc::new(MemoryStore::new(id));
         Self { failing: Arc::new(FailingStore::new(memory.clone())), memory }
     }
 }
@@ -63,6 +68,11 @@ pub(super) fn settings() -> Settings {
 impl Run {
     /// Starts over what an earlier run left in `dir`; the tier has room for `blocks`.
     pub(super) fn start(dir: &Path, store: &Store, settings: Settings, blocks: u64) -> Self {
+        Self::sharing(dir, store, settings, blocks, None)
+    }
+
+    /// The same, with the part of the data that `share` says.
+    pub(super) fn sharing(dir: &Path, store: &Store, settings: Settings, blocks: u64, share: Option<Arc<dyn Share>>) -> Self {
         let tier =
             TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.join("tier"), capacity: blocks * BLOCK, reserve: 0 };
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.join("index"))).unwrap();
@@ -73,6 +83,7 @@ impl Run {
             path: "/".into(),
             reader: store.failing.clone(),
             background: store.failing.clone(),
+            direct: None,
             include: Vec::new(),
             exclude: Vec::new(),
         };
@@ -82,6 +93,7 @@ impl Run {
             cache: cache.clone(),
             fetcher: Fetcher::new(config, Runtime::current()),
             state_dir: dir.join("dataset"),
+            share,
         })
         .unwrap();
         let stop = CancellationToken::new();

@@ -10,35 +10,61 @@ use crate::part::PART_BLOCKS;
 /// Memory is counted in units of this many bytes, so that small objects do not each cost a whole block.
 const UNIT: usize = 64 << 10;
 
-/// Below this, a part could not be held whole.
-const LEAST: usize = PART_BLOCKS as usize * BLOCK as usize;
+/// Below this, a part could not be held whole in half of it.
+const LEAST: usize = 2 * PART_BLOCKS as usize * BLOCK as usize;
 
 /// The bound on bytes that are in flight between stores and cache, apart for readers and background work:
 /// prefetch that fills its share never keeps a reader from starting.
+///
+/// What waits for other nodes takes at most half of a share. Else two nodes that wait for each other could each hold all the memory that
+/// the other's answer needs.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    reader: Arc<Semaphore>,
-    background: Arc<Semaphore>,
+    reader: Share,
+    background: Share,
+}
+
+#[derive(Debug)]
+struct Share {
+    all: Arc<Semaphore>,
+    waiting_for_peers: Arc<Semaphore>,
+}
+
+/// Memory in use, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Held {
+    _all: OwnedSemaphorePermit,
+    _waiting_for_peers: Option<OwnedSemaphorePermit>,
 }
 
 impl Budget {
-    /// Bounds in bytes; each is raised to the memory of one whole part, which an object that is held until it is verified
-    /// takes at once.
+    /// Bounds in bytes; each is raised to the memory of two whole parts, of which an object that is held until it is verified
+    /// takes one at once.
     pub(crate) fn new(reader: usize, background: usize) -> Self {
-        let units = |bytes: usize| Arc::new(Semaphore::new(bytes.max(LEAST).div_ceil(UNIT)));
-        Self { reader: units(reader), background: units(background) }
+        let units = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(UNIT)));
+        let share = |bytes: usize| Share { all: units(bytes.max(LEAST)), waiting_for_peers: units(bytes.max(LEAST) / 2) };
+        Self { reader: share(reader), background: share(background) }
     }
 
     /// Waits until `lens` bytes (together at most a part) may be held, and gives a permit for each. `None` in their place
     /// only after the semaphore was closed, which nothing does; the caller then holds nothing.
-    pub(crate) async fn hold(&self, class: Class, lens: &[usize]) -> Vec<Option<OwnedSemaphorePermit>> {
-        let semaphore = match class {
+    pub(crate) async fn hold(&self, class: Class, waits_for_peers: bool, lens: &[usize]) -> Vec<Option<Held>> {
+        let share = match class {
             Class::Reader => &self.reader,
             Class::Background => &self.background,
         };
         let units = |len: usize| len.div_ceil(UNIT).max(1);
-        let all = lens.iter().map(|len| units(*len)).sum::<usize>();
-        let mut all = semaphore.clone().acquire_many_owned(u32::try_from(all).unwrap_or(u32::MAX)).await.ok();
-        lens.iter().map(|len| all.as_mut().and_then(|all| all.split(units(*len)))).collect()
+        let all = u32::try_from(lens.iter().map(|len| units(*len)).sum::<usize>()).unwrap_or(u32::MAX);
+        // The narrower one first: who waits for it holds nothing of the wider one.
+        let mut half = match waits_for_peers {
+            true => share.waiting_for_peers.clone().acquire_many_owned(all).await.ok(),
+            false => None,
+        };
+        let mut all = share.all.clone().acquire_many_owned(all).await.ok();
+        let mut held = |len: usize| {
+            let _waiting_for_peers = half.as_mut().and_then(|half| half.split(units(len)));
+            Some(Held { _all: all.as_mut()?.split(units(len))?, _waiting_for_peers })
+        };
+        lens.iter().map(|len| held(*len)).collect()
     }
 }

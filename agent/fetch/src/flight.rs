@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use forebay_cache::{ObjectId, Reason};
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 
 use crate::FetchError;
+use crate::budget::Held;
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ struct State {
     /// Nobody may see the bytes yet: they are not verified.
     held: bool,
     end: Option<End>,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Option<Held>,
 }
 
 impl Flight {
@@ -56,7 +57,7 @@ impl Flight {
     }
 
     /// Takes the memory that the bytes may use from now on.
-    pub(crate) fn begin(&self, memory: Option<OwnedSemaphorePermit>) {
+    pub(crate) fn begin(&self, memory: Option<Held>) {
         let mut state = self.state();
         state.partial.reserve_exact(self.len);
         state.memory = memory;
@@ -96,9 +97,10 @@ impl Flight {
         self.wake.notify_waiters();
     }
 
-    /// Forgets the bytes of a held flight, which prove wrong.
+    /// Forgets the bytes of a held flight, which prove wrong. It is held no more: what comes next may be verified otherwise.
     pub(crate) fn restart(&self) {
         let mut state = self.state();
+        state.held = false;
         state.full = None;
         state.partial.clear();
         state.partial.reserve_exact(self.len);

@@ -19,6 +19,7 @@ mod part;
 mod readahead;
 mod remote;
 mod stats;
+mod stream;
 
 pub use error::{FetchError, FetchErrorKind};
 pub use fetcher::{FetchConfig, Fetcher};

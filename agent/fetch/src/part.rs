@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use forebay_cache::BLOCK;
-use forebay_store::{ByteStream, StoreError, StoreErrorKind, StoreResult};
+use forebay_store::{ByteStream, ObjectVersion, StoreError, StoreErrorKind, StoreResult, Tally};
 use futures::StreamExt;
 
 use crate::fetcher::Inner;
@@ -28,8 +28,11 @@ const WRONG_BYTES: u32 = 2;
 /// Fetches `flights` (consecutive blocks). Each of them has ended, or is on its way into the cache and ends there, when this
 /// returns, is dropped or panics, so nobody waits for ever.
 pub(crate) async fn fetch(inner: Arc<Inner>, remote: Arc<Remote>, class: Class, flights: Vec<Arc<Flight>>) {
-    let mut part = Part { inner: &inner, remote: &remote, class, waiting: flights.into() };
-    if let Err(error) = part.run().await {
+    let tally = Arc::default();
+    let mut part = Part { inner: &inner, remote: &remote, class, waits_for_peers: false, tally, waiting: flights.into() };
+    let ended = part.run().await;
+    part.count(0);
+    if let Err(error) = ended {
         inner.stats.failed();
         part.fail(&FetchError::new(&remote.label, error));
     }
@@ -40,6 +43,9 @@ struct Part<'a> {
     inner: &'a Arc<Inner>,
     remote: &'a Arc<Remote>,
     class: Class,
+    /// Another node may have to answer first.
+    waits_for_peers: bool,
+    tally: Arc<Tally>,
     /// Flights whose bytes are not all there. One that is complete is let go, and its memory with the last reader.
     waiting: VecDeque<Arc<Flight>>,
 }
@@ -49,6 +55,9 @@ impl Part<'_> {
         let (Some(first), Some(last)) = (self.waiting.front(), self.waiting.back()) else { return Ok(()) };
         let size = self.remote.object.size();
         let range = block_range(first.block, size).start..block_range(last.block, size).end;
+        let object = ObjectVersion { key: &self.remote.key, version: &self.remote.version, size };
+        let store = self.remote.store(self.class);
+        self.waits_for_peers = store.may_wait_for_peers(object, &range);
         // Memory before the request: a body that nobody may read yet would only hold a connection. A whole object may
         // have to be held until it is verified, so it takes all its memory at once: bit by bit, objects that each
         // hold a part could wait for each other for ever.
@@ -57,8 +66,8 @@ impl Part<'_> {
         self.begin(ready).await;
         let mut tries = 0;
         loop {
-            self.inner.stats.get(self.class);
-            let got = self.remote.store(self.class).get(&self.remote.key, &self.remote.version, range.clone()).await?;
+            let got = store.get_object(object, range.clone(), &self.tally).await?;
+            self.count(0);
             if !whole || got.checksum.is_none() {
                 return self.stream(got.body, range, ready).await;
             }
@@ -77,7 +86,7 @@ impl Part<'_> {
     async fn begin(&self, flights: usize) {
         let flights: Vec<_> = self.waiting.iter().take(flights).collect();
         let lens: Vec<_> = flights.iter().map(|flight| flight.len).collect();
-        let permits = self.inner.budget.hold(self.class, &lens).await;
+        let permits = self.inner.budget.hold(self.class, self.waits_for_peers, &lens).await;
         for (flight, permit) in flights.into_iter().zip(permits) {
             flight.begin(permit);
         }
@@ -93,7 +102,7 @@ impl Part<'_> {
             let Some(chunk) = body.next().await else { break };
             let chunk = chunk?;
             got += chunk.len() as u64;
-            self.inner.stats.got(self.class, chunk.len() as u64);
+            self.count(chunk.len() as u64);
             let mut rest = &chunk[..];
             while !rest.is_empty() {
                 let Some(flight) = self.waiting.get(current) else { return Err(self.too_long()) };
@@ -126,7 +135,7 @@ impl Part<'_> {
                 }
             };
             got += chunk.len() as u64;
-            self.inner.stats.got(self.class, chunk.len() as u64);
+            self.count(chunk.len() as u64);
             let mut rest = &chunk[..];
             while !rest.is_empty() {
                 let Some(flight) = self.waiting.front() else { return Err(self.too_long()) };
@@ -147,6 +156,11 @@ impl Part<'_> {
         }
         landing.wait().await;
         if self.waiting.is_empty() { Ok(()) } else { Err(self.truncated(got, &range)) }
+    }
+
+    /// Counts what came, and what was asked for since it was last counted.
+    fn count(&self, bytes: u64) {
+        self.inner.stats.got(self.class, bytes, self.tally.take());
     }
 
     fn too_long(&self) -> StoreError {

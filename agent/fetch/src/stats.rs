@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use forebay_store::Tallied;
+
 use crate::Class;
 
 /// Counters since start.
@@ -9,6 +11,8 @@ pub struct Stats {
     background_gets: AtomicU64,
     reader_bytes: AtomicU64,
     background_bytes: AtomicU64,
+    peer_gets: AtomicU64,
+    peer_bytes: AtomicU64,
     failed_gets: AtomicU64,
     joined: AtomicU64,
     refused: AtomicU64,
@@ -17,14 +21,18 @@ pub struct Stats {
 /// [`Stats`] at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StatsSnapshot {
-    /// GETs sent for readers and their read-ahead.
+    /// GETs sent to stores for readers and their read-ahead.
     pub reader_gets: u64,
-    /// GETs sent for prefetch and pin.
+    /// GETs sent to stores for prefetch and pin.
     pub background_gets: u64,
-    /// Bytes received for readers.
+    /// Bytes received from stores for readers.
     pub reader_bytes: u64,
-    /// Bytes received for prefetch and pin.
+    /// Bytes received from stores for prefetch and pin.
     pub background_bytes: u64,
+    /// GETs sent to other nodes.
+    pub peer_gets: u64,
+    /// Bytes received from other nodes.
+    pub peer_bytes: u64,
     /// GETs that ended with an error.
     pub failed_gets: u64,
     /// Reads that waited for a fetch which another had started.
@@ -34,19 +42,18 @@ pub struct StatsSnapshot {
 }
 
 impl Stats {
-    pub(crate) fn got(&self, class: Class, bytes: u64) {
-        match class {
-            Class::Reader => &self.reader_bytes,
-            Class::Background => &self.background_bytes,
-        }
-        .fetch_add(bytes, Ordering::Relaxed);
-    }
-    pub(crate) fn get(&self, class: Class) {
-        match class {
-            Class::Reader => &self.reader_gets,
-            Class::Background => &self.background_gets,
-        }
-        .fetch_add(1, Ordering::Relaxed);
+    /// Counts `bytes` that came, of which `tallied` says who gave them, and the GETs in it.
+    pub(crate) fn got(&self, class: Class, bytes: u64, tallied: Tallied) {
+        let Tallied { store_gets, peer_gets, peer_bytes } = tallied;
+        let (gets, received) = match class {
+            Class::Reader => (&self.reader_gets, &self.reader_bytes),
+            Class::Background => (&self.background_gets, &self.background_bytes),
+        };
+        let add = |counter: &AtomicU64, n: u64| counter.fetch_add(n, Ordering::Relaxed);
+        add(gets, store_gets);
+        add(received, bytes.saturating_sub(peer_bytes));
+        add(&self.peer_gets, peer_gets);
+        add(&self.peer_bytes, peer_bytes);
     }
     pub(crate) fn failed(&self) {
         self.failed_gets.fetch_add(1, Ordering::Relaxed);
@@ -65,6 +72,8 @@ impl Stats {
             background_gets: read(&self.background_gets),
             reader_bytes: read(&self.reader_bytes),
             background_bytes: read(&self.background_bytes),
+            peer_gets: read(&self.peer_gets),
+            peer_bytes: read(&self.peer_bytes),
             failed_gets: read(&self.failed_gets),
             joined: read(&self.joined),
             refused: read(&self.refused),

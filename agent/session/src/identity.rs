@@ -25,11 +25,14 @@ pub struct Operator {
     pub token: PathBuf,
 }
 
-/// What proves to the operator who this agent is.
-pub(crate) struct Identity {
-    certificate: String,
-    key: String,
-    authorities: String,
+/// What proves to the operator, and to other agents, who this agent is. PEM.
+pub struct Identity {
+    /// The certificate, short-lived.
+    pub certificate: String,
+    /// Its key.
+    pub key: String,
+    /// Who signs operators' and agents' certificates.
+    pub authorities: String,
     /// When it should be renewed: after two thirds of its life.
     pub(crate) renew: SystemTime,
 }

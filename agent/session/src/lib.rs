@@ -6,5 +6,5 @@
 mod identity;
 mod stream;
 
-pub use identity::Operator;
+pub use identity::{Identity, Operator};
 pub use stream::{Event, run};

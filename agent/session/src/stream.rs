@@ -29,14 +29,21 @@ pub enum Event {
 }
 
 /// Talks to the operator until `stop`. `events` is bounded: an agent that is busy lets the operator wait.
-pub async fn run(operator: Operator, hello: Hello, events: mpsc::Sender<Event>, stop: CancellationToken) {
+/// Whatever it is known by from then on is shown to `known_by`, before the operator is spoken to.
+pub async fn run(
+    operator: Operator,
+    hello: Hello,
+    known_by: impl Fn(&Identity) + Sync,
+    events: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) {
     let mut identity: Option<Identity> = None;
     let mut pause = FIRST_PAUSE;
     let mut told = String::new();
     while !stop.is_cancelled() {
         let spoken = tokio::select! {
             () = stop.cancelled() => break,
-            spoken = session(&operator, &hello, &mut identity, &events) => spoken,
+            spoken = session(&operator, &hello, &mut identity, &known_by, &events) => spoken,
         };
         match spoken {
             Ok(End::Renew) => {
@@ -102,11 +109,14 @@ async fn session(
     operator: &Operator,
     hello: &Hello,
     identity: &mut Option<Identity>,
+    known_by: &(impl Fn(&Identity) + Sync),
     events: &mpsc::Sender<Event>,
 ) -> anyhow::Result<End> {
     let now = SystemTime::now();
     if identity.as_ref().is_none_or(|known| known.renew <= now) {
-        *identity = Some(operator.enrol(now).await.context("be enrolled")?);
+        let enrolled = operator.enrol(now).await.context("be enrolled")?;
+        known_by(&enrolled);
+        *identity = Some(enrolled);
     }
     let Some(known) = identity else { return Ok(End::Renew) };
     let channel = operator.connect_as(known).await?;

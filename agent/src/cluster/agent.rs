@@ -18,6 +18,8 @@ use super::dismiss;
 use super::hosted::Hosted;
 use super::kept::{Handled, Kept, KeptDataset, KeptFile, KeptRuntime};
 use super::node::Node;
+use super::peers::Known;
+use super::withheld::Waiting;
 use crate::state::StateDir;
 
 /// How often it is looked whether there is something to report.
@@ -39,6 +41,8 @@ pub(super) struct Agent {
     leaving: bool,
     /// Datasets that were deleted and made anew while mounts show the former one: what is desired once those have gone.
     anew: BTreeMap<DatasetName, DatasetState>,
+    /// The other agents.
+    peers: Known,
 }
 
 /// What one session has been told.
@@ -49,8 +53,8 @@ struct Session {
 }
 
 impl Agent {
-    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept) -> Self {
-        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new() }
+    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept, peers: Known) -> Self {
+        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new(), peers }
     }
 
     /// Serves what a former agent was told to, until the operator says more.
@@ -63,7 +67,8 @@ impl Agent {
         for dataset in known {
             let hosted = Arc::new(Hosted::new(dataset.state(), dataset.handled()));
             self.node.table.add(hosted.clone());
-            self.work(&hosted, dataset.state()).await;
+            self.node.unheard.expect(&hosted.name);
+            self.work(&hosted, dataset.state(), Vec::new()).await;
         }
     }
 
@@ -120,7 +125,7 @@ impl Agent {
                 self.save();
                 if allowed {
                     for hosted in self.node.table.all() {
-                        self.rework(&hosted, hosted.desired()).await;
+                        self.rework(&hosted, hosted.desired(), Vec::new()).await;
                     }
                 }
             }
@@ -141,6 +146,7 @@ impl Agent {
                 }
                 _ => self.tell(AgentMessage::Released(Released { uid, dataset })).await,
             },
+            Event::Said(OperatorMessage::Peers(change)) => self.peers.take(change),
             Event::Said(OperatorMessage::Synced) => {
                 self.node.told();
                 let named = self.named.take().unwrap_or_default();
@@ -159,6 +165,7 @@ impl Agent {
 
     /// Brings one Dataset to what is desired.
     async fn desire(&mut self, desired: DatasetState) {
+        let waiting = self.node.unheard.heard(&desired.dataset);
         match self.node.table.get(&desired.dataset) {
             Some(hosted) if hosted.uid == desired.uid => {
                 let now = hosted.desired();
@@ -166,7 +173,7 @@ impl Agent {
                     hosted.set_wishes(desired.clone());
                 } else {
                     info!(dataset = %desired.dataset, "the spec or a Secret has changed");
-                    self.rework(&hosted, desired.clone()).await;
+                    self.rework(&hosted, desired.clone(), waiting).await;
                 }
             }
             former => {
@@ -184,22 +191,22 @@ impl Agent {
                 info!(dataset = %desired.dataset, "a Dataset is to be served");
                 let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
                 self.node.table.add(hosted.clone());
-                self.work(&hosted, desired.clone()).await;
+                self.work(&hosted, desired.clone(), waiting).await;
             }
         }
         self.keep(&desired);
     }
 
-    async fn rework(&self, hosted: &Arc<Hosted>, desired: DatasetState) {
+    async fn rework(&self, hosted: &Arc<Hosted>, desired: DatasetState, waiting: Vec<Waiting>) {
         hosted.rest().await;
-        self.work(hosted, desired).await;
+        self.work(hosted, desired, waiting).await;
     }
 
-    async fn work(&self, hosted: &Arc<Hosted>, desired: DatasetState) {
+    async fn work(&self, hosted: &Arc<Hosted>, desired: DatasetState, waiting: Vec<Waiting>) {
         let (node, allowed) = (self.node.clone(), self.allowed_host_paths());
         let dir = self.state.dataset(&desired.dataset.namespace, &desired.dataset.name);
         let asked = desired.clone();
-        let opened = tokio::task::spawn_blocking(move || node.dataset(&asked, &allowed, dir)).await;
+        let opened = tokio::task::spawn_blocking(move || node.dataset(&asked, &allowed, dir, waiting)).await;
         let opened = opened.unwrap_or_else(|error| Err(error.into()));
         if let Err(error) = &opened {
             warn!(dataset = %desired.dataset, "cannot be served as desired: {error:#}");
@@ -219,6 +226,7 @@ impl Agent {
     }
 
     async fn forget(&mut self, hosted: &Arc<Hosted>) {
+        drop(self.node.unheard.heard(&hosted.name));
         hosted.rest().await;
         let (name, cache) = (hosted.name.to_string(), self.node.cache.clone());
         let dir = self.state.dataset(&hosted.name.namespace, &hosted.name.name);

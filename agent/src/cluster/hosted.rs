@@ -298,6 +298,12 @@ impl Hosted {
         state.mounts.iter().filter_map(holding).collect()
     }
 
+    /// The Dataset as other agents may ask of it: not one that is to go.
+    pub(crate) fn for_peers(&self) -> Option<Dataset> {
+        let state = self.state();
+        state.dataset.clone().filter(|_| !state.removed)
+    }
+
     /// The operator wants it gone.
     pub(crate) fn remove(&self) {
         self.state().removed = true;

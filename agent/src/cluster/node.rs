@@ -1,20 +1,25 @@
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, ensure};
+use forebay_api::DatasetName;
 use forebay_api::session::{DatasetState, Health, TierHealth as TierReport};
 use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, TierState, Usage};
 use forebay_crds::dataset::Dataset as DatasetObject;
 use forebay_crds::manifest::Manifests;
 use forebay_crds::values::{HostPath, SourceKind};
 use forebay_dataset::{Dataset, DatasetParts, Mount};
-use forebay_fetch::{Fetcher, StatsSnapshot};
+use forebay_fetch::{Class, Fetcher, Remote, StatsSnapshot};
+use forebay_peers::{Answer, BodyError, Net};
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::runtime::Handle;
 
 use super::hosted::Hosted;
+use super::peers;
 use super::table::Table;
-use super::withheld::Withheld;
+use super::withheld::{self, Unheard, Waiting};
 use crate::state::StateDir;
 use crate::view::{DatasetView, Opens, Readiness, View};
 use crate::{engine, stores, wishes};
@@ -24,16 +29,25 @@ pub(crate) struct Node {
     pub(crate) table: Arc<Table>,
     pub(crate) cache: Cache,
     fetcher: Fetcher,
+    net: Arc<Net>,
     /// Whether the operator has said everything once, or a former agent had it on disk.
     told: AtomicBool,
+    /// Datasets that are served as a former process left them.
+    pub(super) unheard: Unheard,
 }
 
 impl Node {
-    pub(crate) fn open(tiers: Vec<TierConfig>, state: &StateDir, memory_mib: u32, table: Arc<Table>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        tiers: Vec<TierConfig>,
+        state: &StateDir,
+        memory_mib: u32,
+        table: Arc<Table>,
+        net: Arc<Net>,
+    ) -> anyhow::Result<Self> {
         let smallest = tiers.iter().map(|tier| tier.capacity).min().unwrap_or(0);
         let cache = Cache::open(CacheConfig::new(tiers, state.index())).context("open the cache")?;
         let fetcher = Fetcher::new(engine::fetch_config(memory_mib, smallest), Handle::current());
-        Ok(Self { table, cache, fetcher, told: AtomicBool::new(false) })
+        Ok(Self { table, cache, fetcher, net, told: AtomicBool::new(false), unheard: Unheard::new() })
     }
 
     /// What is desired is known from here on.
@@ -41,16 +55,48 @@ impl Node {
         self.told.store(true, Ordering::Release);
     }
 
-    /// Opens the Dataset that is desired, with its catalogs in `state_dir`.
-    pub(crate) fn dataset(&self, desired: &DatasetState, allowed: &[HostPath], state_dir: PathBuf) -> anyhow::Result<Dataset> {
+    /// Opens the Dataset that is desired, with its catalogs in `state_dir`. What was `waiting` for its stores goes on.
+    pub(crate) fn dataset(
+        &self,
+        desired: &DatasetState,
+        allowed: &[HostPath],
+        state_dir: PathBuf,
+        waiting: Vec<Waiting>,
+    ) -> anyhow::Result<Dataset> {
         let object = super::hosted::object(desired);
+        let manifests = manifests(&object, desired, allowed)?;
+        let mut mounts = stores::open(&object, &manifests)?;
+        self.withhold(&object, &manifests, &mut mounts, &desired.dataset);
+        waiting.into_iter().for_each(|waiting| waiting.go_on(&mounts));
+        let spread = peers::spread(&desired.spec);
+        for mount in &mut mounts {
+            peers::ask_first(&self.net, &desired.dataset, spread, mount);
+        }
         Ok(Dataset::open(DatasetParts {
             settings: wishes::settings(&object),
-            mounts: mounts(&object, desired, allowed)?,
+            mounts,
             cache: self.cache.clone(),
             fetcher: self.fetcher.clone(),
             state_dir,
+            share: peers::share(&self.net, spread),
         })?)
+    }
+
+    /// A mount whose Secret has not come is there, and cannot be asked.
+    fn withhold(&self, object: &DatasetObject, manifests: &Manifests, opened: &mut [Mount], dataset: &DatasetName) {
+        let mut waiting = Vec::new();
+        for (mount, wanted) in opened.iter_mut().zip(&object.spec.mounts) {
+            if let Some(secret) = wanted.secret_ref.as_ref().filter(|secret| manifests.secret_of(object, secret).is_none()) {
+                let name = format!("{}/{}", dataset.namespace, secret.name.as_str());
+                waiting.push(withheld::withhold(mount, &name, self.unheard.until()));
+            }
+        }
+        self.unheard.keep(dataset, waiting);
+    }
+
+    /// The bytes of an object, for another agent.
+    pub(super) fn stream(&self, remote: Remote, class: Class, range: Range<u64>) -> Answer {
+        self.fetcher.stream(remote, class, range).map_err(BodyError::from).boxed()
     }
 
     /// How the tiers do, for the operator.
@@ -73,8 +119,8 @@ fn fault(tier: &TierHealth) -> Option<String> {
     Some(tier.last_error.clone().unwrap_or_else(|| "its disk fails".into()))
 }
 
-/// Opens the stores. A mount whose Secret has not come is there, and cannot be asked.
-fn mounts(object: &DatasetObject, desired: &DatasetState, allowed: &[HostPath]) -> anyhow::Result<Vec<Mount>> {
+/// What the stores are opened with, if the Dataset may be served here.
+fn manifests(object: &DatasetObject, desired: &DatasetState, allowed: &[HostPath]) -> anyhow::Result<Manifests> {
     for mount in &object.spec.mounts {
         let at = mount.path.as_str();
         if let SourceKind::File { path } = mount.source.kind() {
@@ -91,18 +137,7 @@ fn mounts(object: &DatasetObject, desired: &DatasetState, allowed: &[HostPath]) 
              secretRef"
         );
     }
-    let manifests = Manifests { secrets: desired.secrets.clone(), ..Manifests::default() };
-    let mut opened = stores::open(object, &manifests)?;
-    for (mount, wanted) in opened.iter_mut().zip(&object.spec.mounts) {
-        let Some(secret) = wanted.secret_ref.as_ref().filter(|secret| manifests.secret_of(object, secret).is_none()) else {
-            continue;
-        };
-        let name = format!("{}/{}", desired.dataset.namespace, secret.name.as_str());
-        let withheld = Arc::new(Withheld::new(mount.reader.id().clone(), name));
-        mount.reader = withheld.clone();
-        mount.background = withheld;
-    }
-    Ok(opened)
+    Ok(Manifests { secrets: desired.secrets.clone(), ..Manifests::default() })
 }
 
 impl View for Node {

@@ -68,9 +68,21 @@ pub(super) fn cache(page: &mut Page<'_>, usage: &[TierUsage], stats: &Stats) -> 
 
 /// Writes what was fetched from the stores.
 pub(super) fn fetch(page: &mut Page<'_>, stats: &StatsSnapshot) -> fmt::Result {
-    let StatsSnapshot { reader_gets, background_gets, reader_bytes, background_bytes, failed_gets, joined, refused } = *stats;
+    let StatsSnapshot {
+        reader_gets,
+        background_gets,
+        reader_bytes,
+        background_bytes,
+        peer_gets,
+        peer_bytes,
+        failed_gets,
+        joined,
+        refused,
+    } = *stats;
     page.write(&names::STORE_GETS, [(["reader"], reader_gets), (["background"], background_gets)])?;
     page.write(&names::STORE_BYTES, [(["reader"], reader_bytes), (["background"], background_bytes)])?;
+    page.one(&names::PEER_GETS, peer_gets)?;
+    page.one(&names::PEER_BYTES, peer_bytes)?;
     page.one(&names::STORE_FAILED, failed_gets)?;
     page.one(&names::FETCH_JOINED, joined)?;
     page.one(&names::FETCH_REFUSED, refused)

@@ -129,6 +129,8 @@ metrics! {
 
     STORE_GETS = counter("forebay_store_gets", CLASS, "GETs sent to stores");
     STORE_BYTES = counter("forebay_store_received", CLASS, "Bytes received from stores").bytes();
+    PEER_GETS = counter("forebay_peer_gets", &[], "GETs sent to other agents instead of a store");
+    PEER_BYTES = counter("forebay_peer_received", &[], "Bytes received from other agents instead of a store").bytes();
     STORE_FAILED = counter("forebay_store_failed_gets", &[], "GETs that ended with an error");
     FETCH_JOINED = counter("forebay_fetch_joined_reads", &[], "Reads that waited for a fetch which another had started");
     FETCH_REFUSED = counter("forebay_fetch_uncached_blocks", &[], "Blocks fetched that the cache did not take");

@@ -15,9 +15,13 @@ mod open;
 pub mod policy;
 mod range;
 pub mod s3;
+mod tally;
 mod under_store;
 
 pub use error::{StoreError, StoreErrorKind, StoreResult};
 pub use object::{Key, ObjectMeta, StoreId, Version};
 pub use open::{Credentials, OpenStore, StoreConfig, open};
-pub use under_store::{ByteStream, Checksum, GetStream, ListPage, ListRequest, PageToken, UnderStore, Unrepresentable};
+pub use tally::{Tallied, Tally};
+pub use under_store::{
+    ByteStream, Checksum, GetStream, ListPage, ListRequest, ObjectVersion, PageToken, UnderStore, Unrepresentable,
+};

@@ -1,4 +1,4 @@
-//! S3-compatible object stores through aws-sdk-s3: AWS, OBS, MinIO, Garage, Ceph, versitygw and their like.
+//! S3-compatible object stores through aws-sdk-s3, and beside it for GETs ([`direct`]): AWS, OBS, MinIO, Garage, Ceph, versitygw and their like.
 //!
 //! What vendors do differently, and what this adapter does about it:
 //!
@@ -22,8 +22,10 @@
 
 mod client;
 mod config;
+mod direct;
 mod error;
 mod get;
+mod identity;
 mod key;
 mod list;
 
@@ -38,6 +40,13 @@ pub use config::{Addressing, S3Config, S3Credentials};
 
 use crate::{GetStream, ListPage, ListRequest, ObjectMeta, StoreId, StoreResult, UnderStore, Version};
 
+/// As whom requests are sent, by either way.
+#[derive(Clone)]
+struct Access {
+    client: Client,
+    identities: Option<identity::Identities>,
+}
+
 /// One bucket, below one prefix.
 pub struct S3Store {
     id: StoreId,
@@ -48,7 +57,9 @@ pub struct S3Store {
     /// The configuration without credentials, from which `set_credentials` makes the next client.
     base: aws_sdk_s3::config::Builder,
     http: aws_sdk_s3::config::SharedHttpClient,
-    client: RwLock<Client>,
+    access: RwLock<Access>,
+    /// The way of GETs; `None` where the SDK must send them.
+    direct: Option<direct::Direct>,
     /// Whether the store understands `If-Match`; cleared when it answers that it does not.
     if_match: Arc<AtomicBool>,
 }
@@ -70,8 +81,9 @@ impl S3Store {
         let invalid = |text: String| config::invalid(&id, text);
         config.validate().map_err(invalid)?;
         let http = client::http_client(config.ca_pem.as_deref()).map_err(invalid)?;
+        let direct = direct::Direct::new(&config).map_err(invalid)?;
         let base = client::base(&config, http.clone());
-        let client = client::with_credentials(&base, &http, &config.credentials);
+        let access = access(&base, &http, &config.credentials);
         Ok(Self {
             root: key::Root::new(&config.prefix),
             bucket: config.bucket,
@@ -79,7 +91,8 @@ impl S3Store {
             verify_md5: config.verify_md5,
             base,
             http,
-            client: RwLock::new(client),
+            access: RwLock::new(access),
+            direct,
             if_match: Arc::new(AtomicBool::new(true)),
             id,
         })
@@ -87,13 +100,26 @@ impl S3Store {
 
     /// Uses other credentials from the next call on; calls in flight go on with the old ones. Connections stay.
     pub fn set_credentials(&self, credentials: &S3Credentials) {
-        let client = client::with_credentials(&self.base, &self.http, credentials);
-        *self.client.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = client;
+        let access = access(&self.base, &self.http, credentials);
+        *self.access.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = access;
     }
 
     fn client(&self) -> Client {
-        self.client.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.access.read().unwrap_or_else(|poisoned| poisoned.into_inner()).client.clone()
     }
+
+    fn identities(&self) -> Option<identity::Identities> {
+        self.access.read().unwrap_or_else(|poisoned| poisoned.into_inner()).identities.clone()
+    }
+}
+
+fn access(
+    base: &aws_sdk_s3::config::Builder,
+    http: &aws_sdk_s3::config::SharedHttpClient,
+    credentials: &S3Credentials,
+) -> Access {
+    let identities = client::identities(http, credentials);
+    Access { client: client::with_identities(base, identities.as_ref()), identities }
 }
 
 #[async_trait]

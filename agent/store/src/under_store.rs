@@ -1,11 +1,12 @@
 use std::fmt::Debug;
 use std::ops::Range;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{Key, ObjectMeta, StoreId, StoreResult, Version};
+use crate::{Key, ObjectMeta, StoreId, StoreResult, Tally, Version};
 
 /// A body in flight. Yields chunks whose lengths add up to exactly the range asked for, or ends with an error:
 /// an adapter turns a short body into `StoreErrorKind::Truncated` and a long one into `Protocol`.
@@ -73,6 +74,17 @@ impl std::fmt::Debug for GetStream {
     }
 }
 
+/// One version of an object, as a catalog lists it.
+#[derive(Clone, Copy, Debug)]
+pub struct ObjectVersion<'a> {
+    /// Key relative to the mount's root.
+    pub key: &'a str,
+    /// Identity of the content.
+    pub version: &'a Version,
+    /// Length of the whole object in bytes.
+    pub size: u64,
+}
+
 /// A remote store as the agent sees it: list, look up, read a range of one exact version.
 ///
 /// Every call is cancellation-safe: dropping the future (or the body) gives its connection and its permits back.
@@ -91,4 +103,16 @@ pub trait UnderStore: Debug + Send + Sync + 'static {
     /// Bytes `range` (half open, within the object's size, not empty) of exactly `version`.
     /// `Changed` when the object is another version by now, `NotFound` when it is gone.
     async fn get(&self, key: &str, version: &Version, range: Range<u64>) -> StoreResult<GetStream>;
+
+    /// The same for an object whose size is known too; `tally` is told who answers. A store that other nodes stand before asks them first.
+    async fn get_object(&self, object: ObjectVersion<'_>, range: Range<u64>, tally: &Arc<Tally>) -> StoreResult<GetStream> {
+        tally.store_get();
+        self.get(object.key, object.version, range).await
+    }
+
+    /// Whether [`UnderStore::get_object`] of this range may wait for another node, which may be waiting for this one in turn: it must not
+    /// take what others need to get on.
+    fn may_wait_for_peers(&self, _object: ObjectVersion<'_>, _range: &Range<u64>) -> bool {
+        false
+    }
 }

@@ -9,5 +9,6 @@ mod faults;
 mod http;
 mod raw;
 mod s3;
+mod s3_gets;
 mod stores;
 mod tls;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use forebay_e2e::{Process, S3Server, free_port, part, wait_until};
 use forebay_store::http::{HttpConfig, HttpStore};
 use forebay_store::s3::{S3Config, S3Store};
-use forebay_store::{StoreErrorKind, StoreResult, UnderStore};
+use forebay_store::{StoreErrorKind, StoreResult, UnderStore, Version};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::behaviour::list;
@@ -65,7 +65,10 @@ async fn s3() {
         command
     });
     let config = S3Config { endpoint: Some(format!("https://{address}")), credentials: S3::keys(), ..S3Config::new("bkt") };
-    is_refused(S3Store::new(config.clone()).unwrap().head("k").await);
+    let version = Version::ETag("\"v1\"".into());
+    let distrusting = S3Store::new(config.clone()).unwrap();
+    is_refused(distrusting.head("k").await);
+    is_refused(distrusting.get("k", &version, 0..1).await);
     let store = S3Store::new(S3Config { ca_pem: Some(authority), ..config.clone() }).unwrap();
     // MinIO listens before it is ready.
     let begun = std::time::Instant::now();
@@ -78,6 +81,7 @@ async fn s3() {
         }
     };
     assert!(listed.keys().is_empty());
+    assert_eq!(store.get("k", &version, 0..1).await.unwrap_err().kind, StoreErrorKind::NotFound);
     assert!(S3Store::new(S3Config { ca_pem: Some(b"nonsense".to_vec()), ..config }).is_err());
 }
 

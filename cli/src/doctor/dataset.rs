@@ -75,7 +75,7 @@ enum Standing {
 
 fn standing(condition: &Condition, status: &DatasetStatus) -> Standing {
     let readable = matches!(status.phase, Phase::Prefetching | Phase::Ready | Phase::Degraded);
-    let on_its_way = condition.type_ == kind::PREFETCHED && condition.reason == reason::PREFETCHING;
+    let on_its_way = condition.type_ == kind::PREFETCHED && [reason::PREFETCHING, reason::MOVING].contains(&&*condition.reason);
     if readable && on_its_way { Standing::Progress } else { Standing::Fault }
 }
 

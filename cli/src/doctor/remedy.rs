@@ -53,6 +53,10 @@ pub(super) fn of_dataset(why: &str, names: Names<'_>) -> String {
         reason::PREFETCHING => {
             format!("wait, it can be read meanwhile: `kubectl forebay status {dataset} -n {namespace} --watch`")
         }
+        reason::MOVING => format!(
+            "wait, it can be read meanwhile: `kubectl forebay status {dataset} -n {namespace} --watch`; `kubectl forebay nodes {runtime}` names the \
+             nodes that are missing"
+        ),
         reason::LISTING_FAILED => {
             format!("correct what the message says, in the store or in the mount: {edit}; it is tried again by itself")
         }

@@ -1,11 +1,15 @@
 //! What promises in the cluster start from: a real Kubernetes with the chart installed, a real store with data in it, pods that read.
 
+mod autoscaler;
+mod counting;
 mod forebay;
 mod opens;
 mod pods;
 mod site;
 mod stores;
 
+pub use autoscaler::Autoscaler;
+pub use counting::Counting;
 pub use forebay::Answer;
 pub use forebay_cluster::NAMESPACE;
 pub use opens::Opens;

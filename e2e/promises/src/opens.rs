@@ -21,10 +21,15 @@ impl Site {
         found.map(|(name, _)| name.to_owned()).with_context(|| format!("no agent on {node}"))
     }
 
+    /// What the agent on `node` tells to Prometheus.
+    pub fn metrics_on(&self, node: &str) -> Result<String> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}:9101/proxy/metrics", self.agent_on(node)?);
+        self.cluster.kubectl(&["get", "--raw", &path])
+    }
+
     /// How the files of Dataset `default/NAME` were opened on `node`.
     pub fn opens_on(&self, node: &str, name: &str) -> Result<Opens> {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}:9101/proxy/metrics", self.agent_on(node)?);
-        let metrics = self.cluster.kubectl(&["get", "--raw", &path])?;
+        let metrics = self.metrics_on(node)?;
         let of = |way: &str| {
             let said = [format!("dataset=\"{name}\""), "namespace=\"default\"".to_owned(), format!("way=\"{way}\"")];
             let mut lines = metrics.lines().filter(|line| line.starts_with("forebay_dataset_opens_total{"));

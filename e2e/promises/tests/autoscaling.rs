@@ -11,6 +11,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     ("autoscaling::a_node_that_joins_is_warm_before_a_pod_runs_there_and_is_not_held_back_by_a_store_that_is_down", joins),
     ("autoscaling::a_new_pod_prefers_the_node_that_has_its_data_and_others_are_left_alone", prefers),
     ("autoscaling::pods_are_created_while_the_operator_is_away", operator_away),
+    ("autoscaling::a_cacheruntime_is_scaled_by_kubectl_and_not_by_an_hpa", scales),
 ];
 
 const TAINT: &str = "forebay.io/warming";
@@ -152,6 +153,44 @@ fn prefers(site: &Site) -> Result<()> {
     }
     site.cluster.kubectl(&["delete", "dataset", "lone", "--timeout=180s"])?;
     site.cluster.kubectl(&["delete", "secret", "lone"]).map(drop)
+}
+
+fn scales(site: &Site) -> Result<()> {
+    // To as many as there are: nobody has to give back what is cached.
+    patch_runtime(site, "merge", r#"{"spec":{"replicas":1000}}"#)?;
+    site.cluster.kubectl(&["scale", "cacheruntime", "default", "--replicas=2"])?;
+    let scale = || -> Result<Value> {
+        Ok(serde_json::from_str(&site.cluster.kubectl(&[
+            "get",
+            "--raw",
+            "/apis/forebay.io/v1alpha1/cacheruntimes/default/scale",
+        ])?)?)
+    };
+    let told = scale()?;
+    ensure!(told["spec"]["replicas"] == 2 && told["status"]["replicas"] == 2, "{told:#}");
+    let selector = told["status"]["selector"].as_str().context("no selector")?;
+    let pods = site.cluster.kubectl(&["get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "name"])?;
+    ensure!(pods.lines().count() == 2, "{selector} selects {pods}");
+    // An HPA asks for its target in its own namespace, where nothing is that belongs to the cluster.
+    let hpa = format!(
+        "apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {{name: default, namespace: {NAMESPACE}}}
+spec:
+  scaleTargetRef: {{apiVersion: forebay.io/v1alpha1, kind: CacheRuntime, name: default}}
+  minReplicas: 1
+  maxReplicas: 4
+  metrics: [{{type: Pods, pods: {{metric: {{name: forebay_tier_used}}, target: {{type: AverageValue, averageValue: 800m}}}}}}]
+---
+"
+    );
+    site.cluster.apply(&hpa)?;
+    site.wait_for("the HPA to find no target", &["hpa", "-n", NAMESPACE, "default"], |hpa| {
+        let mut conditions = hpa["status"]["conditions"].as_array().into_iter().flatten();
+        conditions.any(|condition| condition["type"] == "AbleToScale" && condition["reason"] == "FailedGetScale")
+    })?;
+    site.cluster.delete(&hpa)?;
+    patch_runtime(site, "json", r#"[{"op":"remove","path":"/spec/replicas"}]"#)
 }
 
 fn operator_away(site: &Site) -> Result<()> {

@@ -42,7 +42,7 @@ impl Agent {
     pub(crate) async fn run(mut self, operator: Operator, pod_name: String, stop: CancellationToken) {
         let (send, mut events) = mpsc::channel(EVENTS);
         let hello = Hello { version: env!("CARGO_PKG_VERSION").into(), pod_name };
-        let session = tokio::spawn(forebay_session::run(operator, hello, send, stop.clone()));
+        let session = tokio::spawn(forebay_session::run(operator, hello, |_| (), send, stop.clone()));
         // Agents tick when they were started, not all at once.
         let mut ticks = interval_at(Instant::now() + REPORT.mul_f64(fastrand::f64()), REPORT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,7 +84,8 @@ impl Agent {
                     self.shared.synced.fetch_add(1, Ordering::AcqRel);
                 }
             }
-            Event::Said(OperatorMessage::Runtime(_)) => {}
+            // It has no data that it could give to others or need of them.
+            Event::Said(OperatorMessage::Runtime(_) | OperatorMessage::Peers(_)) => {}
         }
     }
 

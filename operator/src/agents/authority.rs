@@ -120,8 +120,10 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_pem(request_pem).map_err(AuthorityError::Request)?;
         let mut params = params("forebay-agent", AGENT_LIFE);
         let uri = agent.to_string().try_into().map_err(AuthorityError::Made)?;
-        params.subject_alt_names = vec![SanType::URI(uri)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let name = agent.dns_name().try_into().map_err(AuthorityError::Made)?;
+        params.subject_alt_names = vec![SanType::URI(uri), SanType::DnsName(name)];
+        // Agents serve each other; to be taken for the operator, its name is needed too.
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let not_after = params.not_after.into();
         let certificate = params.signed_by(&request.public_key, &self.issuer).map_err(AuthorityError::Made)?;
         Ok(Issued { pem: certificate.pem(), not_after })

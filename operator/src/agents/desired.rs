@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use forebay_api::session::{DatasetState, OperatorMessage, Removed, RuntimeState};
+use forebay_api::session::{DatasetState, OperatorMessage, PeerState, PeersChange, Removed, RuntimeState};
 
 /// What is desired of the agents of one runtime.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,8 @@ pub(crate) struct Desired {
     pub(crate) complete: bool,
     /// Nodes whose agents are to go, and let go of everything before.
     pub(crate) leaving: BTreeSet<String>,
+    /// The agents that serve each other, by node.
+    pub(crate) peers: Arc<BTreeMap<String, PeerState>>,
 }
 
 impl Desired {
@@ -38,6 +40,7 @@ pub(crate) enum Word {
     Runtime(Arc<RuntimeState>),
     Dataset(Arc<DatasetState>),
     Removed(Removed),
+    Peers(PeersChange),
     Synced,
 }
 
@@ -47,6 +50,7 @@ impl From<Word> for OperatorMessage {
             Word::Runtime(state) => Self::Runtime((*state).clone()),
             Word::Dataset(state) => Self::Dataset((*state).clone()),
             Word::Removed(removed) => Self::Removed(removed),
+            Word::Peers(change) => Self::Peers(change),
             Word::Synced => Self::Synced,
         }
     }
@@ -60,6 +64,7 @@ pub(crate) struct Told {
     /// Told, and not in `datasets` since that is not all. Empty but while a Secret cannot be read.
     besides: BTreeMap<String, Arc<DatasetState>>,
     synced: bool,
+    peers: Option<Arc<BTreeMap<String, PeerState>>>,
 }
 
 impl Told {
@@ -76,6 +81,7 @@ impl Told {
         if !Arc::ptr_eq(&before, &self.datasets) || !self.besides.is_empty() {
             self.differences(&before, desired.complete, &mut words);
         }
+        words.extend(self.peers(&desired.peers).map(Word::Peers));
         if desired.complete && !self.synced {
             words.push(Word::Synced);
             self.synced = true;
@@ -106,6 +112,19 @@ impl Told {
         } else {
             self.besides = besides;
         }
+    }
+
+    /// What has changed of who is there: a thousand agents do not hear of all thousand each time that one comes.
+    fn peers(&mut self, now: &Arc<BTreeMap<String, PeerState>>) -> Option<PeersChange> {
+        let before = self.peers.replace(now.clone());
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, now)) {
+            return None;
+        }
+        let anew = before.is_none();
+        let known = before.unwrap_or_default();
+        let there: Vec<_> = now.values().filter(|peer| known.get(&peer.node) != Some(peer)).cloned().collect();
+        let gone: Vec<_> = known.keys().filter(|node| !now.contains_key(*node)).cloned().collect();
+        (!there.is_empty() || !gone.is_empty()).then_some(PeersChange { anew, there, gone })
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is desired of the agents of each runtime, from the caches and the Secrets.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use forebay_api::DatasetName;
-use forebay_api::session::{DatasetState, RuntimeState};
+use forebay_api::session::{DatasetState, PeerState, RuntimeState};
 use forebay_crds::{CacheRuntime, Dataset};
 use kube::ResourceExt as _;
 use tokio::sync::watch;
@@ -45,6 +45,19 @@ impl Published {
         });
     }
 
+    /// These agents serve each other.
+    pub(crate) fn set_peers(&self, runtime: &str, peers: BTreeMap<String, PeerState>) {
+        let mut runtimes = self.runtimes();
+        let sender = runtimes.entry(runtime.to_owned()).or_insert_with(|| watch::Sender::new(Arc::default()));
+        sender.send_if_modified(|desired| {
+            let differs = *desired.peers != peers;
+            if differs {
+                Arc::make_mut(desired).peers = Arc::new(peers);
+            }
+            differs
+        });
+    }
+
     /// Publishes what the objects say. `secret` tells of a namespace and a name.
     pub(crate) fn publish(
         &self,
@@ -63,7 +76,7 @@ impl Published {
             let desired = new.remove(name).unwrap_or(Desired { complete: true, ..Desired::default() });
             let gone = desired.runtime.is_none();
             sender.send_if_modified(|current| {
-                let desired = Desired { leaving: current.leaving.clone(), ..desired };
+                let desired = Desired { leaving: current.leaving.clone(), peers: current.peers.clone(), ..desired };
                 let differs = differ(current, &desired);
                 if differs {
                     *current = Arc::new(desired);
@@ -96,7 +109,7 @@ fn desired(
             let generation = runtime.metadata.generation.unwrap_or(0);
             let leaving = runtime.metadata.deletion_timestamp.is_some();
             let state = RuntimeState { name: name.clone(), generation, spec: runtime.spec.clone(), leaving };
-            (name, Desired { runtime: Some(Arc::new(state)), datasets: Arc::default(), complete: true, leaving: BTreeSet::new() })
+            (name, Desired { runtime: Some(Arc::new(state)), complete: true, ..Desired::default() })
         })
         .collect();
     let ending: BTreeSet<String> = runtimes

@@ -8,7 +8,7 @@ use kube::{Api, Resource as _};
 use serde_json::json;
 
 use super::observe::Observed;
-use super::plan::{End, Plan};
+use super::plan::{End, Plan, peers};
 use crate::context::Context;
 use crate::dataset::apply::{delete, set_finalizers};
 use crate::{names, ssa};
@@ -22,6 +22,7 @@ pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -
         set_finalizers(&runtimes, &*observed.runtime, &[names::FINALIZER]).await?;
     }
     context.published.set_leaving(&observed.name, unwanted);
+    context.published.set_peers(&observed.name, peers(observed));
     context.set_leaving(&observed.name, unwanted);
     context.set_chosen(&observed.name, chosen);
     match end {

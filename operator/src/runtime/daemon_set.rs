@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use forebay_api::session::AUDIENCE;
+use forebay_api::session::{AUDIENCE, PEER_PORT};
 use forebay_crds::{CacheRuntime, CacheRuntimeSpec};
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy};
 use k8s_openapi::api::core::v1::{
@@ -147,6 +147,8 @@ fn container(spec: &CacheRuntimeSpec, name: &str, settings: &Settings, mounts: V
         &format!("{TOKEN_DIR}/token"),
         "--metrics-addr",
         &format!("0.0.0.0:{METRICS_PORT}"),
+        "--peer-addr",
+        &format!("0.0.0.0:{PEER_PORT}"),
     ];
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),
@@ -169,11 +171,7 @@ fn container(spec: &CacheRuntimeSpec, name: &str, settings: &Settings, mounts: V
         image_pull_policy: Some(settings.pull_policy.clone()),
         args: Some(args.iter().map(|arg| (*arg).to_owned()).collect()),
         env: Some(env),
-        ports: Some(vec![ContainerPort {
-            name: Some("metrics".to_owned()),
-            container_port: METRICS_PORT,
-            ..ContainerPort::default()
-        }]),
+        ports: Some(vec![port("metrics", METRICS_PORT), port("peers", i32::from(PEER_PORT))]),
         readiness_probe: Some(Probe { period_seconds: Some(5), timeout_seconds: Some(5), ..probe("/readyz") }),
         // An agent that is restarted for being slow is slower still.
         liveness_probe: Some(Probe {
@@ -195,6 +193,10 @@ fn container(spec: &CacheRuntimeSpec, name: &str, settings: &Settings, mounts: V
         volume_mounts: Some(mounts),
         ..Container::default()
     }
+}
+
+fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort { name: Some(name.to_owned()), container_port: number, ..ContainerPort::default() }
 }
 
 /// Root, since the files of a cache and of a node's directories belong to many, but of root's powers only those over files.

@@ -1,6 +1,7 @@
 //! What there is: the only reads of the CacheRuntime controller. All of it comes from caches.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(super) struct PodFacts {
     pub(super) node: Option<String>,
     pub(super) ready: bool,
     pub(super) terminating: bool,
+    /// Its own address.
+    pub(super) ip: Option<IpAddr>,
     /// Hash of what it was made from.
     pub(super) made_from: Option<String>,
     /// Why it does not run, in Kubernetes' words.
@@ -144,6 +147,7 @@ fn pod_facts(pod: &Pod) -> PodFacts {
         node: forebay_crds::pods::node(pod).map(str::to_owned),
         ready: condition("Ready").is_some_and(|condition| condition.status == "True"),
         terminating: pod.metadata.deletion_timestamp.is_some(),
+        ip: status.pod_ip.as_ref().and_then(|ip| ip.parse().ok()),
         made_from: pod.annotations().get(POD_HASH).cloned(),
         trouble: failed.or(unscheduled).or(waiting),
     }

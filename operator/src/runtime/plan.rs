@@ -1,8 +1,10 @@
 //! What there is to be: pure, and without a client.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use forebay_api::session::{PEER_PORT, PeerState};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::ResourceExt as _;
 
@@ -13,6 +15,9 @@ use super::observe::{NodeFacts, Observed, PodFacts};
 use super::validate::Finding;
 use crate::agents::registry::Live;
 use crate::names;
+
+/// Label of a node: its zone.
+const ZONE: &str = "topology.kubernetes.io/zone";
 
 /// How long an agent that is to go may take to let go of its Datasets once no pod uses them, and the agents of a runtime that is
 /// being deleted.
@@ -127,6 +132,21 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     plan.outdated = outdated(&observed.pods, hash_of(&set));
     plan.daemon_set = Some(Box::new(set));
     plan
+}
+
+/// The agents that serve each other, by node: those that answer, and those that serve as kubelet sees it, for after a change of leaders all are
+/// silent for a while; none that is on its way out.
+pub(super) fn peers(observed: &Observed) -> BTreeMap<String, PeerState> {
+    let zone = |node: &str| observed.nodes.iter().find(|facts| facts.name == node)?.labels.get(ZONE).cloned();
+    let peer = |pod: &PodFacts| {
+        let (node, address) = (pod.node.clone()?, SocketAddr::new(pod.ip?, PEER_PORT));
+        Some((node.clone(), PeerState { zone: zone(&node), node, address }))
+    };
+    let answers = |pod: &&PodFacts| observed.live.iter().any(|live| live.pod == pod.name);
+    let staying = || observed.pods.iter().filter(|pod| !pod.terminating);
+    let mut peers: BTreeMap<_, _> = staying().filter(|pod| pod.ready).filter_map(peer).collect();
+    peers.extend(staying().filter(answers).filter_map(peer));
+    peers
 }
 
 /// Nodes with an agent that is not on its way out.

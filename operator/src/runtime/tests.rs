@@ -5,6 +5,7 @@
 mod choice;
 mod ends;
 mod objects;
+mod peers;
 mod status;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use forebay_crds::{CacheRuntimeSpec, DatasetSpec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{name, secret, some, uid};
+use super::{PeersChange, name, secret, some, uid};
 use crate::{DatasetName, InvalidMessage, operator as wire};
 
 /// What the operator tells an agent. First `Runtime`, then a `Dataset` for each, then `Synced`; after that, changes.
@@ -19,6 +19,8 @@ pub enum OperatorMessage {
     Removed(Removed),
     /// All that is desired has been said; what was not named since the session began is to be let go of.
     Synced,
+    /// Who else serves the runtime has changed.
+    Peers(PeersChange),
 }
 
 /// A CacheRuntime as the agents of it need it.
@@ -71,6 +73,7 @@ impl From<OperatorMessage> for wire::OperatorMessage {
                 OperatorMessage::Dataset(dataset) => Message::Dataset(dataset.into()),
                 OperatorMessage::Removed(removed) => Message::Removed(removed.into()),
                 OperatorMessage::Synced => Message::Synced(wire::Synced {}),
+                OperatorMessage::Peers(change) => Message::Peers(change.into()),
             }),
         }
     }
@@ -86,6 +89,7 @@ impl TryFrom<wire::OperatorMessage> for OperatorMessage {
             Message::Dataset(dataset) => Self::Dataset(dataset.try_into()?),
             Message::Removed(removed) => Self::Removed(removed.try_into()?),
             Message::Synced(wire::Synced {}) => Self::Synced,
+            Message::Peers(change) => Self::Peers(change.try_into()?),
         })
     }
 }

@@ -66,6 +66,14 @@ fn desired() -> Vec<OperatorMessage> {
         OperatorMessage::Dataset(DatasetState { secrets: vec![], refresh: None, evict: None, ..state() }),
         OperatorMessage::Removed(Removed { uid: "u-1".into(), dataset: imagenet() }),
         OperatorMessage::Synced,
+        OperatorMessage::Peers(PeersChange {
+            anew: true,
+            there: vec![
+                PeerState { node: "n1".into(), zone: Some("a".into()), address: "10.0.0.1:9102".parse().unwrap() },
+                PeerState { node: "n2".into(), zone: None, address: "[fd00::1]:9102".parse().unwrap() },
+            ],
+            gone: vec!["n3".into()],
+        }),
     ]
 }
 

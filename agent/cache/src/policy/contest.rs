@@ -1,4 +1,16 @@
+use super::sets::Set;
 use super::{Arena, EVICTING, IDLE, NONE, Place, Policy, Ref, Sketch};
+
+/// How a block comes into a tier, and with that what may go for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bid {
+    /// Landed: into the window.
+    Landed,
+    /// Landed as a guest.
+    Guest,
+    /// From another tier straight to main, having been used so often lately: only for what it beats.
+    Used(u8),
+}
 
 /// From whom room may be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +28,8 @@ pub(crate) enum Cause {
     Retired,
     /// Not read within its Dataset's TTL.
     Expired,
+    /// Other nodes keep it.
+    Guest,
     /// Its Dataset is idle.
     Idle,
     /// It was used less often than the other in a contest.
@@ -63,32 +77,36 @@ fn idle(arena: &impl Arena, sketch: &Sketch, block: Ref) -> u8 {
 }
 
 impl Policy {
-    /// Chooses a block to evict; `None` when there is none that may go.
-    pub(crate) fn victim(&mut self, arena: &mut impl Arena, sketch: &Sketch, want: Want) -> Option<Victim> {
-        let (block, cause) = self.due(arena, want).or_else(|| self.contest(arena, sketch, want))?;
-        self.take(arena, block);
-        arena.link_mut(block).set_flag(EVICTING, true);
-        Some(Victim { block, cause })
-    }
-
-    /// A victim for a block that goes straight to main, having been used `count` times: what is due anyhow, or the oldest in main if it is beaten.
-    pub(crate) fn victim_for(&mut self, arena: &mut impl Arena, sketch: &Sketch, want: Want, count: u8) -> Option<Victim> {
-        let (block, cause) = self.due(arena, want).or_else(|| {
-            let oldest = self.oldest(arena, Place::Main)?;
-            if beats(count, idle(arena, sketch, oldest)) {
-                return Some((oldest, Cause::Lost));
-            }
-            self.again(arena, oldest);
-            None
+    /// Chooses a block to evict for one that comes as `bid` says; `None` when there is none that may go.
+    pub(crate) fn victim(&mut self, arena: &mut impl Arena, sketch: &Sketch, want: Want, bid: Bid) -> Option<Victim> {
+        // A guest takes a guest's place, but for a few: who reads what others keep reads each block in many small reads.
+        let guests_may_grow = bid == Bid::Guest && self.guests < want.budget;
+        let (block, cause) = self.due(arena, want, guests_may_grow).or_else(|| match bid {
+            Bid::Landed | Bid::Guest => self.contest(arena, sketch, want),
+            Bid::Used(count) => self.beaten(arena, sketch, count),
         })?;
         self.take(arena, block);
         arena.link_mut(block).set_flag(EVICTING, true);
         Some(Victim { block, cause })
     }
 
-    /// What may go without a contest: of removed Datasets, then expired, then (unless a quota narrows the choice) of the Dataset that is idle longest.
-    fn due(&self, arena: &impl Arena, want: Want) -> Option<(Ref, Cause)> {
-        let tails = |at: usize| [self.sets[at].main.tail, self.sets[at].window.tail].into_iter().filter(|tail| *tail != NONE);
+    /// The oldest in main, if a block that was used `count` times beats it.
+    fn beaten(&mut self, arena: &mut impl Arena, sketch: &Sketch, count: u8) -> Option<(Ref, Cause)> {
+        let oldest = self.oldest(arena, Place::Main)?;
+        if beats(count, idle(arena, sketch, oldest)) {
+            return Some((oldest, Cause::Lost));
+        }
+        self.again(arena, oldest);
+        None
+    }
+
+    /// What may go without a contest: of removed Datasets, then expired, then guests, then (unless a quota narrows the choice) of the Dataset that
+    /// is idle longest.
+    fn due(&self, arena: &impl Arena, want: Want, spare_guests: bool) -> Option<(Ref, Cause)> {
+        let tails = |at: usize| {
+            let Set { window, main, guests, .. } = &self.sets[at];
+            [main.tail, window.tail, guests.tail].into_iter().filter(|tail| *tail != NONE)
+        };
         let in_scope = |at: &usize| match want.scope {
             Scope::Any => true,
             Scope::Only(set) => usize::from(set) == *at,
@@ -103,6 +121,10 @@ impl Policy {
         });
         if let Some(block) = expired {
             return Some((block, Cause::Expired));
+        }
+        let guests = sets().map(|at| self.sets[at].guests.tail).filter(|tail| *tail != NONE && !spare_guests);
+        if let Some(guest) = guests.min_by_key(|tail| arena.link(*tail).stamp) {
+            return Some((guest, Cause::Guest));
         }
         if want.scope != Scope::Any {
             return None;
@@ -167,7 +189,7 @@ impl Policy {
 
     /// Whether main would take a block used `count` times when the tier is full, for a block that another tier evicts.
     pub(crate) fn would_take(&self, arena: &impl Arena, sketch: &Sketch, want: Want, count: u8) -> bool {
-        self.due(arena, want).is_some()
+        self.due(arena, want, false).is_some()
             || self.oldest(arena, Place::Main).is_some_and(|oldest| count > idle(arena, sketch, oldest))
     }
 }

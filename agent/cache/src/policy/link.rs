@@ -13,6 +13,8 @@ pub(crate) enum Place {
     Window,
     /// In its Dataset's main list.
     Main,
+    /// In its Dataset's list of guests, which go before all that others need.
+    Guest,
 }
 
 /// What the policy keeps per block: 16 bytes, because there are a million of them.
@@ -40,6 +42,8 @@ pub(crate) const EVICTING: u8 = 1 << 4;
 pub(crate) const PRESENT: u8 = 1 << 5;
 /// Waits to be moved to a faster tier.
 pub(crate) const QUEUED: u8 = 1 << 6;
+/// Kept only as long as nothing else needs the room, whatever list it is in now.
+pub(crate) const GUEST: u8 = 1 << 7;
 
 impl Link {
     pub(crate) fn new(set: u16, stamp: u32, flags: u8) -> Self {
@@ -50,8 +54,14 @@ impl Link {
         match self.bits & 3 {
             0 => Place::Out,
             1 => Place::Window,
-            _ => Place::Main,
+            2 => Place::Main,
+            _ => Place::Guest,
         }
+    }
+
+    /// Where it belongs once it has been through the window.
+    pub(crate) fn home(&self) -> Place {
+        if self.is(GUEST) { Place::Guest } else { Place::Main }
     }
 
     pub(crate) fn put(&mut self, place: Place) {

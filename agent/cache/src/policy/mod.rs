@@ -3,6 +3,8 @@
 //! Each landed block enters its Dataset's *window*, a FIFO. The oldest block of a window that is over its budget contests with the
 //! oldest block of *main*, and the one used less often lately goes; a tie keeps the incumbent. So a scan over more than fits
 //! cannot flush what is there, and a dataset read again and again keeps a constant part cached.
+//!
+//! *Guests* are blocks that other nodes keep. They contest with nobody: they have what is free, and a window's worth of what is not.
 
 mod ages;
 mod contest;
@@ -14,8 +16,8 @@ mod tests;
 #[cfg(test)]
 mod traces;
 
-pub(crate) use contest::{Cause, Scope, Victim, Want};
-pub(crate) use link::{Arena, EVICTING, FRESH, Link, NONE, PRESENT, Place, QUEUED, Ref, VERIFIED};
+pub(crate) use contest::{Bid, Cause, Scope, Victim, Want};
+pub(crate) use link::{Arena, EVICTING, FRESH, GUEST, Link, NONE, PRESENT, Place, QUEUED, Ref, VERIFIED};
 pub(crate) use sets::{Policy, SetRules};
 pub(crate) use sketch::{Sketch, mix};
 

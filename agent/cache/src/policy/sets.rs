@@ -6,6 +6,7 @@ use super::{Arena, FRESH, Place, Ref, Sketch, VISIT};
 pub(crate) struct Set {
     pub(crate) window: List,
     pub(crate) main: List,
+    pub(crate) guests: List,
     /// Last access of any of its blocks.
     pub(crate) used: u32,
     pub(crate) rules: SetRules,
@@ -26,12 +27,13 @@ pub(crate) struct Policy {
     pub(super) sets: Vec<Set>,
     pub(super) window: u64,
     pub(super) main: u64,
+    pub(super) guests: u64,
 }
 
 impl Policy {
-    /// Bytes in windows and main lists: what could be evicted.
+    /// Bytes in all lists: what could be evicted.
     pub(crate) fn evictable(&self) -> u64 {
-        self.window + self.main
+        self.window + self.main + self.guests
     }
 
     /// Sets the rules of a Dataset.
@@ -89,8 +91,10 @@ impl Policy {
         }
         let link = arena.link_mut(block);
         link.stamp = now;
-        if link.place() == Place::Main {
-            self.sets[usize::from(set)].main.rejuvenate(arena, block);
+        match link.place() {
+            Place::Main => self.sets[usize::from(set)].main.rejuvenate(arena, block),
+            Place::Guest => self.sets[usize::from(set)].guests.rejuvenate(arena, block),
+            Place::Window | Place::Out => {}
         }
         if !fresh {
             sketch.add(arena.hash(block), now);
@@ -113,6 +117,10 @@ impl Policy {
                 lists.main.push(arena, block, place);
                 self.main += charge;
             }
+            Place::Guest => {
+                lists.guests.push(arena, block, place);
+                self.guests += charge;
+            }
         }
     }
 
@@ -130,6 +138,10 @@ impl Policy {
                 self.set(link.set).main.remove(arena, block);
                 self.main -= charge;
             }
+            Place::Guest => {
+                self.set(link.set).guests.remove(arena, block);
+                self.guests -= charge;
+            }
         }
     }
 
@@ -145,7 +157,12 @@ impl Policy {
     pub(super) fn oldest(&self, arena: &impl Arena, place: Place) -> Option<Ref> {
         self.sets
             .iter()
-            .map(|set| if place == Place::Window { set.window.tail } else { set.main.tail })
+            .map(|set| match place {
+                Place::Window => set.window.tail,
+                Place::Main => set.main.tail,
+                Place::Guest => set.guests.tail,
+                Place::Out => super::NONE,
+            })
             .filter(|tail| *tail != super::NONE)
             .min_by_key(|tail| arena.link(*tail).stamp)
     }

@@ -75,7 +75,28 @@ impl Sim {
         false
     }
 
+    /// Reads a block that other nodes keep.
+    fn visit(&mut self, name: u64, set: u16, now: u32) -> bool {
+        if let Some(block) = self.names.get(&name) {
+            self.policy.touched(&mut self.blocks, &mut self.sketch, *block, now);
+            return true;
+        }
+        while self.used + BLOCK > self.capacity {
+            let want = self.want(Scope::Any, BLOCK, now);
+            self.evict_for(want, Bid::Guest).unwrap();
+        }
+        let block = self.enter(name, set, BLOCK, now);
+        self.blocks.link_mut(block).set_flag(GUEST, true);
+        self.policy.push(&mut self.blocks, block, Place::Guest);
+        false
+    }
+
     fn land(&mut self, name: u64, set: u16, size: u64, now: u32) {
+        let block = self.enter(name, set, size, now);
+        self.policy.landed(&mut self.blocks, &mut self.sketch, block, now, self.capacity, window_budget(self.capacity));
+    }
+
+    fn enter(&mut self, name: u64, set: u16, size: u64, now: u32) -> Ref {
         let entry = (Link::new(set, now, PRESENT), name, size);
         let block = if let Some(free) = self.blocks.free.pop() {
             self.blocks.links[free as usize] = entry;
@@ -87,11 +108,15 @@ impl Sim {
         self.used += size;
         self.names.insert(name, block);
         self.sketch.ensure(self.names.len() as u64);
-        self.policy.landed(&mut self.blocks, &mut self.sketch, block, now, self.capacity, window_budget(self.capacity));
+        block
     }
 
     fn evict(&mut self, want: Want) -> Option<(u64, Cause)> {
-        let victim = self.policy.victim(&mut self.blocks, &self.sketch, want)?;
+        self.evict_for(want, Bid::Landed)
+    }
+
+    fn evict_for(&mut self, want: Want, bid: Bid) -> Option<(u64, Cause)> {
+        let victim = self.policy.victim(&mut self.blocks, &self.sketch, want, bid)?;
         let (_, name, size) = self.blocks.links[victim.block as usize];
         self.names.remove(&name).unwrap();
         self.blocks.free.push(victim.block);
@@ -205,7 +230,7 @@ fn reads_of_one_visit_count_once_and_the_first_is_the_landings_own() {
 fn a_chosen_block_is_in_no_list_and_not_chosen_again() {
     let mut sim = Sim::full(0);
     let want = sim.want(Scope::Any, BLOCK, 100);
-    let victim = sim.policy.victim(&mut sim.blocks, &sim.sketch, want).unwrap();
+    let victim = sim.policy.victim(&mut sim.blocks, &sim.sketch, want, Bid::Landed).unwrap();
     assert!(sim.blocks.link(victim.block).is(EVICTING));
     assert_eq!(sim.policy.evictable(), 99 * BLOCK);
     for _ in 0..99 {
@@ -232,11 +257,44 @@ fn sorted_main_lists_evict_by_age() {
     assert!(stamps.len() > 30 && stamps.is_sorted());
 }
 
+#[test]
+fn guests_have_what_is_free_and_go_before_anything_that_is_kept_here() {
+    let mut sim = Sim::new(1000);
+    for name in 0..600 {
+        sim.access(name, 0, 100);
+    }
+    for name in 0..600 {
+        sim.visit(10_000 + name, 0, 200);
+    }
+    assert!((0..600).all(|name| sim.names.contains_key(&name)), "what is kept here stays");
+    assert_eq!(sim.policy.guests, 400 * BLOCK);
+    for name in 600..1000 {
+        sim.access(name, 0, 300);
+    }
+    assert!((0..1000).all(|name| sim.names.contains_key(&name)));
+    assert_eq!(sim.policy.guests, 0);
+}
+
+#[test]
+fn in_a_full_tier_guests_have_a_windows_worth_and_the_one_unread_longest_goes() {
+    let mut sim = Sim::new(1000);
+    for name in 0..1000 {
+        sim.access(name, 0, 100);
+    }
+    for name in 0..500 {
+        sim.visit(10_000 + name, 0, 200 + 20 * name as u32);
+        sim.visit(10_000, 0, 200 + 20 * name as u32);
+    }
+    assert_eq!(sim.policy.guests, window_budget(1000 * BLOCK));
+    assert!(sim.names.contains_key(&10_000), "read again and again");
+    assert!(!sim.names.contains_key(&10_001));
+}
+
 /// What the lists hold, counted by walking them.
-fn recount(sim: &Sim) -> (u64, u64) {
-    let mut sums = (0, 0);
+fn recount(sim: &Sim) -> (u64, u64, u64) {
+    let mut sums = (0, 0, 0);
     for set in &sim.policy.sets {
-        for (list, sum) in [(&set.window, &mut sums.0), (&set.main, &mut sums.1)] {
+        for (list, sum) in [(&set.window, &mut sums.0), (&set.main, &mut sums.1), (&set.guests, &mut sums.2)] {
             let (mut at, mut bytes, mut last) = (list.head, 0, NONE);
             while at != NONE {
                 bytes += sim.blocks.charge(at);
@@ -253,7 +311,7 @@ fn recount(sim: &Sim) -> (u64, u64) {
 
 proptest! {
     #[test]
-    fn lists_and_sums_agree_whatever_happens(steps in prop::collection::vec((0u8..6, 0u64..60, 0u16..4), 1..300)) {
+    fn lists_and_sums_agree_whatever_happens(steps in prop::collection::vec((0u8..7, 0u64..60, 0u16..4), 1..300)) {
         let mut sim = Sim::new(24);
         sim.size = Box::new(|name| 1 + (name * 7919) % BLOCK);
         let mut now = 1000;
@@ -270,11 +328,12 @@ proptest! {
                         sim.policy.reassign(&mut sim.blocks, *block, set);
                     }
                 }
+                5 => { sim.visit(name, set, now); }
                 _ => now += IDLE,
             }
-            let (window, main) = recount(&sim);
-            prop_assert_eq!((window, main), (sim.policy.window, sim.policy.main));
-            prop_assert_eq!(window + main, sim.used);
+            let (window, main, guests) = recount(&sim);
+            prop_assert_eq!((window, main, guests), (sim.policy.window, sim.policy.main, sim.policy.guests));
+            prop_assert_eq!(window + main + guests, sim.used);
             prop_assert!(sim.used <= sim.capacity);
         }
     }

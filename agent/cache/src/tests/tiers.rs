@@ -32,7 +32,7 @@ fn full_above(reads: u32) -> (Bench, DatasetId) {
 fn blocks_land_in_the_fastest_tier_with_room_then_in_the_last() {
     let (bench, ds) = full_above(0);
     assert_eq!(insert(&object(bench.cache(), ds, 100, BLOCK), 100, 0), Inserted::Stored { tier: "t1".into() });
-    let wish = Landing { tier: Some("t0".into()), pin: false };
+    let wish = Landing { tier: Some("t0".into()), pin: false, guest: false };
     let landed = object(bench.cache(), ds, 101, BLOCK).insert(0, &bytes(101, BLOCK, 0), wish);
     assert_eq!(landed, Inserted::Stored { tier: "t0".into() });
 }
@@ -41,7 +41,7 @@ fn blocks_land_in_the_fastest_tier_with_room_then_in_the_last() {
 fn what_the_upper_tier_evicts_is_found_in_the_lower_one() {
     let (bench, ds) = full_above(0);
     for key in 100..104 {
-        let wish = Landing { tier: Some("t0".into()), pin: false };
+        let wish = Landing { tier: Some("t0".into()), pin: false, guest: false };
         object(bench.cache(), ds, key, BLOCK).insert(0, &bytes(key, BLOCK, 0), wish);
     }
     bench.cache().step();
@@ -55,7 +55,7 @@ fn what_the_upper_tier_evicts_is_found_in_the_lower_one() {
 #[test]
 fn a_demoted_block_that_landed_anew_meanwhile_is_not_kept_twice() {
     let (bench, ds) = full_above(0);
-    let wish = || Landing { tier: Some("t0".into()), pin: false };
+    let wish = || Landing { tier: Some("t0".into()), pin: false, guest: false };
     object(bench.cache(), ds, 100, BLOCK).insert(0, &bytes(100, BLOCK, 0), wish());
     let gone = (0..8).find(|key| !object(bench.cache(), ds, *key, BLOCK).has(0)).unwrap();
     object(bench.cache(), ds, gone, BLOCK).insert(0, &bytes(gone, BLOCK, 0), wish());
@@ -101,7 +101,7 @@ fn promotion_leaves_complete_larger_objects_and_pins_alone() {
     for key in 0..8 {
         object(bench.cache(), ds, key, BLOCK).evict();
     }
-    let wish = || Landing { tier: Some("t1".into()), pin: false };
+    let wish = || Landing { tier: Some("t1".into()), pin: false, guest: false };
     let complete = object(bench.cache(), ds, 100, 2 * BLOCK);
     let partial = object(bench.cache(), ds, 101, 2 * BLOCK);
     let pinned = object(bench.cache(), ds, 102, SMALL);
@@ -126,7 +126,7 @@ fn pinning_gathers_an_object_in_one_tier() {
     let size = 3 * BLOCK;
     let object = object(bench.cache(), ds, 1, size);
     for (block, tier) in [(0, "t0"), (1, "t1"), (2, "t1")] {
-        object.insert(block, &bytes(1, size, block), Landing { tier: Some(tier.into()), pin: false });
+        object.insert(block, &bytes(1, size, block), Landing { tier: Some(tier.into()), pin: false, guest: false });
     }
     assert!(object.native().is_none(), "not in one tier");
     object.pin().unwrap();

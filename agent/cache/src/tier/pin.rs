@@ -133,6 +133,15 @@ impl Tier {
         true
     }
 
+    /// Takes the pin of an object off, whatever its size is.
+    pub(crate) fn unpin_id(&self, id: ObjectId, stripe: &Stripe<'_>) -> bool {
+        let size = {
+            let state = self.state();
+            state.objects.find(&id).map(|key| state.objects.size_of(key))
+        };
+        size.is_some_and(|size| self.unpin(Name { id, size }, stripe))
+    }
+
     /// Takes a pin off in the table only.
     pub(super) fn unpin_in(&self, state: &mut State, key: Key) {
         if state.objects.is(key, PINNED) {

@@ -3,7 +3,7 @@ use std::io;
 use super::ledger::{Ledger, step};
 use super::{Phase, State, Tier};
 use crate::Reason;
-use crate::policy::{Arena as _, Scope, Victim};
+use crate::policy::{Arena as _, Bid, Scope, Victim};
 use crate::shared::lock;
 
 /// Ticks for which the file system's word about its free space is believed.
@@ -52,9 +52,8 @@ impl Drop for Reservation<'_> {
 }
 
 impl Tier {
-    /// Asks for `charge` bytes. When the tier is full this names a victim: of any Dataset for a landing, and for a block that was used
-    /// `count` times and is to go straight to main, one that it beats.
-    pub(crate) fn claim(&self, charge: u64, count: Option<u8>) -> Claim<'_> {
+    /// Asks for `charge` bytes. When the tier is full this names a victim, of any Dataset.
+    pub(crate) fn claim(&self, charge: u64, bid: Bid) -> Claim<'_> {
         if self.is_paused() {
             return Claim::Refused(Reason::Faulted);
         }
@@ -73,9 +72,9 @@ impl Tier {
             state.account.in_flight += charge;
             return Claim::Granted(Reservation { tier: self, bytes: charge });
         }
-        match self.choose(&mut state, Scope::Any, charge, count) {
+        match self.choose(&mut state, Scope::Any, charge, bid) {
             Some((id, block, victim)) => Claim::Evict { id, block, victim },
-            None if count.is_some() => Claim::Refused(Reason::Full),
+            None if matches!(bid, Bid::Used(_)) => Claim::Refused(Reason::Full),
             None if !fits && state.account.unknown > 0 => Claim::Refused(Reason::Recovering),
             None if !fits => Claim::Refused(Reason::Full),
             None => Claim::Refused(Reason::Reserve),
@@ -87,7 +86,7 @@ impl Tier {
         if self.is_paused() {
             return None;
         }
-        self.choose(&mut self.state(), Scope::Only(set), charge, None)
+        self.choose(&mut self.state(), Scope::Only(set), charge, Bid::Landed)
     }
 
     /// Names a block to go when the tier holds more than it may: its capacity was lowered, or others filled the file system.
@@ -101,17 +100,14 @@ impl Tier {
         if state.phase == Phase::Shut || !(over || free < self.reserve) {
             return None;
         }
-        self.choose(&mut state, Scope::Any, 0, None)
+        self.choose(&mut state, Scope::Any, 0, Bid::Landed)
     }
 
-    fn choose(&self, state: &mut State, scope: Scope, charge: u64, count: Option<u8>) -> Option<(crate::ObjectId, u32, Victim)> {
+    fn choose(&self, state: &mut State, scope: Scope, charge: u64, bid: Bid) -> Option<(crate::ObjectId, u32, Victim)> {
         let want = state.want(scope, charge, self.shared.tick());
         let sketch = self.shared.sketch();
         let State { policy, objects, .. } = &mut *state;
-        let victim = match count {
-            Some(count) => policy.victim_for(objects, &sketch, want, count),
-            None => policy.victim(objects, &sketch, want),
-        }?;
+        let victim = policy.victim(objects, &sketch, want, bid)?;
         let (key, block) = objects.owner(victim.block);
         Some((*objects.id_of(key), block, victim))
     }

@@ -4,7 +4,7 @@ use super::charge;
 use super::leases::Leases;
 use super::objects::{CLAIMED, Key, LEASED, LENT, Objects, PINNED, SIDECAR, STALE};
 use crate::id::{block_count, block_len};
-use crate::policy::{Arena as _, EVICTING, Place, Policy, Scope, Sketch, VERIFIED, Want, window_budget};
+use crate::policy::{Arena as _, EVICTING, GUEST, Place, Policy, Scope, Sketch, VERIFIED, Want, window_budget};
 use crate::{BLOCK, ObjectId};
 
 /// How much of what a tier holds is known.
@@ -168,6 +168,7 @@ impl State {
             return false;
         };
         let len = block_len(self.objects.size_of(key), block);
+        self.objects.link_mut(at).set_flag(GUEST, landing.place == Place::Guest);
         if let Key::Large(_) = key {
             self.account.known += self.objects.charge(at);
         }
@@ -321,7 +322,8 @@ impl State {
                 // Whoever chose it as a victim finds it spared.
                 self.objects.link_mut(at).set_flag(EVICTING, false);
             } else if self.objects.link(at).place() == Place::Out && !self.objects.link(at).is(EVICTING) {
-                self.policy.push(&mut self.objects, at, Place::Main);
+                let home = self.objects.link(at).home();
+                self.policy.push(&mut self.objects, at, home);
             }
         }
     }

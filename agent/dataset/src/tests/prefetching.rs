@@ -95,6 +95,23 @@ async fn pins_come_first_stay_under_pressure_and_survive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_former_mount_had_pinned_is_given_back_when_another_takes_its_place() {
+    let (dir, former, store) = (tempfile::tempdir().unwrap(), Store::new(), Store::named("memory://other"));
+    for index in 0..3 {
+        former.memory.put(&format!("{index}"), content(index, 1 << 20));
+        store.memory.put(&format!("{index}"), content(10 + index, 1 << 20));
+    }
+    let pinning = Settings { pins: vec!["/".into()], ..settings() };
+    let run = Run::start(dir.path(), &former, pinning.clone(), 16);
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 3 << 20).await;
+    run.end(true).await;
+    let run = Run::start(dir.path(), &store, pinning, 16);
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 3 << 20).await;
+    assert_eq!(run.cat("/2").await.unwrap(), content(12, 1 << 20));
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_listing_that_fails_says_which_mount_and_why_and_is_tried_again() {
     let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
     store.memory.put("x", content(1, 10));

@@ -93,6 +93,7 @@ mod tests {
             path: "/".into(),
             reader: store.clone(),
             background: store,
+            direct: None,
             include: Vec::new(),
             exclude: Vec::new(),
         };
@@ -105,6 +106,7 @@ mod tests {
             cache: cache.clone(),
             fetcher: Fetcher::new(FetchConfig::default(), tokio::runtime::Handle::current()),
             state_dir: dir.path().join("state"),
+            share: None,
         };
         let dataset = Dataset::open(parts).unwrap();
         let cached = || dataset.status().cache.bytes;

@@ -55,7 +55,8 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
         TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.path().join("tier"), capacity: 64 << 20, reserve: 0 };
     let state = StateDir::take(&dir.path().join("state")).unwrap();
     let table = Arc::new(Table::new("default".into(), Handle::current()));
-    let node = Node::open(vec![tier], &state, 64, table).unwrap();
+    let net = crate::cluster::peers::net("default", "n1");
+    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
     let source = format!("file://{}", store.display());
     let desired = DatasetState {
         dataset: DatasetName::new("ml", "set"),
@@ -67,7 +68,7 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
         evict: None,
     };
     let allowed = [store.to_str().unwrap().parse().unwrap()];
-    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set")).unwrap();
+    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
     let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
     hosted.work(desired.clone(), Ok(dataset));
 
@@ -119,7 +120,8 @@ async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status(
     let table = Arc::new(Table::new("default".into(), Handle::current()));
     let csi = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
     let csi = csi.backings(Handle::current());
-    let node = Node::open(vec![tier], &state, 64, table).unwrap();
+    let net = crate::cluster::peers::net("default", "n1");
+    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
     let source = format!("file://{}", store.display());
     let mut spec = DatasetSpec::of(vec![Mount::of("/".parse().unwrap(), source.parse().unwrap())]);
     spec.consistency.refresh = RefreshPolicy::NewPods;
@@ -135,7 +137,7 @@ async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status(
         evict: None,
     };
     let allowed = [store.to_str().unwrap().parse().unwrap()];
-    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set")).unwrap();
+    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
     let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
     hosted.work(desired, Ok(dataset));
     until("what is pinned", || hosted.view().status.phase == Phase::Ready).await;

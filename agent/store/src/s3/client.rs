@@ -6,7 +6,7 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{self, ProvideCredentials, future};
+use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{
@@ -15,10 +15,11 @@ use aws_sdk_s3::config::{
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
+use super::identity::Identities;
 use super::{S3Config, S3Credentials};
 
 /// A connection that is not there within this is reported as unreachable, whatever the request's own limit.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a credentials file is trusted before it is read again.
 const FILE_LIFE: Duration = Duration::from_secs(60);
 
@@ -45,26 +46,36 @@ pub(super) fn base(config: &S3Config, http: SharedHttpClient) -> Builder {
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    // With a path, the SDK puts the bucket right behind it, so the slash must be there.
-    builder.set_endpoint_url(config.endpoint.as_ref().map(|endpoint| format!("{}/", endpoint.trim_end_matches('/'))));
+    builder.set_endpoint_url(config.endpoint_url());
     builder
 }
 
 /// A client for these credentials. Each has an identity cache of its own, so old credentials cannot linger in it.
-pub(super) fn with_credentials(base: &Builder, http: &SharedHttpClient, credentials: &S3Credentials) -> Client {
+pub(super) fn with_identities(base: &Builder, identities: Option<&Identities>) -> Client {
     let builder = base.clone();
-    let builder = match credentials {
-        S3Credentials::Anonymous => builder.allow_no_auth(),
-        S3Credentials::Static { access_key_id, secret_access_key, session_token } => builder
-            .credentials_provider(Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "forebay")),
-        S3Credentials::Environment => builder.credentials_provider(EnvironmentVariableCredentialsProvider::new()),
-        S3Credentials::File { path, profile } => {
-            let profile = profile.clone().unwrap_or("default".to_owned());
-            builder.credentials_provider(File { path: path.clone(), profile, http: http.clone() })
-        }
-        S3Credentials::Default => builder.credentials_provider(Chain(http.clone())),
+    let builder = match identities {
+        None => builder.allow_no_auth(),
+        Some(identities) => builder.credentials_provider(identities.clone()),
     };
     Client::from_conf(builder.build())
+}
+
+/// Whom requests are signed as; `None` if they are not.
+pub(super) fn identities(http: &SharedHttpClient, credentials: &S3Credentials) -> Option<Identities> {
+    let provider = match credentials {
+        S3Credentials::Anonymous => return None,
+        S3Credentials::Static { access_key_id, secret_access_key, session_token } => {
+            let keys = Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "forebay");
+            SharedCredentialsProvider::new(keys)
+        }
+        S3Credentials::Environment => SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()),
+        S3Credentials::File { path, profile } => {
+            let profile = profile.clone().unwrap_or("default".to_owned());
+            SharedCredentialsProvider::new(File { path: path.clone(), profile, http: http.clone() })
+        }
+        S3Credentials::Default => SharedCredentialsProvider::new(Chain(http.clone())),
+    };
+    Some(Identities::new(provider))
 }
 
 /// The SDK's default chain; building it is asynchronous, so it happens when first asked.

@@ -64,6 +64,11 @@ impl S3Config {
         }
     }
 
+    /// The endpoint as the SDK takes it: with a path, it puts the bucket right behind it, so the slash must be there.
+    pub(super) fn endpoint_url(&self) -> Option<String> {
+        self.endpoint.as_ref().map(|endpoint| format!("{}/", endpoint.trim_end_matches('/')))
+    }
+
     pub(super) fn path_style(&self) -> bool {
         match self.addressing {
             Addressing::Path => true,

@@ -3,6 +3,7 @@ use std::error::Error;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_xml::decode::{Document, try_data};
 
 use crate::{StoreError, StoreErrorKind, StoreId, Version};
 
@@ -83,6 +84,38 @@ fn region_in(message: &str) -> Option<&str> {
     rest.split_once('\'').map(|(region, _)| region)
 }
 
+/// What an error answer means, and the words for people. `request`: the id that the store gave it.
+pub(super) fn told(answer: Answer<'_>, request: Option<&str>) -> (StoreErrorKind, String) {
+    let mut text = format!("HTTP {}", answer.status);
+    for word in [answer.code, answer.message] {
+        if !word.is_empty() {
+            text.extend([" ", word]);
+        }
+    }
+    text.extend(["; request id ", request.unwrap_or("none")]);
+    // The SDK's name for a 404 of a HEAD, which says no more than the status.
+    let code = if answer.code == "NotFound" { "" } else { answer.code };
+    (kind(Answer { code, ..answer }), text)
+}
+
+/// Code and message of an error answer's body; empty where it is not S3's.
+pub(super) fn in_body(body: &[u8]) -> (String, String) {
+    let read = || -> Option<(String, String)> {
+        let mut document = Document::try_from(body).ok()?;
+        let mut root = document.root_element().ok()?;
+        let (mut code, mut message) = (String::new(), String::new());
+        while let Some(mut tag) = root.next_tag() {
+            match tag.start_el().local() {
+                "Code" => code = try_data(&mut tag).ok()?.into_owned(),
+                "Message" => message = try_data(&mut tag).ok()?.into_owned(),
+                _ => {}
+            }
+        }
+        Some((code, message))
+    };
+    read().unwrap_or_default()
+}
+
 /// Makes the store's error of the SDK's.
 pub(super) fn from_sdk<E>(
     id: &StoreId,
@@ -102,20 +135,12 @@ where
             let answer = Answer {
                 operation,
                 status: raw.status().as_u16(),
-                code: if code == "NotFound" { "" } else { code },
+                code,
                 message: service.err().message().unwrap_or_default(),
                 region: header("x-amz-bucket-region"),
                 expected,
             };
-            let request = header("x-amz-request-id").or_else(|| header("x-obs-request-id")).unwrap_or("none");
-            let mut text = format!("HTTP {}", answer.status);
-            for word in [code, answer.message] {
-                if !word.is_empty() {
-                    text.extend([" ", word]);
-                }
-            }
-            text.extend(["; request id ", request]);
-            (kind(answer), text)
+            told(answer, header("x-amz-request-id").or_else(|| header("x-obs-request-id")))
         }
         other => (of_transport(other), DisplayErrorContext(other).to_string()),
     };

@@ -35,16 +35,20 @@ fn state(uid: &str, generation: i64) -> (String, Arc<DatasetState>) {
 
 fn desired(datasets: &[(&str, i64)], complete: bool) -> Desired {
     let datasets = datasets.iter().map(|(uid, generation)| state(uid, *generation)).collect();
-    Desired { runtime: Some(runtime(1)), datasets: Arc::new(datasets), complete, leaving: BTreeSet::new() }
+    Desired { runtime: Some(runtime(1)), datasets: Arc::new(datasets), complete, ..Desired::default() }
 }
 
-/// Words in short: `+uid` a Dataset, `-uid` removed, `R`, `S`.
+/// Words in short: `+uid` a Dataset, `-uid` removed, `R`, `S`, `P` who is there and who is gone.
 fn short(words: Vec<Word>) -> Vec<String> {
     let short = |word| match word {
         Word::Runtime(_) => "R".to_owned(),
         Word::Dataset(state) => format!("+{}", state.uid),
         Word::Removed(removed) => format!("-{}", removed.uid),
         Word::Synced => "S".to_owned(),
+        Word::Peers(PeersChange { anew, there, gone }) => {
+            let there: Vec<_> = there.iter().map(|peer| format!("{}@{}", peer.node, peer.address)).collect();
+            format!("P{} {} -{}", if anew { "!" } else { "" }, there.join(" "), gone.join(" "))
+        }
     };
     words.into_iter().map(short).collect()
 }
@@ -102,4 +106,24 @@ fn a_changed_secret_is_a_changed_dataset() {
     changed.secrets.push(forebay_crds::manifest::SecretData::new("ml", "s", Default::default()));
     let second = Desired { datasets: Arc::new(BTreeMap::from([("a".to_owned(), Arc::new(changed))])), ..first };
     assert_eq!(short(told.next(&second)), ["+a"]);
+}
+
+#[test]
+fn an_agent_hears_who_is_there_and_then_only_what_changes() {
+    let peers = |peers: &[(&str, &str)]| {
+        let peer =
+            |(node, address): &(&str, &str)| PeerState { node: (*node).into(), zone: None, address: address.parse().unwrap() };
+        let peers = peers.iter().map(|one| ((one.0).to_owned(), peer(one))).collect();
+        Desired { peers: Arc::new(peers), ..desired(&[], true) }
+    };
+    let mut told = Told::default();
+    assert_eq!(short(told.next(&peers(&[]))), ["R", "S"], "of nobody nothing is said");
+    let mut told = Told::default();
+    let two = peers(&[("n1", "10.0.0.1:9102"), ("n2", "10.0.0.2:9102")]);
+    assert_eq!(short(told.next(&two)), ["R", "P! n1@10.0.0.1:9102 n2@10.0.0.2:9102 -", "S"]);
+    assert_eq!(short(told.next(&two)), [""; 0]);
+    let moved = peers(&[("n1", "10.0.0.1:9102"), ("n2", "10.0.0.9:9102"), ("n3", "10.0.0.3:9102")]);
+    assert_eq!(short(told.next(&moved)), ["P n2@10.0.0.9:9102 n3@10.0.0.3:9102 -"]);
+    assert_eq!(short(told.next(&two)), ["P n2@10.0.0.2:9102 -n3"]);
+    assert_eq!(short(told.next(&peers(&[]))), ["P  -n1 n2"]);
 }

@@ -3,6 +3,7 @@
 use aws_sdk_s3::presigning::PresigningConfig;
 
 use super::super::Addressing;
+use super::super::direct::tests::address as direct;
 use super::*;
 
 /// The address that a request for a key goes to, without what the signature adds.
@@ -13,7 +14,7 @@ async fn address(config: &S3Config, key: &str) -> String {
         secret_access_key: "secret".into(),
         session_token: Some("token".into()),
     };
-    let client = with_credentials(&base(config, http.clone()), &http, &credentials);
+    let client = with_identities(&base(config, http.clone()), identities(&http, &credentials).as_ref());
     let presigning = PresigningConfig::expires_in(Duration::from_secs(60)).unwrap();
     let request = client.get_object().bucket(&config.bucket).key(key).presigned(presigning).await.unwrap();
     assert!(request.uri().contains("X-Amz-Security-Token=token"), "{}", request.uri());
@@ -40,7 +41,9 @@ async fn requests_go_where_the_configuration_says() {
         (Some("http://127.0.0.1:9000/s3/"), Addressing::Auto, "http://127.0.0.1:9000/s3/bkt/a%20b/c"),
         (Some("http://minio:9000/"), Addressing::Auto, "http://minio:9000/bkt/a%20b/c"),
     ] {
-        assert_eq!(address(&config(endpoint, addressing), "a b/c").await, want);
+        let config = config(endpoint, addressing);
+        assert_eq!(address(&config, "a b/c").await, want);
+        assert_eq!(direct(&config, "a b/c").as_deref(), Some(want));
     }
 }
 
@@ -56,5 +59,9 @@ async fn keys_are_sent_as_they_are() {
         ("q?a=b#c", "q%3Fa%3Db%23c"),
     ] {
         assert_eq!(address(&config, key).await, format!("http://minio:9000/bkt/{want}"));
+    }
+    let all: String = (1..=0x7f).map(char::from).filter(|c| *c != '?').collect();
+    for key in [&all[..], "ü/\u{1f600}", "../up/./x", "a//b/", "q?a=b#c"] {
+        assert_eq!(direct(&config, key), Some(address(&config, key).await));
     }
 }

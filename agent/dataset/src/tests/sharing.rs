@@ -1,0 +1,119 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use forebay_crds::{Phase, conditions};
+use forebay_store::failing::Op;
+use forebay_store::{StoreId, Version};
+use tokio::sync::watch;
+
+use super::{Run, Store, content, settings};
+use crate::{Prefetch, Settings, Share};
+
+/// Ranks of keys; what is not named others keep.
+#[derive(Debug)]
+struct Ranks {
+    of: Mutex<BTreeMap<String, usize>>,
+    members: watch::Sender<u64>,
+}
+
+impl Ranks {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { of: Mutex::default(), members: watch::Sender::new(0) })
+    }
+
+    fn set(&self, members: u64, of: &[(&str, usize)]) {
+        *self.of.lock().unwrap() = of.iter().map(|(key, rank)| ((*key).to_owned(), *rank)).collect();
+        self.members.send_replace(members);
+    }
+}
+
+impl Share for Ranks {
+    fn copies(&self) -> usize {
+        2
+    }
+    fn rank(&self, _: &StoreId, key: &str, _: &Version) -> Option<usize> {
+        self.of.lock().unwrap().get(key).copied()
+    }
+    fn settle(&self) -> Duration {
+        Duration::from_millis(200)
+    }
+    fn members(&self) -> watch::Receiver<u64> {
+        self.members.subscribe()
+    }
+}
+
+fn store(files: &[&str]) -> Store {
+    let store = Store::new();
+    for (index, key) in files.iter().enumerate() {
+        store.memory.put(key, content(index as u64, 1 << 20));
+    }
+    store
+}
+
+fn is_moving(status: &forebay_crds::DatasetStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.reason == conditions::reason::MOVING)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_brings_in_and_pins_its_share_and_what_it_is_to_keep_when_others_go() {
+    let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&["a", "b", "c", "d"]), Ranks::new());
+    let pinning = Settings { pins: vec!["/".into()], ..settings() };
+    let run = Run::sharing(dir.path(), &store, pinning, 64, Some(ranks.clone()));
+    run.listed_after(0).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(store.failing.total(Op::Get), 0, "nobody knows its share before it knows the others");
+    ranks.set(1, &[("a", 0), ("b", 1)]);
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 2 << 20).await;
+    assert_eq!(run.dataset.status().prefetch.total_files, 2);
+    ranks.set(2, &[("a", 0), ("b", 0), ("c", 1)]);
+    run.until(is_moving).await;
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 3 << 20).await;
+    // A node has come that keeps c: it is let go after a while, and not taken away.
+    ranks.set(3, &[("a", 0), ("b", 0)]);
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 2 << 20).await;
+    assert_eq!(run.dataset.status().cache.bytes, 3 << 20);
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_come_back_at_once_move_nothing() {
+    let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&["a", "b"]), Ranks::new());
+    ranks.set(1, &[("a", 0)]);
+    let pinning = Settings { pins: vec!["/".into()], ..settings() };
+    let run = Run::sharing(dir.path(), &store, pinning, 64, Some(ranks.clone()));
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 1 << 20).await;
+    ranks.set(2, &[("a", 0), ("b", 0)]);
+    run.until(is_moving).await;
+    ranks.set(1, &[("a", 0)]);
+    run.until(|status| status.phase == Phase::Ready).await;
+    assert_eq!((run.dataset.status().cache.bytes, store.failing.total(Op::Get)), (1 << 20, 1));
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_keep_makes_room_for_what_this_node_keeps_first_and_never_pushes_it_out() {
+    let files: Vec<String> = (0..12).map(|n| format!("own/{n:02}")).chain((0..40).map(|n| format!("other/{n:02}"))).collect();
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&names), Ranks::new());
+    ranks.set(1, &[]);
+    let eager = Prefetch { paths: vec!["/".into()], concurrency: 4, ..Prefetch::default() };
+    let run = Run::sharing(dir.path(), &store, Settings { prefetch: eager, ..settings() }, 20, Some(ranks.clone()));
+    run.until(|status| status.phase == Phase::Ready).await;
+    for (index, name) in files.iter().enumerate().skip(12) {
+        assert_eq!(run.cat(&format!("/{name}")).await.unwrap(), content(index as u64, 1 << 20));
+    }
+    let own: Vec<(&str, usize)> = names[..12].iter().map(|&name| (name, 0)).collect();
+    ranks.set(2, &own);
+    run.until(is_moving).await;
+    run.until(|status| status.phase == Phase::Ready && status.prefetch.done_files == 12).await;
+    for (index, name) in files.iter().enumerate().skip(12) {
+        assert_eq!(run.cat(&format!("/{name}")).await.unwrap(), content(index as u64, 1 << 20));
+    }
+    store.failing.reset_counts();
+    for (index, name) in files.iter().enumerate().take(12) {
+        assert_eq!(run.cat(&format!("/{name}")).await.unwrap(), content(index as u64, 1 << 20));
+    }
+    assert_eq!(store.failing.total(Op::Get), 0, "what this node keeps is still here");
+    run.end(true).await;
+}

@@ -1,0 +1,132 @@
+//! The peer path beside plain TCP on loopback: one reader, data in the peer's memory, interleaved rounds, both in this process.
+//!
+//! `cargo run --release -p forebay-peers --example speed [MIB]`
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use async_trait::async_trait;
+use bytes::Bytes;
+use forebay_peers::{Answer, Asked, Identity, Limits, Mount, Neighbour, Net, PeerStore, Refusal, Server, Source, Spread};
+use forebay_store::memory::MemoryStore;
+use forebay_store::policy::Priority;
+use forebay_store::{ObjectVersion, Tally, UnderStore, Version};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use tokio_util::sync::CancellationToken;
+
+const EXTENT: u64 = 8 << 20;
+/// Requests of one reader at a time, as its read-ahead makes them.
+const AHEAD: usize = 4;
+const ROUNDS: usize = 5;
+
+/// Gives the same memory again and again, as a cache that is hot.
+struct Hot(Bytes);
+
+#[async_trait]
+impl Source for Hot {
+    async fn read(&self, asked: &Asked) -> Result<Answer, Refusal> {
+        let piece = self.0.clone();
+        let pieces = (asked.range.end - asked.range.start) / piece.len() as u64;
+        Ok(stream::iter(0..pieces).map(move |_| Ok(piece.clone())).boxed())
+    }
+}
+
+fn name_of(node: &str) -> String {
+    format!("{node}.agents.test")
+}
+
+fn main() -> Result<()> {
+    let mib: u64 = std::env::args().nth(1).map_or(Ok(1024), |mib| mib.parse())?;
+    let bytes = mib << 20;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let (net, store) = runtime.block_on(peers())?;
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let plain = plain_tcp(bytes)?;
+        let peer = runtime.block_on(read(&store, bytes))?;
+        let rate = |time: Duration| bytes as f64 / time.as_secs_f64() / 1e9;
+        ratios.push(rate(peer) / rate(plain));
+        let line =
+            format!("plain TCP {:.2} GB/s, peer {:.2} GB/s, ratio {:.2}\n", rate(plain), rate(peer), rate(peer) / rate(plain));
+        std::io::stdout().write_all(line.as_bytes())?;
+    }
+    ratios.sort_by(f64::total_cmp);
+    std::io::stdout().write_all(format!("median ratio {:.2} with {} other agent\n", ratios[ROUNDS / 2], net.len()).as_bytes())?;
+    Ok(())
+}
+
+/// This agent and one other, which scores higher for what is read.
+async fn peers() -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let authorities = params.self_signed(&key)?.pem();
+    let issuer = Issuer::new(params, key);
+    let net_of = |node: &str| -> Result<Arc<Net>> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![name_of(node)])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.signed_by(&key, &issuer)?.pem();
+        let net = Arc::new(Net::new(node, name_of, Limits::default()));
+        net.set_identity(&Identity { certificate, key: key.serialize_pem(), authorities: authorities.clone() })?;
+        Ok(net)
+    };
+    let (near, far) = (net_of("near")?, net_of("far")?);
+    let server = Server::bind("127.0.0.1:0".parse()?).await?;
+    near.set_neighbours([Neighbour { node: "far".into(), zone: None, address: server.address()? }]);
+    tokio::spawn(server.run(far, Arc::new(Hot(Bytes::from(vec![7; 256 << 10]))), CancellationToken::new()));
+    let direct = Arc::new(MemoryStore::new("memory://empty"));
+    let store = PeerStore::new(Arc::new(Mount::new(near.clone(), "ml/speed", Spread::Sharded(1))), direct, Priority::Reader);
+    Ok((near, Arc::new(store)))
+}
+
+async fn read(store: &Arc<dyn UnderStore>, bytes: u64) -> Result<Duration> {
+    let version = Version::Modified(1);
+    // The one whose owner is the other: the store has none of them.
+    let key = (0..).map(|n| n.to_string());
+    let mut owned = key.filter(|key| store.may_wait_for_peers(ObjectVersion { key, version: &version, size: bytes }, &(0..1)));
+    let key = owned.next().context("no key")?;
+    let start = Instant::now();
+    let got = stream::iter(0..bytes / EXTENT)
+        .map(|n| {
+            let (store, key, version) = (store.clone(), key.clone(), version.clone());
+            async move {
+                let object = ObjectVersion { key: &key, version: &version, size: bytes };
+                let got = store.get_object(object, n * EXTENT..(n + 1) * EXTENT, &Arc::new(Tally::default())).await?;
+                got.body.try_fold(0, async |sum, piece| Ok(sum + piece.len() as u64)).await
+            }
+        })
+        .buffered(AHEAD)
+        .try_fold(0, async |sum, got| Ok(sum + got))
+        .await?;
+    ensure!(got == bytes / EXTENT * EXTENT, "{got} of {bytes} bytes came");
+    Ok(start.elapsed())
+}
+
+fn plain_tcp(bytes: u64) -> Result<Duration> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let sending = std::thread::spawn(move || -> Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        let piece = vec![7; 256 << 10];
+        for _ in 0..bytes / piece.len() as u64 {
+            stream.write_all(&piece)?;
+        }
+        Ok(())
+    });
+    let start = Instant::now();
+    let mut stream = TcpStream::connect(address)?;
+    let (mut buf, mut got) = (vec![0; 256 << 10], 0);
+    while got < bytes {
+        let len = stream.read(&mut buf)?;
+        ensure!(len > 0, "the sender ended early");
+        got += len as u64;
+    }
+    let time = start.elapsed();
+    sending.join().map_err(|_| anyhow::anyhow!("the sender died"))??;
+    Ok(time)
+}

@@ -1,0 +1,156 @@
+//! What one agent asks of another, as an HTTP request.
+
+use std::ops::Range;
+
+use forebay_store::policy::Priority;
+use http::header::RANGE;
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// The path of all requests for data.
+const PATH: &str = "/v1/object";
+/// The node that asks.
+pub(crate) const NODE: &str = "forebay-node";
+const PRIORITY: &str = "forebay-priority";
+const BACKGROUND: &str = "background";
+/// Present: only what is held is wanted.
+const HELD: &str = "forebay-held";
+
+/// Bytes of one exact version of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The Dataset, `namespace/name`.
+    pub dataset: String,
+    /// Id of the store.
+    pub store: String,
+    /// Key below the mount's root.
+    pub key: String,
+    /// The version's token.
+    pub version: String,
+    /// Length of the whole object in bytes.
+    pub size: u64,
+    /// The bytes: not empty, within `size`.
+    pub range: Range<u64>,
+    /// Who waits for them.
+    pub priority: Priority,
+    /// Only if all of them are held: nothing is fetched for this, so nobody waits for anybody.
+    pub held: bool,
+}
+
+/// A request that asks for no data in a way that is understood.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the request is not understood: {0}")]
+pub struct NotAsked(&'static str);
+
+impl Asked {
+    pub(crate) fn uri(&self) -> String {
+        let text = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let Self { dataset, store, key, version, size, range: _, priority: _, held: _ } = self;
+        format!("{PATH}?dataset={}&store={}&key={}&version={}&size={size}", text(dataset), text(store), text(key), text(version))
+    }
+
+    pub(crate) fn range_header(&self) -> String {
+        format!("bytes={}-{}", self.range.start, self.range.end.saturating_sub(1))
+    }
+
+    pub(crate) fn content_range(&self) -> String {
+        format!("bytes {}-{}/{}", self.range.start, self.range.end.saturating_sub(1), self.size)
+    }
+
+    pub(crate) fn add_headers(&self, headers: &mut HeaderMap) {
+        if let Ok(range) = HeaderValue::try_from(self.range_header()) {
+            headers.insert(RANGE, range);
+        }
+        if self.priority == Priority::Prefetch {
+            headers.insert(PRIORITY, HeaderValue::from_static(BACKGROUND));
+        }
+        if self.held {
+            headers.insert(HELD, HeaderValue::from_static("1"));
+        }
+    }
+
+    pub(crate) fn parse(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, NotAsked> {
+        if method != Method::GET || uri.path() != PATH {
+            return Err(NotAsked("only GET of /v1/object"));
+        }
+        let query = uri.query().unwrap_or_default();
+        let field = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let text = |name: &'static str| {
+            let decoded = percent_decode_str(field(name).ok_or(NotAsked(name))?).decode_utf8();
+            decoded.map(|text| text.into_owned()).map_err(|_| NotAsked(name))
+        };
+        let size: u64 = field("size").and_then(|size| size.parse().ok()).ok_or(NotAsked("size"))?;
+        let range = headers.get(RANGE).and_then(|range| range.to_str().ok()).and_then(range).ok_or(NotAsked("range"))?;
+        if range.is_empty() || range.end > size {
+            return Err(NotAsked("range"));
+        }
+        let background = headers.get(PRIORITY).is_some_and(|priority| priority == BACKGROUND);
+        let key = text("key")?;
+        // A key is a path below the mount's root; a store of files would take these for a way out.
+        if key.is_empty() || key.split('/').any(|part| part == "..") || key.starts_with('/') || key.contains('\0') {
+            return Err(NotAsked("key"));
+        }
+        Ok(Self {
+            dataset: text("dataset")?,
+            store: text("store")?,
+            key,
+            version: text("version")?,
+            size,
+            range,
+            priority: if background { Priority::Prefetch } else { Priority::Reader },
+            held: headers.contains_key(HELD),
+        })
+    }
+}
+
+fn range(header: &str) -> Option<Range<u64>> {
+    let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
+    Some(first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+
+    use super::*;
+
+    fn asked() -> Asked {
+        Asked {
+            dataset: "ml/imagenet".into(),
+            store: "s3://obs.example/imagenet?x=1&y".into(),
+            key: "träin/a b%2F&size=9.tar".into(),
+            version: "e\"5d41-2\"".into(),
+            size: 1000,
+            range: 10..1000,
+            priority: Priority::Prefetch,
+            held: false,
+        }
+    }
+
+    fn parse(asked: &Asked, change: impl Fn(&mut HeaderMap)) -> Result<Asked, NotAsked> {
+        let mut headers = HeaderMap::new();
+        asked.add_headers(&mut headers);
+        change(&mut headers);
+        Asked::parse(&Method::GET, &asked.uri().parse().unwrap(), &headers)
+    }
+
+    #[test]
+    fn what_is_asked_is_what_is_understood() {
+        for (priority, held) in [(Priority::Reader, false), (Priority::Prefetch, false), (Priority::Prefetch, true)] {
+            let asked = Asked { priority, held, ..asked() };
+            assert_eq!(parse(&asked, |_| {}).unwrap(), asked);
+        }
+    }
+
+    #[test]
+    fn nothing_outside_of_the_object_or_the_mount_can_be_asked_for() {
+        for key in ["", "../secret", "a/../../b", "/etc/passwd", "a\0b"] {
+            assert_eq!(parse(&Asked { key: key.into(), ..asked() }, |_| {}), Err(NotAsked("key")), "{key:?}");
+        }
+        parse(&Asked { key: "a..b/..c".into(), ..asked() }, |_| {}).unwrap();
+        for range in ["bytes=10-1000", "bytes=10-", "bytes=5-4", "10-20", "bytes=0-18446744073709551615", "bytes=0-1,4-5"] {
+            let header = HeaderValue::from_static(range);
+            assert_eq!(parse(&asked(), |headers| drop(headers.insert(RANGE, header.clone()))), Err(NotAsked("range")), "{range}");
+        }
+    }
+}

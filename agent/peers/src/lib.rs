@@ -1,0 +1,34 @@
+//! Agents that give each other data, so that what many nodes read leaves the store about once.
+//!
+//! [`PeerStore`] stands before a mount's store: it asks the nodes that own the data ([`forebay_placement`]) and the store for whatever they
+//! do not give. [`Server`] answers such requests through its own agent's fetcher, which brings in once what many ask for and passes it on
+//! while it arrives. What a peer asks for is never asked of a third node.
+//!
+//! The words are HTTP/1.1 range GETs over mutual TLS ([`Asked`]). Agents prove to each other that they are of the same runtime, and on the
+//! node that they are asked for ([`Identity`]).
+//!
+//! A peer that is slow, dead, full or wrong costs a bounded delay ([`Limits`]) and is left alone for a while after; a read that the store
+//! can serve never fails for it.
+
+mod ask;
+mod body;
+mod breaker;
+mod limits;
+mod net;
+mod peer;
+mod pool;
+mod serve;
+mod server;
+mod store;
+mod tls;
+
+pub use ask::{Asked, NotAsked};
+pub use limits::Limits;
+pub use net::{Neighbour, Net};
+pub use serve::{Answer, BodyError, Refusal, Source};
+pub use server::Server;
+pub use store::{Mount, PeerStore, Spread};
+pub use tls::{Identity, TlsError};
+
+#[cfg(test)]
+mod tests;

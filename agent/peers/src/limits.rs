@@ -1,0 +1,38 @@
+use std::time::Duration;
+
+/// Bounds of what peers may cost.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// For a connection, its handshake included.
+    pub connect: Duration,
+    /// For a free connection when all are in use.
+    pub queue: Duration,
+    /// For the first byte of an answer: the peer may have to ask the store first.
+    pub first_byte: Duration,
+    /// Between two pieces of a body.
+    pub progress: Duration,
+    /// For all the waiting of one request: a peer that trickles is left at the byte reached.
+    pub whole: Duration,
+    /// Connections to all peers together, and requests that the server answers at a time.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            queue: Duration::from_secs(5),
+            first_byte: Duration::from_secs(10),
+            progress: Duration::from_secs(5),
+            whole: Duration::from_secs(20),
+            connections: 256,
+        }
+    }
+}
+
+impl Limits {
+    /// Connections to each of `peers`: few to each of many, so that all nodes together do not crush one.
+    pub(crate) fn each(&self, peers: usize) -> usize {
+        (self.connections / peers.max(1)).clamp(2, 8)
+    }
+}

@@ -1,0 +1,157 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use forebay_placement::{Item, Member, Members};
+use rustls::pki_types::ServerName;
+use tokio::sync::watch;
+
+use crate::peer::Peer;
+use crate::tls::Tls;
+use crate::{Identity, Limits, TlsError};
+
+/// How many nodes stand in for owners that do not answer.
+const SPARE: usize = 1;
+
+/// Another agent of the runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its node.
+    pub node: String,
+    /// The node's zone, where it is known.
+    pub zone: Option<String>,
+    /// Where it serves.
+    pub address: SocketAddr,
+}
+
+/// The other agents, as this one knows them. Shared by everything that talks to them.
+pub struct Net {
+    node: String,
+    name_of: Box<dyn Fn(&str) -> String + Send + Sync>,
+    pub(crate) limits: Limits,
+    pub(crate) tls: Tls,
+    view: RwLock<Arc<View>>,
+    members: watch::Sender<u64>,
+    start: Instant,
+}
+
+#[derive(Default)]
+struct View {
+    members: Members,
+    peers: BTreeMap<String, Arc<Peer>>,
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Net {
+    /// Of the agent on `node`, which knows nobody yet. `name_of`: the DNS name in the certificate of a node's agent.
+    pub fn new(node: &str, name_of: impl Fn(&str) -> String + Send + Sync + 'static, limits: Limits) -> Self {
+        let name_of = Box::new(name_of);
+        let (members, start) = (watch::Sender::new(0), Instant::now());
+        Self { node: node.to_owned(), name_of, limits, tls: Tls::default(), view: RwLock::default(), members, start }
+    }
+
+    /// This agent's node.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Takes a new certificate for all connections from now on. Before the first nobody is asked nor served.
+    ///
+    /// # Errors
+    /// [`TlsError`]: the former one stays.
+    pub fn set_identity(&self, identity: &Identity) -> Result<(), TlsError> {
+        self.tls.set(identity)
+    }
+
+    /// The agents there are now, this one among them or not. Connections to those that stay are kept.
+    pub fn set_neighbours(&self, neighbours: impl IntoIterator<Item = Neighbour>) {
+        let neighbours: BTreeMap<String, Neighbour> = neighbours.into_iter().map(|one| (one.node.clone(), one)).collect();
+        let own_zone = neighbours.get(&self.node).and_then(|own| own.zone.clone());
+        let own = Member { node: self.node.clone(), zone: own_zone };
+        let others = neighbours.values().filter(|one| one.node != self.node);
+        let members = others.clone().map(|one| Member { node: one.node.clone(), zone: one.zone.clone() });
+        let members = Members::new(members.chain([own]));
+        let connections = self.limits.each(neighbours.len());
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let peers = others.filter_map(|one| {
+            let known = view.peers.get(&one.node).filter(|peer| peer.is_at(one.address, connections));
+            let peer = match known {
+                Some(peer) => peer.clone(),
+                // A name that no certificate can have is of nobody who could be asked.
+                None => Arc::new(Peer::new(one.address, ServerName::try_from((self.name_of)(&one.node)).ok()?, connections)),
+            };
+            Some((one.node.clone(), peer))
+        });
+        let peers = peers.collect();
+        let fingerprint = members.fingerprint();
+        *view = Arc::new(View { members, peers });
+        drop(view);
+        self.members.send_if_modified(|before| std::mem::replace(before, fingerprint) != fingerprint);
+    }
+
+    /// Stands for the agents there are, this one included: another number when others are there, 0 before they are known.
+    pub fn members(&self) -> watch::Receiver<u64> {
+        self.members.subscribe()
+    }
+
+    /// How many others there are.
+    pub fn len(&self) -> usize {
+        self.view().peers.len()
+    }
+
+    /// Whether there is no other.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which of the `copies` owners of `item` this node is, the first one 0; `None`: none of them, or nobody is known yet.
+    pub fn rank(&self, item: Item, copies: usize) -> Option<usize> {
+        self.view().members.rank(&self.node, item, copies)
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whom to ask for `item`, in order; those that failed lately are left out.
+    pub(crate) fn to_ask(&self, item: Item, copies: usize) -> Vec<Arc<Peer>> {
+        let view = self.view();
+        if view.peers.is_empty() {
+            return Vec::new();
+        }
+        let asked = view.members.to_ask(&self.node, item, copies, SPARE);
+        asked.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect()
+    }
+
+    /// Who may hold what this node is the first owner of.
+    pub(crate) fn behind(&self, item: Item, copies: usize) -> Vec<Arc<Peer>> {
+        let view = self.view();
+        if view.peers.is_empty() {
+            return Vec::new();
+        }
+        let behind = view.members.behind(&self.node, item, copies);
+        behind.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect()
+    }
+
+    /// The DNS name in the certificate of the agent on `node`.
+    pub(crate) fn name_of(&self, node: &str) -> String {
+        (self.name_of)(node)
+    }
+
+    /// Since the start, for breakers.
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(crate) fn forgive_all(&self) {
+        for peer in self.view().peers.values() {
+            peer.breaker().forgive();
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! One other agent, as a client sees it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_store::policy::Priority;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::Incoming;
+use rustls::pki_types::ServerName;
+use tokio::time::{Instant, timeout};
+
+use crate::ask::{Asked, NODE};
+use crate::breaker::Breaker;
+use crate::net::Net;
+use crate::pool::{Lease, Pool};
+
+/// Why a peer gave no data.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PeerError {
+    /// It works, and cannot serve this now.
+    #[error("it answered {0}")]
+    Refused(StatusCode),
+    /// All connections to it stayed in use.
+    #[error("all connections are in use")]
+    Busy,
+    /// It does not work.
+    #[error("{0}")]
+    Failed(String),
+}
+
+#[derive(Debug)]
+pub(crate) struct Peer {
+    address: SocketAddr,
+    connections: usize,
+    pool: Arc<Pool>,
+    breaker: Mutex<Breaker>,
+}
+
+impl Peer {
+    pub(crate) fn new(address: SocketAddr, name: ServerName<'static>, connections: usize) -> Self {
+        Self { address, connections, pool: Arc::new(Pool::new(address, name, connections)), breaker: Mutex::default() }
+    }
+
+    pub(crate) fn is_at(&self, address: SocketAddr, connections: usize) -> bool {
+        self.address == address && self.connections == connections
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks; a body has given its first piece already. What comes of it, the breaker knows.
+    pub(crate) async fn get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
+        let got = self.try_get(net, asked).await;
+        match &got {
+            // Whether it works to the end the body tells.
+            Ok(_) | Err(PeerError::Busy) => {}
+            Err(PeerError::Refused(_)) => self.breaker().succeeded(),
+            Err(PeerError::Failed(_)) => self.breaker().failed(net.now()),
+        }
+        got
+    }
+
+    async fn try_get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
+        let limits = &net.limits;
+        let permits = timeout(limits.queue, self.pool.permits(asked.priority == Priority::Prefetch)).await;
+        let permits = permits.map_err(|_| PeerError::Busy)?;
+        let failed = |error: &dyn std::fmt::Display| PeerError::Failed(error.to_string());
+        let mut lease = Pool::lease(&self.pool, net, permits).await.map_err(PeerError::Failed)?;
+        let mut budget = limits.whole;
+        let response = loop {
+            let request = request(net, asked).map_err(|e| failed(&e))?;
+            let sent =
+                wait(&mut budget, limits.first_byte, lease.sender.send_request(request)).await.map_err(PeerError::Failed)?;
+            match sent {
+                Ok(response) => break response,
+                // The peer closed the connection while nobody used it.
+                Err(_) if lease.used => lease.renew(net).await.map_err(PeerError::Failed)?,
+                Err(error) => return Err(failed(&error)),
+            }
+        };
+        if response.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(PeerError::Refused(response.status()));
+        }
+        check(&response, asked).map_err(PeerError::Failed)?;
+        let expected = asked.range.end - asked.range.start;
+        let (peer, net) = (self.clone(), net.clone());
+        let mut body =
+            PeerBody { incoming: response.into_body(), lease: Some(lease), peer, net, left: expected, budget, first: None };
+        // Until then another one can be asked from the start.
+        body.first = body.read(body.net.limits.first_byte).await?;
+        Ok(body)
+    }
+}
+
+fn request(net: &Net, asked: &Asked) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let mut request = Request::get(asked.uri()).header(HOST, "agent").header(NODE, net.node()).body(Empty::new())?;
+    asked.add_headers(request.headers_mut());
+    Ok(request)
+}
+
+/// Whether the answer is the range asked for, of an object of this size.
+fn check(response: &Response<Incoming>, asked: &Asked) -> Result<(), String> {
+    let says = |name| response.headers().get(name).map(HeaderValue::as_bytes).unwrap_or_default();
+    let length = (asked.range.end - asked.range.start).to_string();
+    if says(CONTENT_RANGE) == asked.content_range().as_bytes() && says(CONTENT_LENGTH) == length.as_bytes() {
+        return Ok(());
+    }
+    Err(format!("it gives {:?} for {}", String::from_utf8_lossy(says(CONTENT_RANGE)), asked.content_range()))
+}
+
+/// Waits for `limit` at most and for no more than what is left of `budget`.
+async fn wait<T>(budget: &mut Duration, limit: Duration, work: impl Future<Output = T>) -> Result<T, String> {
+    let start = Instant::now();
+    let done = timeout(limit.min(*budget), work).await;
+    *budget = budget.saturating_sub(start.elapsed());
+    done.map_err(|_| "it did not go on in time".to_owned())
+}
+
+/// The bytes of an answer: exactly those asked for, or an error.
+pub(crate) struct PeerBody {
+    incoming: Incoming,
+    lease: Option<Lease>,
+    peer: Arc<Peer>,
+    net: Arc<Net>,
+    left: u64,
+    budget: Duration,
+    first: Option<Bytes>,
+}
+
+impl PeerBody {
+    /// The next piece; `None` at the end of the range.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, PeerError> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        self.read(self.net.limits.progress).await.inspect_err(|_| self.peer.breaker().failed(self.net.now()))
+    }
+
+    pub(crate) fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    async fn read(&mut self, limit: Duration) -> Result<Option<Bytes>, PeerError> {
+        loop {
+            let frame = wait(&mut self.budget, limit, self.incoming.frame()).await.map_err(PeerError::Failed)?;
+            let data = match frame {
+                None if self.left == 0 => {
+                    self.peer.breaker().succeeded();
+                    // A body that was read to its end leaves the connection as it was.
+                    if let Some(lease) = self.lease.take() {
+                        lease.give_back();
+                    }
+                    return Ok(None);
+                }
+                None => return Err(PeerError::Failed(format!("the body ended {} bytes early", self.left))),
+                Some(Err(error)) => return Err(PeerError::Failed(error.to_string())),
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => continue,
+                    Ok(data) => data,
+                    Err(_) => continue,
+                },
+            };
+            let len = data.len() as u64;
+            self.left = self.left.checked_sub(len).ok_or_else(|| PeerError::Failed("the body is too long".to_owned()))?;
+            return Ok(Some(data));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! One request of a peer, answered.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use forebay_store::policy::Priority;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _, stream};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_RANGE};
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::ask::NODE;
+use crate::net::Net;
+use crate::{Asked, tls};
+
+/// Bodies that are sent at a time; each holds at most one block in memory.
+const BODIES: usize = 48;
+/// Those of background work among them.
+const BACKGROUND: usize = BODIES / 2;
+/// A request waits so long for its turn.
+const QUEUE: Duration = Duration::from_secs(4);
+/// A connection is closed after so long, so that no certificate counts for much longer than it is valid.
+const CONNECTION_LIFE: Duration = Duration::from_secs(600);
+
+/// Why a body broke off.
+pub type BodyError = Box<dyn Error + Send + Sync>;
+
+/// The bytes asked for, in order.
+pub type Answer = BoxStream<'static, Result<Bytes, BodyError>>;
+
+/// Why this agent does not give what is asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It does not serve such a Dataset or store.
+    #[error("not served here")]
+    NotHere,
+    /// Only what is held was asked for, and this is not.
+    #[error("not held here")]
+    NotHeld,
+}
+
+/// Where a server's answers come from.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// The bytes asked for, exactly, brought in from the store where they are missing (but not for [`Asked::held`]) and never from another agent.
+    async fn read(&self, asked: &Asked) -> Result<Answer, Refusal>;
+}
+
+type Body = UnsyncBoxBody<Bytes, BodyError>;
+
+/// What all connections share.
+pub(crate) struct Serve {
+    net: Arc<Net>,
+    source: Arc<dyn Source>,
+    bodies: Arc<Semaphore>,
+    background: Arc<Semaphore>,
+}
+
+impl Serve {
+    pub(crate) fn new(net: Arc<Net>, source: Arc<dyn Source>) -> Self {
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { net, source, bodies: semaphore(BODIES), background: semaphore(BACKGROUND) }
+    }
+
+    async fn turn(&self, priority: Priority) -> Option<Turn> {
+        let turn = async {
+            let _background = match priority {
+                Priority::Prefetch => self.background.clone().acquire_owned().await.ok(),
+                Priority::Reader => None,
+            };
+            Turn { _body: self.bodies.clone().acquire_owned().await.ok(), _background }
+        };
+        timeout(QUEUE, turn).await.ok()
+    }
+}
+
+/// The right to send a body.
+struct Turn {
+    _body: Option<OwnedSemaphorePermit>,
+    _background: Option<OwnedSemaphorePermit>,
+}
+
+/// One connection of a peer whose certificate's chain was verified.
+pub(crate) struct Connection {
+    pub(crate) serve: Arc<Serve>,
+    pub(crate) certificate: CertificateDer<'static>,
+    /// Whether the certificate is that of the node that the first request named.
+    known: OnceLock<bool>,
+    since: Instant,
+    /// Milliseconds after `since` when a piece was handed out that is not sent yet; 0: nothing waits to be sent.
+    sending: AtomicU64,
+}
+
+impl Connection {
+    pub(crate) fn new(serve: Arc<Serve>, certificate: CertificateDer<'static>) -> Self {
+        Self { serve, certificate, known: OnceLock::new(), since: Instant::now(), sending: AtomicU64::new(0) }
+    }
+
+    /// For how long the peer has not taken a piece.
+    pub(crate) fn stalled(&self) -> Duration {
+        match self.sending.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => self.since.elapsed().saturating_sub(Duration::from_millis(since)),
+        }
+    }
+
+    /// Answers one request. Never fails: what is wrong is a status.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let mut response = self.respond(&request).await.unwrap_or_else(|(status, why)| {
+            let body = Full::new(Bytes::from(why)).map_err(|never| match never {}).boxed_unsync();
+            let mut response = Response::new(body);
+            *response.status_mut() = status;
+            response
+        });
+        if self.since.elapsed() > CONNECTION_LIFE {
+            response.headers_mut().insert(CONNECTION, http::HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    async fn respond(self: &Arc<Self>, request: &Request<Incoming>) -> Result<Response<Body>, (StatusCode, String)> {
+        if !self.is_known(request) {
+            return Err((StatusCode::FORBIDDEN, "the certificate is of no agent of this runtime on the node named".to_owned()));
+        }
+        let asked = Asked::parse(request.method(), request.uri(), request.headers());
+        let asked = asked.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
+        let turn = self.serve.turn(asked.priority).await;
+        let turn = turn.ok_or_else(|| (StatusCode::SERVICE_UNAVAILABLE, "too many ask at once".to_owned()))?;
+        let mut answer = self.serve.source.read(&asked).await.map_err(|refusal| (StatusCode::NOT_FOUND, refusal.to_string()))?;
+        // A store that fails at once can be told as such; later the body can only break off.
+        let first = match answer.next().await {
+            Some(Ok(first)) => first,
+            Some(Err(error)) => return Err((StatusCode::BAD_GATEWAY, error.to_string())),
+            None => return Err((StatusCode::BAD_GATEWAY, "there are no bytes".to_owned())),
+        };
+        let pieces = stream::iter([Ok(first)]).chain(answer).boxed();
+        let sending = Sending { pieces, connection: self.clone(), _turn: turn };
+        let length = asked.range.end - asked.range.start;
+        Response::builder()
+            .status(StatusCode::PARTIAL_CONTENT)
+            .header(CONTENT_RANGE, asked.content_range())
+            .header(CONTENT_LENGTH, length)
+            .body(StreamBody::new(sending).boxed_unsync())
+            .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    }
+
+    /// Whether the certificate is that of the node which the request says it is of, by a name that only this runtime's agents have.
+    fn is_known(&self, request: &Request<Incoming>) -> bool {
+        let judge = || {
+            let node = request.headers().get(NODE).and_then(|node| node.to_str().ok());
+            node.is_some_and(|node| tls::is_for(&self.certificate, &self.serve.net.name_of(node)))
+        };
+        *self.known.get_or_init(judge)
+    }
+}
+
+/// A body on its way, which tells when it waits for the receiver.
+struct Sending {
+    pieces: Answer,
+    connection: Arc<Connection>,
+    _turn: Turn,
+}
+
+impl Stream for Sending {
+    type Item = Result<Frame<Bytes>, BodyError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.connection.sending.store(0, Ordering::Relaxed);
+        let polled = self.pieces.poll_next_unpin(context);
+        if let Poll::Ready(Some(Ok(_))) = &polled {
+            let now = u64::try_from(self.connection.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.connection.sending.store(now.max(1), Ordering::Relaxed);
+        }
+        polled.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        self.connection.sending.store(0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,5 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
+
+mod faults;
+mod ring;
+mod sharing;

@@ -1,0 +1,107 @@
+//! What many nodes read leaves the store once.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use forebay_store::failing::Op;
+use futures::future::join_all;
+use tokio::time::timeout;
+
+use super::ring::{DEADLINE, Ring};
+use crate::{Limits, Spread};
+
+const MIB: u64 = 1 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stampede_of_cold_nodes_costs_the_store_one_copy() {
+    let ring = Ring::new(4).await;
+    // Small ones, one block, several extents, an end that is no block's.
+    let sizes = [1, 70_000, 70_001, 999_999, MIB, 3 * MIB + 5, 8 * MIB, 20 * MIB + 77, 300_000, 5];
+    let objects: Vec<_> = (0..).zip(sizes).map(|(n, size)| ring.sums.put(&format!("dir/object {n}"), size)).collect();
+    let total: u64 = sizes.iter().sum();
+    let reads = ring.agents.iter().flat_map(|agent| {
+        objects.iter().map(move |(meta, bytes)| async move {
+            assert!(agent.read(meta).await.unwrap() == *bytes, "{} on {}", meta.key, agent.node);
+        })
+    });
+    timeout(DEADLINE, join_all(reads)).await.unwrap();
+    assert_eq!(ring.store.bytes_requested(), total, "each byte was asked for once");
+    let stats: Vec<_> = ring.agents.iter().map(|agent| agent.fetcher.stats()).collect();
+    let from_peers: u64 = stats.iter().map(|stats| stats.peer_bytes).sum();
+    let from_store: u64 = stats.iter().map(|stats| stats.reader_bytes).sum();
+    // What an owner was asked for before its own reader came is nobody's twice.
+    assert_eq!((from_peers, from_store), (3 * total, total), "{stats:?}");
+    assert!(stats.iter().all(|stats| stats.reader_bytes > 0), "every node brought in a share: {stats:?}");
+    let gets: u64 = stats.iter().map(|stats| stats.reader_gets).sum();
+    assert_eq!(gets, ring.store.total(Op::Get), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_node_that_comes_late_takes_all_from_the_others() {
+    let ring = Ring::new(3).await;
+    let (meta, bytes) = ring.sums.put("big", 30 * MIB + 3);
+    for agent in &ring.agents[..2] {
+        assert!(timeout(DEADLINE, agent.read(&meta)).await.unwrap().unwrap() == bytes);
+    }
+    // The third was asked for its share already, so the store has nothing left to give.
+    let before = ring.store.bytes_requested();
+    assert_eq!(before, meta.size);
+    assert!(timeout(DEADLINE, ring.agents[2].read(&meta)).await.unwrap().unwrap() == bytes);
+    assert_eq!(ring.store.bytes_requested(), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_new_node_takes_also_what_it_is_to_own_from_those_who_hold_it() {
+    for spread in [Spread::EveryNode, Spread::Sharded(1)] {
+        let mut ring = Ring::with(2, Limits::default(), spread, 256).await;
+        let objects: Vec<_> = (0..60).map(|n| ring.sums.put(&format!("{n}"), 100_000 + n)).collect();
+        for agent in &ring.agents {
+            for (meta, bytes) in &objects {
+                assert!(timeout(DEADLINE, agent.read(meta)).await.unwrap().unwrap() == *bytes);
+            }
+        }
+        let before = ring.store.bytes_requested();
+        ring.join(spread).await;
+        for (meta, bytes) in &objects {
+            assert!(timeout(DEADLINE, ring.agents[2].read(meta)).await.unwrap().unwrap() == *bytes);
+        }
+        assert_eq!(ring.store.bytes_requested(), before, "{spread:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn where_nobody_holds_anything_few_are_asked_in_vain() {
+    let ring = Ring::new(2).await;
+    let objects: Vec<_> = (0..200).map(|n| ring.sums.put(&format!("{n}"), 1000 + n)).collect();
+    for (meta, bytes) in &objects {
+        assert!(timeout(DEADLINE, ring.agents[0].read(meta)).await.unwrap().unwrap() == *bytes);
+    }
+    let stats = ring.agents[0].fetcher.stats();
+    // About half of the objects are the other's, which it is asked for in any case.
+    assert!((60..=140).contains(&stats.peer_gets), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn prefetch_on_all_nodes_at_once_costs_one_copy_and_ends() {
+    // More than the memory that all fetchers have: nodes that hold each other's memory would never end.
+    let ring = Ring::new(3).await;
+    let objects: Vec<_> = (0..40).map(|n| ring.sums.put(&format!("{n}"), 4 * MIB + n)).collect();
+    let total: u64 = objects.iter().map(|(meta, _)| meta.size).sum();
+    let fills = ring.agents.iter().flat_map(|agent| {
+        objects.iter().map(move |(meta, _)| async move {
+            let progress = AtomicU64::new(0);
+            agent.fetcher.fill(&Arc::new(agent.remote(meta)), &progress).await.unwrap();
+            assert_eq!(progress.into_inner(), meta.size);
+        })
+    });
+    timeout(DEADLINE, join_all(fills)).await.unwrap();
+    assert_eq!(ring.store.bytes_requested(), total);
+}
+
+#[tokio::test]
+async fn alone_and_before_there_is_a_certificate_the_store_is_asked() {
+    let ring = Ring::new(1).await;
+    let (meta, bytes) = ring.sums.put("a", 100_000);
+    assert!(ring.agents[0].read(&meta).await.unwrap() == bytes);
+    assert_eq!(ring.agents[0].fetcher.stats().peer_gets, 0);
+}

@@ -1,0 +1,89 @@
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::Item;
+use crate::item::seed;
+
+/// A node that can hold data.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Member {
+    /// Its name, unique among the members.
+    pub node: String,
+    /// Its zone, where it is known.
+    pub zone: Option<String>,
+}
+
+/// The nodes that can hold data, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Members {
+    all: Vec<(u64, Member)>,
+}
+
+impl Members {
+    /// These; of two with one name the last counts.
+    pub fn new(members: impl IntoIterator<Item = Member>) -> Self {
+        let all: BTreeMap<String, Member> = members.into_iter().map(|member| (member.node.clone(), member)).collect();
+        Self { all: all.into_values().map(|member| (seed(&member.node), member)).collect() }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// The `copies` nodes that own `item`, the first owner first; all nodes when there are fewer.
+    pub fn owners(&self, item: Item, copies: usize) -> Vec<&Member> {
+        let mut best: Vec<(Reverse<u64>, &Member)> = Vec::with_capacity(copies + 1);
+        for (seed, member) in &self.all {
+            let ranked = (Reverse(item.score(*seed)), member);
+            let at = best.partition_point(|other| *other < ranked);
+            if at < copies {
+                best.truncate(copies - 1);
+                best.insert(at, ranked);
+            }
+        }
+        best.into_iter().map(|(_, member)| member).collect()
+    }
+
+    /// Which of the `copies` owners of `item` `node` is, the first one 0; `None`: none of them.
+    pub fn rank(&self, node: &str, item: Item, copies: usize) -> Option<usize> {
+        self.owners(item, copies).iter().position(|owner| owner.node == node)
+    }
+
+    /// Who may hold `item` already when `node` is its first owner: those that come behind it, as many as there are copies, and one that was an
+    /// owner before `node` came. Empty when another is the first.
+    pub fn behind(&self, node: &str, item: Item, copies: usize) -> Vec<&Member> {
+        let mut ranked = self.owners(item, copies + 1);
+        if ranked.first().is_none_or(|first| first.node != node) {
+            return Vec::new();
+        }
+        ranked.remove(0);
+        ranked
+    }
+
+    /// A number that stands for the nodes that there are, never 0.
+    pub fn fingerprint(&self) -> u64 {
+        self.all.iter().fold(1, |sum: u64, (seed, _)| sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(*seed)).max(1)
+    }
+
+    /// Whom `node` asks for `item` before the store, in this order: the owners, those of its own zone first, then `spare` nodes that take
+    /// an owner's place when it does not answer. A node asks only those that score higher than itself, so that nodes never wait for each
+    /// other in a circle, whatever lists of members they have.
+    pub fn to_ask(&self, node: &str, item: Item, copies: usize, spare: usize) -> Vec<&Member> {
+        let mut ranked = self.owners(item, copies + spare);
+        if let Some(own) = ranked.iter().position(|member| member.node == node) {
+            ranked.truncate(own);
+        }
+        let zone = self.all.iter().find(|(_, member)| member.node == node).and_then(|(_, member)| member.zone.as_ref());
+        if let Some(zone) = zone {
+            let owners = copies.min(ranked.len());
+            ranked[..owners].sort_by_key(|owner| owner.zone.as_ref() != Some(zone));
+        }
+        ranked
+    }
+}

@@ -1,0 +1,154 @@
+#![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use crate::{EXTENT, Item, Member, Members};
+
+fn member(node: &str, zone: Option<&str>) -> Member {
+    Member { node: node.to_owned(), zone: zone.map(str::to_owned) }
+}
+
+fn members<'a>(nodes: impl IntoIterator<Item = &'a String>) -> Members {
+    Members::new(nodes.into_iter().map(|node| member(node, None)))
+}
+
+fn names(owners: &[&Member]) -> Vec<String> {
+    owners.iter().map(|owner| owner.node.clone()).collect()
+}
+
+fn item(n: u64) -> Item {
+    Item::object("s3://store.example/bucket", &format!("train/{n:05}.tar"), "e\"5d41402abc4b2a76b9719d911017c592\"")
+}
+
+/// Placement is an agreement between nodes of different versions. These never change.
+#[test]
+fn golden_vectors() {
+    let nodes = ["n1", "n2", "n3", "n4", "node-05.example"].map(str::to_owned);
+    let members = members(&nodes);
+    let golden = include_str!("../golden.txt");
+    let mut told = String::new();
+    for n in 0..8 {
+        let item = item(n);
+        let objects = names(&members.owners(item, 3)).join(" ");
+        let extents = [0, EXTENT, 9 * EXTENT + 5].map(|offset| names(&members.owners(item.extent_at(offset), 2)).join(" "));
+        told.push_str(&format!("{n}: {objects} | {}\n", extents.join(" | ")));
+    }
+    assert_eq!(told, golden);
+}
+
+#[test]
+fn every_node_owns_its_share_of_objects_and_of_extents() {
+    for nodes in [2usize, 3, 10, 64] {
+        let nodes: Vec<String> = (0..nodes).map(|n| format!("ip-10-0-0-{n}.compute.internal")).collect();
+        let members = members(&nodes);
+        let items = 400 * nodes.len() as u64;
+        let of_objects = |n| item(n);
+        let of_extents = |n: u64| item(7).extent_at(n * EXTENT);
+        for place in [&of_objects as &dyn Fn(u64) -> Item, &of_extents] {
+            let mut share = vec![0u32; nodes.len()];
+            for n in 0..items {
+                let owner = members.owners(place(n), 1)[0];
+                share[nodes.iter().position(|node| *node == owner.node).unwrap()] += 1;
+            }
+            // Five standard deviations of a fair throw.
+            assert!(share.iter().all(|share| (300..=500).contains(share)), "{share:?}");
+        }
+    }
+}
+
+#[test]
+fn a_first_owner_may_ask_those_who_were_owners_before_it_came() {
+    let names_of = ["n1", "n2", "n3", "n4", "n5"];
+    let after = Members::new(names_of.map(|node| member(node, None)));
+    for n in 0..64 {
+        let item = item(n);
+        for copies in [1, 2] {
+            for node in names_of {
+                let before = Members::new(names_of.into_iter().filter(|other| *other != node).map(|other| member(other, None)));
+                let behind = names(&after.behind(node, item, copies));
+                match after.rank(node, item, copies) {
+                    Some(0) => assert_eq!(behind, names(&before.owners(item, copies))),
+                    _ => assert!(behind.is_empty()),
+                }
+            }
+        }
+    }
+    assert_ne!(after.fingerprint(), Members::new([member("n1", None)]).fingerprint());
+    assert_ne!(Members::new([]).fingerprint(), 0, "nobody is not the same as not known");
+}
+
+#[test]
+fn the_owner_in_the_same_zone_is_asked_first_and_a_spare_one_last() {
+    let zones = [("n1", "a"), ("n2", "b"), ("n3", "c"), ("n4", "a"), ("n5", "b")];
+    let members = Members::new(zones.map(|(node, zone)| member(node, Some(zone))));
+    let mut moved = 0;
+    for n in 0..64 {
+        let item = item(n);
+        let owners = members.owners(item, 3);
+        for (node, zone) in zones {
+            let asked = members.to_ask(node, item, 3, 1);
+            if let Some(own) = owners.iter().position(|owner| owner.node == node) {
+                let before: BTreeSet<_> = owners[..own].iter().collect();
+                assert_eq!(asked.iter().collect::<BTreeSet<_>>(), before, "an owner asks those before it");
+                continue;
+            }
+            let all = names(&asked);
+            assert_eq!(asked[..3].iter().collect::<BTreeSet<_>>(), owners.iter().collect(), "owners first: {all:?}");
+            assert!(!owners.iter().any(|owner| all[3..].contains(&owner.node)), "{all:?}");
+            let near = |member: &&Member| member.zone.as_deref() == Some(zone);
+            let first_far = asked[..3].iter().position(|member| !near(member)).unwrap_or(3);
+            assert!(!asked[first_far..3].iter().any(near), "{node} of zone {zone} asks {all:?}");
+            moved += u32::from(all[..3] != names(&owners));
+        }
+    }
+    assert!(moved > 0, "the zones decided nothing");
+}
+
+fn nodes() -> impl Strategy<Value = BTreeSet<String>> {
+    proptest::collection::btree_set("[a-z][a-z0-9-]{0,8}", 1..12)
+}
+
+proptest! {
+    #[test]
+    fn a_node_that_comes_or_goes_moves_only_what_it_must(nodes in nodes(), new in "[A-Z]{1,4}", n in 0u64..1000, copies in 1usize..5) {
+        let before = members(&nodes);
+        let after = members(nodes.iter().chain([&new]));
+        let (item, extent) = (item(n), item(n).extent_at(n * EXTENT));
+        for item in [item, extent] {
+            let (fewer, more) = (names(&before.owners(item, copies)), names(&after.owners(item, copies)));
+            let others: Vec<String> = more.iter().filter(|owner| **owner != new).cloned().collect();
+            // Without the new node the owners are the same in the same order; it displaces the last one at most.
+            prop_assert_eq!(&others[..], &fewer[..others.len()]);
+            prop_assert!(fewer.len() - others.len() <= 1);
+        }
+    }
+
+    #[test]
+    fn the_order_in_which_nodes_are_told_does_not_matter(nodes in nodes(), n in 0u64..1000) {
+        let turned: Vec<&String> = nodes.iter().rev().collect();
+        prop_assert_eq!(names(&members(&nodes).owners(item(n), 3)), names(&members(turned).owners(item(n), 3)));
+    }
+
+    #[test]
+    fn nodes_never_wait_for_each_other_in_a_circle(
+        nodes in nodes(),
+        views in proptest::collection::vec(any::<u16>(), 12),
+        zones in proptest::collection::vec(proptest::option::of("[ab]"), 12),
+        n in 0u64..1000,
+        copies in 1usize..4,
+    ) {
+        // Each node has a list of members of its own, of which only the node itself is sure.
+        let all: Vec<Member> = nodes.iter().zip(&zones).map(|(node, zone)| member(node, zone.as_deref())).collect();
+        let rank = names(&Members::new(all.clone()).owners(item(n), all.len()));
+        let place = |node: &str| rank.iter().position(|other| other == node);
+        for (i, me) in all.iter().enumerate() {
+            let seen = |other: usize| other == i || views[i] & (1 << other) != 0;
+            let view = Members::new((0..all.len()).filter(|other| seen(*other)).map(|other| all[other].clone()));
+            for asked in view.to_ask(&me.node, item(n), copies, 1) {
+                prop_assert!(place(&asked.node) < place(&me.node), "{} asks {}", me.node, asked.node);
+            }
+        }
+    }
+}

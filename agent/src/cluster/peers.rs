@@ -1,0 +1,155 @@
+//! The other agents of the runtime: who they are, what they are asked before a store, and what they get from here.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use forebay_api::DatasetName;
+use forebay_api::session::{AgentIdentity, PeerState, PeersChange};
+use forebay_cache::BLOCK;
+use forebay_crds::dataset::DatasetSpec;
+use forebay_dataset::{Direct, Mount, Share};
+use forebay_fetch::Class;
+use forebay_peers::{Answer, Asked, Limits, Mount as PeerMount, Neighbour, Net, PeerStore, Refusal, Source, Spread};
+use forebay_store::policy::Priority;
+use forebay_store::{StoreId, Version};
+use tokio::sync::watch;
+
+use super::node::Node;
+
+/// How long an agent may be away, as while its pod is replaced, before others take over what it keeps.
+const SETTLE: Duration = Duration::from_secs(20);
+
+/// The agent on `node` among those of its runtime.
+pub(super) fn net(runtime: &str, node: &str) -> Arc<Net> {
+    let runtime = runtime.to_owned();
+    let name_of = move |node: &str| match (runtime.parse(), node.parse()) {
+        (Ok(runtime), Ok(node)) => AgentIdentity { runtime, node }.dns_name(),
+        // No certificate has it.
+        _ => String::new(),
+    };
+    Arc::new(Net::new(node, name_of, Limits::default()))
+}
+
+/// Lets this agent be known to the others as it is to the operator.
+pub(super) fn known_by(net: &Net, identity: &forebay_session::Identity) {
+    let (certificate, key, authorities) = (identity.certificate.clone(), identity.key.clone(), identity.authorities.clone());
+    if let Err(error) = net.set_identity(&forebay_peers::Identity { certificate, key, authorities }) {
+        tracing::warn!(%error, "other agents are neither asked nor served");
+    }
+}
+
+/// Who is there, as the operator says it. What it said last holds while it is away.
+pub(super) struct Known {
+    net: Arc<Net>,
+    all: BTreeMap<String, Neighbour>,
+}
+
+impl Known {
+    pub(super) fn new(net: Arc<Net>) -> Self {
+        Self { net, all: BTreeMap::new() }
+    }
+
+    pub(super) fn take(&mut self, PeersChange { anew, there, gone }: PeersChange) {
+        if anew {
+            self.all.clear();
+        }
+        for node in gone {
+            self.all.remove(&node);
+        }
+        for PeerState { node, zone, address } in there {
+            self.all.insert(node.clone(), Neighbour { node, zone, address });
+        }
+        self.net.set_neighbours(self.all.values().cloned());
+        tracing::info!(others = self.net.len(), "the agents of this CacheRuntime have changed");
+    }
+}
+
+/// How a Dataset is spread over nodes.
+pub(super) fn spread(spec: &DatasetSpec) -> Spread {
+    match spec.placement.copies() {
+        None => Spread::EveryNode,
+        Some(copies) => Spread::Sharded(usize::try_from(copies).unwrap_or(usize::MAX)),
+    }
+}
+
+/// Puts the others before a mount's stores.
+pub(super) fn ask_first(net: &Arc<Net>, dataset: &DatasetName, spread: Spread, mount: &mut Mount) {
+    let of_mount = Arc::new(PeerMount::new(net.clone(), &dataset.to_string(), spread));
+    let direct = Direct { reader: mount.reader.clone(), background: mount.background.clone() };
+    mount.reader = Arc::new(PeerStore::new(of_mount.clone(), direct.reader.clone(), Priority::Reader));
+    mount.background = Arc::new(PeerStore::new(of_mount, direct.background.clone(), Priority::Prefetch));
+    mount.direct = Some(direct);
+}
+
+/// What the others get: the Datasets of this agent, once there are any.
+#[derive(Default)]
+pub(super) struct Given(std::sync::OnceLock<Weak<Node>>);
+
+impl Given {
+    /// From now on what `node` serves is given.
+    pub(super) fn begin(&self, node: &Arc<Node>) {
+        let _ = self.0.set(Arc::downgrade(node));
+    }
+}
+
+#[async_trait]
+impl Source for Given {
+    async fn read(&self, asked: &Asked) -> Result<Answer, Refusal> {
+        let node = self.0.get().and_then(Weak::upgrade).ok_or(Refusal::NotHere)?;
+        let (namespace, name) = asked.dataset.split_once('/').ok_or(Refusal::NotHere)?;
+        let hosted = node.table.get(&DatasetName::new(namespace, name)).ok_or(Refusal::NotHere)?;
+        let dataset = hosted.for_peers().ok_or(Refusal::NotHere)?;
+        let remote = dataset.object_for_peer(&asked.store, &asked.key, &asked.version, asked.size).ok_or(Refusal::NotHere)?;
+        if asked.held && !remote.object.missing(blocks(&asked.range)).is_empty() {
+            return Err(Refusal::NotHeld);
+        }
+        let class = match asked.priority {
+            Priority::Reader => Class::Reader,
+            Priority::Prefetch => Class::Background,
+        };
+        Ok(node.stream(remote, class, asked.range.clone()))
+    }
+}
+
+/// The blocks of an object that hold these bytes.
+fn blocks(range: &Range<u64>) -> Range<u32> {
+    let block = |offset: u64| u32::try_from(offset).unwrap_or(u32::MAX);
+    block(range.start / BLOCK)..block(range.end.div_ceil(BLOCK))
+}
+
+/// What of a Dataset this node keeps, where the nodes of a runtime keep it together.
+#[derive(Debug)]
+struct Kept {
+    net: Arc<Net>,
+    copies: usize,
+}
+
+impl Share for Kept {
+    fn copies(&self) -> usize {
+        self.copies
+    }
+
+    fn rank(&self, store: &StoreId, key: &str, version: &Version) -> Option<usize> {
+        let (item, copies) = Spread::Sharded(self.copies).place(store, key, version, 0);
+        self.net.rank(item, copies)
+    }
+
+    fn settle(&self) -> Duration {
+        SETTLE
+    }
+
+    fn members(&self) -> watch::Receiver<u64> {
+        self.net.members()
+    }
+}
+
+/// What of a Dataset that is so spread this node keeps; `None`: all.
+pub(super) fn share(net: &Arc<Net>, spread: Spread) -> Option<Arc<dyn Share>> {
+    match spread {
+        Spread::EveryNode => None,
+        Spread::Sharded(copies) => Some(Arc::new(Kept { net: net.clone(), copies: copies.max(1) })),
+    }
+}

@@ -1,0 +1,37 @@
+//! Which agents serve each other.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::runtime::plan::peers;
+
+fn with_ip(node: &str, ip: &str) -> PodFacts {
+    let name = format!("forebay-agent-default-{node}");
+    PodFacts { name, node: Some(node.into()), ready: true, ip: Some(ip.parse().unwrap()), ..PodFacts::default() }
+}
+
+#[test]
+fn agents_that_answer_or_are_ready_and_stay_serve_each_other_at_their_pods_addresses() {
+    let mut zoned = node("n1");
+    zoned.labels.insert("topology.kubernetes.io/zone".into(), "a".into());
+    let mut observed = observed(ram(None), vec![zoned, node("n2"), node("n3"), node("n4"), node("n5")]);
+    observed.live = ["n1", "n2", "n3"].map(|node| live(node, 0, &[])).into();
+    // n3's pod ends, n4's has not said a word to this operator, n5's to nobody yet, and of n2's an older one is still listed.
+    let ending = PodFacts { terminating: true, ..with_ip("n3", "10.0.0.3") };
+    let former = PodFacts { name: "former".into(), ..with_ip("n2", "10.0.0.99") };
+    let starting = PodFacts { ready: false, ..with_ip("n5", "10.0.0.5") };
+    observed.pods =
+        vec![starting, former, with_ip("n1", "10.0.0.1"), with_ip("n2", "fd00::2"), ending, with_ip("n4", "10.0.0.4")];
+    let told: Vec<_> = peers(&observed).into_values().map(|peer| (peer.node, peer.zone, peer.address)).collect();
+    let at = |address: &str| address.parse::<SocketAddr>().unwrap();
+    let expected = [("n1", Some("a"), "10.0.0.1:9102"), ("n2", None, "[fd00::2]:9102"), ("n4", None, "10.0.0.4:9102")];
+    assert_eq!(told, expected.map(|(node, zone, address)| (node.to_owned(), zone.map(str::to_owned), at(address))));
+}
+
+#[test]
+fn an_agent_whose_pod_has_no_address_yet_is_not_told_of() {
+    let mut observed = observed(ram(None), vec![node("n1")]);
+    observed.live = vec![live("n1", 0, &[])];
+    observed.pods = vec![PodFacts { ip: None, ..with_ip("n1", "10.0.0.1") }];
+    assert!(peers(&observed).is_empty());
+}
