@@ -96,6 +96,7 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
         tiers = tiers::prepare(&runtime.spec, &options, &csi) => tiers?,
     };
     let node = Arc::new(node::Node::open(tiers, &state, options.memory, table.clone(), net.clone())?);
+    table.set_cache(node.cache.clone());
     given.begin(&node);
     let view: Arc<dyn View> = node.clone();
     let control = control::serve(forebay_api::socket::path(state.path()), view.clone(), stop.clone()).await?;

@@ -10,8 +10,8 @@ pub mod dataset {
     pub const PREFETCHED: &str = "Prefetched";
     /// Every store answered the last time it was asked.
     pub const STORES_REACHABLE: &str = "StoresReachable";
-    /// The mount is composed: names, attributes and complete pinned files are read without any process of ours. Only of a mount's own
-    /// node. Not a fault when it is false: the message says what stands in the way.
+    /// The mount is composed: names, attributes and complete pinned files are read without any process of ours. Only of a Dataset
+    /// for which that was asked. Not a fault when it is false: the message says what stands in the way.
     pub const COMPOSED: &str = "Composed";
     /// The claim of the Dataset's name is there and bound.
     pub const CLAIM_BOUND: &str = "ClaimBound";

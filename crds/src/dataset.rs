@@ -16,6 +16,7 @@ mod status;
 pub use mount::{Addressing, HttpHeader, Mount, MountOptions, SecretRef};
 pub use policy::{
     Access, Consistency, ConsistencyPolicy, Owner, Pin, Placement, PlacementPolicy, Prefetch, PrefetchOrder, PrefetchPolicy,
+    RefreshPolicy,
 };
 pub use status::{
     CacheStatus, CatalogStatus, DatasetStatus, FailedFile, HandledStatus, MountStatus, NodesStatus, Phase, PrefetchStatus,

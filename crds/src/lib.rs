@@ -29,7 +29,8 @@ pub use codegen::{crd_yaml, generated_files};
 pub use dataset::{
     Access, Addressing, CacheStatus, CatalogStatus, Consistency, ConsistencyPolicy, Dataset, DatasetSpec, DatasetStatus,
     FailedFile, HandledStatus, HttpHeader, Mount, MountOptions, MountStatus, NodesStatus, Owner, Phase, Pin, Placement,
-    PlacementPolicy, Prefetch, PrefetchOrder, PrefetchPolicy, PrefetchStatus, RejectedObject, SecretRef, Summary, TierUsage,
+    PlacementPolicy, Prefetch, PrefetchOrder, PrefetchPolicy, PrefetchStatus, RefreshPolicy, RejectedObject, SecretRef, Summary,
+    TierUsage,
 };
 pub use manifest::{ManifestError, Manifests};
 pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus, Medium, Tier, TierStatus};

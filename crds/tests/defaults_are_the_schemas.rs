@@ -49,7 +49,7 @@ fn a_minimal_dataset() {
             }],
             "access": "ReadOnly",
             "owner": { "fileMode": "0444", "dirMode": "0555" },
-            "consistency": { "policy": "Snapshot" },
+            "consistency": { "policy": "Snapshot", "refresh": "AtOnce" },
             "prefetch": { "policy": "OnDemand", "paths": ["/"], "order": "Path", "concurrency": 16 },
             "pin": {},
             "placement": { "policy": "EveryNode" },

@@ -295,6 +295,7 @@ fn specs() -> impl Strategy<Value = Value> {
         prop_oneof![
             Just(json!({})),
             Just(json!({ "policy": "Validate" })),
+            Just(json!({ "refresh": "NewPods" })),
             "[1-9][0-9]?(d|h|m|s)".prop_map(|age| json!({ "policy": "MaxAge", "maxAge": age }))
         ],
         prop_oneof![

@@ -5,6 +5,7 @@
 
 mod agents;
 mod backings;
+mod composed;
 mod error;
 mod volumes;
 
@@ -43,6 +44,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 pub(crate) struct Places {
     /// The mounts of Datasets: `NAMESPACE/NAME` below it.
     pub(crate) datasets: PathBuf,
+    /// The composed mounts over them: `NAMESPACE/NAME/MOUNT-GENERATION` below it.
+    pub(crate) composed: PathBuf,
     /// What this driver remembers.
     pub(crate) records: PathBuf,
     /// What csi and agents share.
@@ -161,6 +164,7 @@ impl Keeper {
     async fn look(self: &Arc<Self>, dataset: &DatasetName) -> Result<Stand, KeepError> {
         let _lock = self.locks.lock(dataset.clone()).await;
         if self.records.in_use(dataset) {
+            self.sweep_composed(dataset).await?;
             return self.step_locked(dataset).await;
         }
         self.sweep(dataset).await.map(|()| Stand::Served)
@@ -258,6 +262,8 @@ impl Keeper {
             tracing::debug!(%error, "tables of mounts that are gone stay");
         }
         self.bind_again(dataset, &number).await;
+        // Also to an agent that keeps what a former mount showed.
+        self.tell_composed(dataset, None).await;
         Ok(())
     }
 
@@ -283,12 +289,18 @@ impl Keeper {
         Err(refused.unwrap_or_else(|| KeepError::NoAgent { dataset: dataset.clone() }))
     }
 
-    /// Shows a new mount where the former one was published.
+    /// Shows a new mount where the former one was published. Composed mounts over the former are of no more use.
     async fn bind_again(&self, dataset: &DatasetName, number: &str) {
         for used in self.records.list() {
-            let Kind::Publish { flags } = used.kind else { continue };
+            let Kind::Publish { flags, generation } = used.kind else { continue };
             if used.dataset() != *dataset {
                 continue;
+            }
+            if generation.is_some() {
+                let kind = Kind::Publish { flags, generation: None };
+                if let Err(error) = self.records.put(Use { kind, ..used.clone() }) {
+                    tracing::warn!(%dataset, %error, "what a pod sees is not remembered");
+                }
             }
             let (from, to, number) = (self.at(dataset), used.path.clone(), number.to_owned());
             let bound = blocking(move || {
@@ -318,6 +330,7 @@ impl Keeper {
         }
         let at = self.at(dataset);
         let failed = |source| KeepError::Mount { at: at.clone(), source };
+        self.sweep_composed(dataset).await?;
         let place = at.clone();
         blocking(move || mounter::unmount_all(&place)).await.map_err(failed)?;
         // Before what may fail yet: nobody shows it from here on.
@@ -336,7 +349,7 @@ impl Keeper {
 
     /// Removes what is empty, so that a driver that is not started again leaves nothing on its node.
     pub(crate) fn tidy(&self) {
-        for dir in [&self.places.records, &self.places.datasets, &opens_dir(&self.places.run)] {
+        for dir in [&self.places.records, &self.places.composed, &self.places.datasets, &opens_dir(&self.places.run)] {
             // One that is in use stays.
             let _ = mounter::remove_dir(dir);
         }
@@ -346,8 +359,9 @@ impl Keeper {
     async fn sweep_all(&self) {
         let mounts = Mounts::read().unwrap_or_default();
         for mount in mounts.iter() {
-            let Ok(below) = mount.at.strip_prefix(&self.places.datasets) else { continue };
-            let Some(dataset) = below.to_str().and_then(crate::context::from_handle) else { continue };
+            let composed = mount.at.strip_prefix(&self.places.composed).ok().and_then(Path::parent);
+            let below = mount.at.strip_prefix(&self.places.datasets).ok().or(composed);
+            let Some(dataset) = below.and_then(Path::to_str).and_then(crate::context::from_handle) else { continue };
             let _lock = self.locks.lock(dataset.clone()).await;
             if let Err(error) = self.sweep(&dataset).await {
                 tracing::warn!(%dataset, %error, "an unused mount stays");
@@ -371,7 +385,7 @@ mod tests {
     async fn a_dataset_whose_last_volume_went_before_its_turn_is_not_mounted_again() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let places = Places { datasets: at("datasets"), records: at("records"), run: at("run") };
+        let places = Places { datasets: at("datasets"), composed: at("composed"), records: at("records"), run: at("run") };
         let keeper = Arc::new(Keeper::new(places, 128).unwrap());
         let dataset = DatasetName::new("ml", "imagenet");
         assert_eq!(keeper.look(&dataset).await.unwrap(), Stand::Served, "there is nothing to be done");

@@ -64,7 +64,12 @@ async fn controller(args: ControllerArgs, end: CancellationToken) -> anyhow::Res
 
 async fn node(args: NodeArgs, end: CancellationToken) -> anyhow::Result<()> {
     let own = args.kubelet_dir.join("plugins").join(DRIVER);
-    let places = Places { datasets: own.join("datasets"), records: own.join("records"), run: args.run.clone() };
+    let places = Places {
+        datasets: own.join("datasets"),
+        composed: own.join("composed"),
+        records: own.join("records"),
+        run: args.run.clone(),
+    };
     let keeper = Keeper::new(places, args.read_ahead_kib);
     let keeper = Arc::new(keeper.with_context(|| format!("take up what lies in {}", own.display()))?);
     std::fs::create_dir_all(&args.run).with_context(|| format!("make {}", args.run.display()))?;

@@ -33,13 +33,13 @@ pub(crate) fn mount_fuse(at: &Path, dataset: &DatasetName) -> io::Result<(OwnedF
         device.as_raw_fd()
     );
     let flags = MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOATIME;
-    let source = format!("{SOURCE_PREFIX}{dataset}");
+    let source = source(dataset);
     let mount = |data: String| -> io::Result<()> {
         let data = CString::new(data)?;
         Ok(rustix::mount::mount(&*source, at, FS_TYPE, flags, Some(data.as_c_str()))?)
     };
     // With SELinux every container may read it, as every pod with a grant may: a pod's own label would shut the next one out.
-    if !Path::new("/sys/fs/selinux/enforce").exists() || mount(format!("{data},context=\"{CONTAINERS_MAY_READ}\"")).is_err() {
+    if !has_labels() || mount(format!("{data},context=\"{CONTAINERS_MAY_READ}\"")).is_err() {
         // Not with a policy that does not know the label, either.
         mount(data)?;
     }
@@ -54,6 +54,23 @@ pub(crate) fn is_dataset(mounts: &Mounts, at: &Path, dataset: &DatasetName) -> O
     let mount = mounts.visible(at)?;
     let source = mount.source.strip_prefix(SOURCE_PREFIX)?;
     (mount.fs_type == FS_TYPE && source == dataset.to_string()).then(|| mount.device.clone())
+}
+
+/// Whether what is seen at `at` is a composed mount of `dataset`, or bound from one; answers its number.
+pub(crate) fn is_composed(mounts: &Mounts, at: &Path, dataset: &DatasetName) -> Option<String> {
+    let mount = mounts.visible(at)?;
+    let source = mount.source.strip_prefix(SOURCE_PREFIX)?;
+    (mount.fs_type == "overlay" && source == dataset.to_string()).then(|| mount.device.clone())
+}
+
+/// What the list of mounts names as the source of each mount of `dataset`.
+pub(crate) fn source(dataset: &DatasetName) -> String {
+    format!("{SOURCE_PREFIX}{dataset}")
+}
+
+/// Whether every file here has a label of SELinux.
+pub(crate) fn has_labels() -> bool {
+    Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// Whether what is seen at `at` is a Dataset's mount, of whatever Dataset.

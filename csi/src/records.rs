@@ -3,7 +3,7 @@
 //! One small file each, written under another name, synced and renamed: what can be read is whole. What a former boot of the
 //! node left is of no use, for its mounts are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -27,8 +27,12 @@ pub(crate) struct Use {
 pub(crate) enum Kind {
     /// Staged: pods of this node may follow.
     Stage,
-    /// Published to one pod, with flags for its mount.
-    Publish { flags: u32 },
+    /// Published to one pod, with flags for its mount; `generation` is the one that it sees, where that is composed.
+    Publish {
+        flags: u32,
+        #[serde(default)]
+        generation: Option<u64>,
+    },
     /// Not a use: the Dataset's own mount at `path`, whose number in the list of mounts is `number`.
     Mount { id: u64, number: String },
 }
@@ -118,6 +122,15 @@ impl Records {
         self.all().values().cloned().collect()
     }
 
+    /// The generations of `dataset` that pods see composed, oldest first.
+    pub(crate) fn generations(&self, dataset: &DatasetName) -> Vec<u64> {
+        let composed = |what: &Use| match what.kind {
+            Kind::Publish { generation, .. } if what.dataset() == *dataset => generation,
+            _ => None,
+        };
+        self.all().values().filter_map(composed).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// Whether any volume of `dataset` is staged or published.
     pub(crate) fn in_use(&self, dataset: &DatasetName) -> bool {
         let used = |what: &Use| !matches!(what.kind, Kind::Mount { .. }) && what.dataset() == *dataset;
@@ -147,7 +160,7 @@ mod tests {
         let records = Records::open(dir.path().join("r")).unwrap();
         records.put(stage("/a")).unwrap();
         records.put(stage("/b")).unwrap();
-        records.put(Use { kind: Kind::Publish { flags: 7 }, ..stage("/b") }).unwrap();
+        records.put(Use { kind: Kind::Publish { flags: 7, generation: Some(3) }, ..stage("/b") }).unwrap();
         records.put(Use { kind: Kind::Mount { id: 3, number: "0:4".into() }, ..stage("/m") }).unwrap();
         records.put(stage("/torn")).unwrap();
         records.put(stage("/gone")).unwrap();
@@ -165,6 +178,23 @@ mod tests {
         want.retain(|record| record.path != Path::new("/torn"));
         assert_eq!((again.list(), want.len()), (want, 3));
         assert_eq!(fs::read_dir(dir.path().join("r")).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_a_former_driver_wrote_is_understood_and_each_generation_counts_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let records = Records::open(dir.path().to_owned()).unwrap();
+        for (path, generation) in [("/a", Some(4)), ("/b", None), ("/c", Some(3)), ("/d", Some(4))] {
+            records.put(Use { kind: Kind::Publish { flags: 7, generation }, ..stage(path) }).unwrap();
+        }
+        let old = place(dir.path(), Path::new("/b"));
+        let without = fs::read_to_string(&old).unwrap().replace(",\"generation\":null", "");
+        assert!(!without.contains("generation"), "{without}");
+        fs::write(&old, without).unwrap();
+        let again = Records::open(dir.path().to_owned()).unwrap();
+        assert_eq!(again.get(Path::new("/b")).unwrap().kind, Kind::Publish { flags: 7, generation: None });
+        assert_eq!(again.generations(&DatasetName::new("ml", "x")), [3, 4]);
+        assert!(again.generations(&DatasetName::new("ml", "y")).is_empty());
     }
 
     #[test]

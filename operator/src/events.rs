@@ -67,6 +67,7 @@ fn action(kind: &str) -> &'static str {
         dataset::PREFETCHED => "Prefetch",
         dataset::STORES_REACHABLE => "ReachStores",
         dataset::CLAIM_BOUND => "BindClaim",
+        dataset::COMPOSED => "Compose",
         dataset::DELETED => "Delete",
         runtime::TIERS_FIT => "FitTiers",
         _ => "Reconcile",

@@ -27,13 +27,16 @@ pub use client::NodeClient;
 pub use error::{CallError, GreetError, Reason, Refusal};
 pub use host::Host;
 pub use listener::{Greeting, NodeListener};
-pub use types::{BackingRequest, Holding, MemoryRequest, MountId, MountRequest, Negotiated, is_label};
+pub use types::{BackingRequest, Composed, Holding, Layers, MemoryRequest, MountId, MountRequest, Negotiated, is_label};
 
 /// The socket's name in the run directory.
 pub const SOCKET: &str = "csi.sock";
 
 /// The version of the protocol that both must speak.
 pub const PROTOCOL: u32 = 1;
+
+/// The directory of a mount's tree that has every object by name. It is no UTF-8, so that no file of a Dataset has this name.
+pub const OBJECTS: &[u8] = b"\xffobjects";
 
 /// Where a `Memory` tier's tmpfs lies, below the run directory that csi and agents share.
 #[must_use]

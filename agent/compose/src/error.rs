@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use forebay_erofs::WriteError;
 
-/// Why there is no composed mount.
+/// Why there is no image.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ComposeError {
@@ -24,16 +24,6 @@ pub enum ComposeError {
         path: PathBuf,
         /// Why not.
         source: WriteError,
-    },
-    /// The kernel lacks something.
-    #[error("the kernel refuses {what}: {source} ({said}); a composed mount needs Linux 6.12 with EROFS and overlayfs")]
-    Kernel {
-        /// What it refused.
-        what: &'static str,
-        /// How.
-        source: io::Error,
-        /// Its own words, if it had any.
-        said: String,
     },
 }
 

@@ -1,6 +1,6 @@
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use forebay_catalog::Catalog;
 
@@ -16,6 +16,7 @@ pub(crate) struct Generation {
     /// Where its objects are, once a composed mount needed it.
     pub(crate) objects: OnceLock<ObjectTable>,
     open: AtomicI64,
+    held: AtomicBool,
 }
 
 impl Generation {
@@ -23,7 +24,7 @@ impl Generation {
     pub(crate) fn new(catalog: Catalog, path: &Path) -> std::io::Result<Self> {
         let number = u32::try_from(catalog.info().generation).map_err(std::io::Error::other)?;
         let overrides = Overrides::open(&path.with_extension("overrides"))?;
-        Ok(Self { number, catalog, overrides, objects: OnceLock::new(), open: AtomicI64::new(0) })
+        Ok(Self { number, catalog, overrides, objects: OnceLock::new(), open: AtomicI64::new(0), held: AtomicBool::new(false) })
     }
 
     /// A handle was opened on this generation.
@@ -36,8 +37,17 @@ impl Generation {
         self.open.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether handles are open on it.
+    /// Says whether a mount that nobody here can see shows it.
+    pub(crate) fn set_held(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
+    }
+
+    /// Whether handles are open on it, or a mount shows it.
     pub(crate) fn in_use(&self) -> bool {
-        self.open.load(Ordering::Acquire) > 0
+        self.open.load(Ordering::Acquire) > 0 || self.is_held()
     }
 }

@@ -1,8 +1,8 @@
 //! The generations that a node keeps: the current one, and earlier ones while files are open on them.
 //!
 //! On disk: `catalog-<number>.fbc` in the Dataset's state directory, with its overrides beside it, and
-//! the image and the table of objects where it is composed. The highest
-//! number that opens is the current one.
+//! the image and the table of objects where it is composed, and the mark of one that composed mounts show, which holds the boot of those
+//! mounts. The highest number that opens is the current one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +14,10 @@ use forebay_catalog::{Catalog, MountSpec};
 use tracing::warn;
 
 use crate::generation::Generation;
+use crate::objects::ObjectTable;
+
+/// The extension of the mark.
+const HELD: &str = "held";
 
 #[derive(Debug)]
 pub(crate) struct Generations {
@@ -28,7 +32,7 @@ struct Set {
 }
 
 impl Generations {
-    /// Opens the newest catalog in `dir` that is whole and was made of the same mounts; deletes the others. None
+    /// Opens the newest catalog in `dir` that is whole and was made of the same mounts, and those that mounts show; deletes the others. None
     /// is fine: then the tree has to be listed.
     pub(crate) fn open(dir: PathBuf, mounts: &[MountSpec]) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
@@ -51,6 +55,7 @@ impl Generations {
             let mut set = generations.set.write().unwrap_or_else(PoisonError::into_inner);
             match usable {
                 Some(generation) if set.current.is_none() => set.current = Some(Arc::new(generation)),
+                Some(generation) if generation.is_held() => drop(set.earlier.insert(number, Arc::new(generation))),
                 _ => {
                     drop(set);
                     generations.delete(number);
@@ -62,7 +67,34 @@ impl Generations {
 
     fn load(&self, number: u32) -> Result<Generation, Box<dyn std::error::Error + Send + Sync>> {
         let path = self.path(number);
-        Ok(Generation::new(Catalog::open(&path)?, &path)?)
+        let generation = Generation::new(Catalog::open(&path)?, &path)?;
+        if fs::read_to_string(path.with_extension(HELD)).is_ok_and(|of| !of.is_empty() && of == boot()) {
+            generation.set_held(true);
+            // Files of it may be opened before anybody asks for its image again.
+            if let Some(table) = ObjectTable::open(&path.with_extension("objects")) {
+                let _ = generation.objects.set(table);
+            }
+        }
+        Ok(generation)
+    }
+
+    /// Keeps a generation, also through restarts, until [`Generations::hold_only`] does not name it.
+    pub(crate) fn hold(&self, generation: &Generation) -> io::Result<()> {
+        if !generation.is_held() {
+            fs::write(self.path(generation.number).with_extension(HELD), boot())?;
+            generation.set_held(true);
+        }
+        Ok(())
+    }
+
+    /// Lets go of every generation that is held and not one of `numbers`.
+    pub(crate) fn hold_only(&self, numbers: &[u64]) {
+        for generation in self.all() {
+            if generation.is_held() && !numbers.contains(&u64::from(generation.number)) {
+                remove(&self.path(generation.number).with_extension(HELD));
+                generation.set_held(false);
+            }
+        }
     }
 
     /// Where the catalog of generation `number` lies.
@@ -123,16 +155,23 @@ impl Generations {
 
     fn delete(&self, number: u32) {
         let path = self.path(number);
-        let beside = ["overrides", "objects", "erofs"].map(|extension| path.with_extension(extension));
-        for path in beside.into_iter().chain([path]) {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    warn!(path = %path.display(), %error, "an old catalog's file cannot be removed");
-                }
-                _ => {}
-            }
-        }
+        let beside = ["overrides", "objects", "erofs", HELD].map(|extension| path.with_extension(extension));
+        beside.iter().chain([&path]).for_each(|path| remove(path));
     }
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            warn!(path = %path.display(), %error, "an old catalog's file cannot be removed");
+        }
+        _ => {}
+    }
+}
+
+/// This boot of the node: mounts of another are gone.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
 }
 
 fn number_of(path: &Path) -> Option<u32> {

@@ -31,7 +31,7 @@ mod tree;
 
 pub use dataset::{Dataset, DatasetParts};
 pub use mount::{Direct, Mount};
-pub use objects::{Composition, Objects};
+pub use objects::{Beside, Composition, Objects};
 pub use settings::{Consistency, Prefetch, Settings};
 pub use share::Share;
 

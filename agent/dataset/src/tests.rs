@@ -2,6 +2,7 @@
 
 mod consistency;
 mod evicting;
+mod held;
 mod model;
 mod prefetching;
 mod sharing;

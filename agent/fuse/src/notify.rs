@@ -23,11 +23,12 @@ const EXPIRE_ONLY: u32 = 1;
 #[derive(Debug, Clone)]
 pub struct Notifier {
     device: Arc<OwnedFd>,
+    by_name: bool,
 }
 
 impl Notifier {
-    pub(crate) fn new(device: OwnedFd) -> Self {
-        Self { device: Arc::new(device) }
+    pub(crate) fn new(device: OwnedFd, by_name: bool) -> Self {
+        Self { device: Arc::new(device), by_name }
     }
 
     pub(crate) fn device(&self) -> io::Result<OwnedFd> {
@@ -60,7 +61,8 @@ impl Notifier {
     /// # Errors
     /// As [`Notifier::invalidate_inode`].
     pub fn invalidate_all<'a>(&self, top: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> io::Result<()> {
-        match self.send(INC_EPOCH, &[], &[]) {
+        let told = if self.by_name { Err(Errno::NOSYS) } else { self.send(INC_EPOCH, &[], &[]) };
+        match told {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 for name in top.into_iter().take(limit) {
                     self.entry(ROOT_INO, name, 0)?;

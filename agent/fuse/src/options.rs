@@ -32,6 +32,9 @@ pub struct MountOptions {
     /// Files that nobody has open and that are kept ready to be read natively; each takes about 2 KiB of the
     /// kernel's memory and half a KiB of this process's.
     pub kept_ids: usize,
+    /// Whether a composed mount lies over a directory of this one that is not listed: overlayfs takes a change of the kernel's epoch for
+    /// `ESTALE`, so names are invalidated one by one, as on kernels that have no epochs.
+    pub beneath_overlay: bool,
     /// Leaves mounting to `fusermount3` even where `mount(2)` would be permitted.
     pub use_helper: bool,
 }
@@ -52,6 +55,7 @@ impl MountOptions {
             xattrs: false,
             native: true,
             kept_ids: 16_384,
+            beneath_overlay: false,
             use_helper: false,
         }
     }

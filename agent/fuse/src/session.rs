@@ -64,7 +64,7 @@ pub(crate) fn begin<T: Tree>(
     earlier: Option<Negotiated>,
 ) -> io::Result<Serving> {
     let waiting = Waiting::new(runtime.clone(), options.waiting, watch);
-    let notifier = Notifier::new(device.try_clone()?);
+    let notifier = Notifier::new(device.try_clone()?, options.beneath_overlay);
     let fs = FileSystem::new(tree, options.owner);
     let (registrar, table) = match native {
         Some((registrar, table)) => (Some(registrar), table),

@@ -22,6 +22,7 @@ use super::switch::Switch;
 use crate::view::DatasetView;
 use crate::wishes;
 
+mod compose;
 mod evict;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,8 @@ struct State {
     fault: Option<String>,
     life: Option<Life>,
     mounts: BTreeMap<MountId, Served>,
+    /// What composed mounts over them show.
+    composed: BTreeMap<MountId, compose::Shown>,
     /// How files were opened through mounts that are gone.
     past: OpenCounts,
     handled: Handled,
@@ -70,6 +73,7 @@ impl Hosted {
             fault: None,
             life: None,
             mounts: BTreeMap::new(),
+            composed: BTreeMap::new(),
             past: OpenCounts::default(),
             handled,
             evicting: None,
@@ -94,6 +98,7 @@ impl Hosted {
     /// Forgets a mount that is gone.
     fn forget(&self, state: &mut State, mount: MountId) {
         if let Some(gone) = state.mounts.remove(&mount) {
+            state.let_go_of_generations(mount);
             let opens = gone.opens();
             state.past.native += opens.native;
             state.past.served += opens.served;
@@ -176,16 +181,32 @@ impl Hosted {
             let (dataset, stop) = (dataset.clone(), stop.clone());
             async move { dataset.run(stop).await }
         });
-        let mut generation = dataset.generation();
+        let (mut generation, mut passes) = (dataset.generation(), dataset.passes());
+        let mut shown = 0;
+        let mut publishing: Option<JoinHandle<()>> = None;
         loop {
             let number = *generation.borrow_and_update();
-            if number > 0 {
+            if number != shown {
                 self.show(&dataset, number).await;
+                shown = number;
+                publishing = self.publish(&dataset, &stop);
             }
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = generation.changed() => if changed.is_err() { break },
+                changed = passes.changed() => {
+                    if changed.is_err() { break }
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = self.look_anew() => {}
+                    }
+                }
             }
+        }
+        if let Some(publishing) = publishing
+            && let Err(error) = publishing.await
+        {
+            error!(dataset = %self.name, %error, "publishing died");
         }
         if let Err(error) = work.await {
             error!(dataset = %self.name, %error, "the Dataset's task died");
@@ -246,6 +267,7 @@ impl Hosted {
         let failed = |error: String| Refusal::new(Reason::Failed, format!("Dataset {}: {error}", self.name));
         let mut options = MountOptions::new(self.name.to_string(), PathBuf::from(format!("/{}", self.name)));
         options.owner = wishes::owner(&object(&state.desired));
+        options.beneath_overlay = compose::why_not(&state).is_none();
         let served = serve_descriptor(tree, &options, runtime, device, negotiated.map(from_api), shared);
         let served = served.map_err(|error| failed(error.to_string()))?;
         let agreed = to_api(served.negotiated());
@@ -308,6 +330,7 @@ impl Hosted {
             refuse(&mut status, fault);
         }
         status.observed_generation = Some(generation);
+        status.conditions.extend(self.composed_condition());
         DatasetView {
             namespace: self.name.namespace.clone(),
             name: self.name.name.clone(),

@@ -27,6 +27,10 @@ impl Natives {
         Self { csi, run }
     }
 
+    pub(crate) fn csi(&self) -> BackingClient {
+        self.csi.clone()
+    }
+
     /// For one mount. `None` where csi, or a server that it had, does not know of it.
     pub(crate) fn of(&self, mount: MountId) -> Option<Shared> {
         let at = opens_file(&self.run, mount);

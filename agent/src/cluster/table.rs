@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use forebay_api::DatasetName;
-use forebay_api::node::{Holding, Host, MountId, MountRequest, Negotiated, Reason, Refusal};
+use forebay_api::node::{Composed, Holding, Host, Layers, MountId, MountRequest, Negotiated, Reason, Refusal};
+use forebay_cache::Cache;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -21,16 +22,23 @@ pub(crate) struct Table {
     started: watch::Sender<bool>,
     tasks: Handle,
     natives: OnceLock<Natives>,
+    cache: OnceLock<Cache>,
 }
 
 impl Table {
     pub(crate) fn new(runtime: String, tasks: Handle) -> Self {
-        Self { runtime, hosted: RwLock::default(), started: watch::Sender::new(false), tasks, natives: OnceLock::new() }
+        let (natives, cache) = (OnceLock::new(), OnceLock::new());
+        Self { runtime, hosted: RwLock::default(), started: watch::Sender::new(false), tasks, natives, cache }
     }
 
     /// How files get to be read natively, before anything is served.
     pub(crate) fn set_natives(&self, natives: Natives) {
         let _ = self.natives.set(natives);
+    }
+
+    /// Where complete files are published for composed mounts.
+    pub(crate) fn set_cache(&self, cache: Cache) {
+        let _ = self.cache.set(cache);
     }
 
     /// What was known at the start is in the table: csi may be answered.
@@ -107,6 +115,21 @@ impl Host for Table {
         for hosted in self.all() {
             hosted.release(mount);
         }
+    }
+
+    async fn compose(&self, mount: MountId) -> Result<Result<Layers, String>, Refusal> {
+        let not_served = || Refusal::new(Reason::NotReady, format!("mount {mount} is not served by this agent"));
+        let served = self.all().into_iter().find(|hosted| hosted.serves(mount)).ok_or_else(not_served)?;
+        let Some(cache) = self.cache.get().cloned() else { return Err(not_served()) };
+        Ok(served.compose(cache).await)
+    }
+
+    async fn composed(&self, mount: MountId, composed: Composed) {
+        let (Some(hosted), Some(natives)) = (self.all().into_iter().find(|hosted| hosted.serves(mount)), self.natives.get())
+        else {
+            return;
+        };
+        hosted.composed(mount, composed, natives.csi());
     }
 
     fn holdings(&self) -> Vec<Holding> {

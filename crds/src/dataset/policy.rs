@@ -53,6 +53,20 @@ pub struct Consistency {
     /// MaxAge: how old a listing may be before the stores are listed again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<TimeSpan>,
+
+    /// Who sees a refreshed Snapshot. AtOnce: every pod, those that run already too. NewPods: pods that start after it; those that run
+    /// keep names and files as they began, and where the kernel can, names and pinned files are read without any process of Forebay.
+    pub refresh: RefreshPolicy,
+}
+
+/// Who sees a new listing of a Snapshot.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RefreshPolicy {
+    /// Every pod, at once.
+    #[default]
+    AtOnce,
+    /// Pods that start after it; a pod that runs keeps the tree that it began with.
+    NewPods,
 }
 
 /// How a Dataset follows its stores.

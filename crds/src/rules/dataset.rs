@@ -1,6 +1,7 @@
 use super::{Rule, Ruled};
 use crate::dataset::{
     Access, Consistency, ConsistencyPolicy, DatasetSpec, HttpHeader, Mount, MountOptions, Placement, PlacementPolicy, Prefetch,
+    RefreshPolicy,
 };
 use crate::values::SourceKind;
 
@@ -171,6 +172,13 @@ impl Ruled for Consistency {
             problem: "maxAge is below one second, so that the stores would be listed without pause",
             remedy: "set a longer maxAge, such as 10m, or policy: Validate to compare each file when it is opened",
             holds: |c| c.max_age.as_ref().is_none_or(|age| age.duration().as_secs() >= 1),
+        },
+        Rule {
+            field: "refresh",
+            cel: "self.policy == 'Snapshot' || self.refresh == 'AtOnce'",
+            problem: "refresh: NewPods needs a tree that stays as it was listed",
+            remedy: "set policy: Snapshot, or remove refresh",
+            holds: |c| c.policy == ConsistencyPolicy::Snapshot || c.refresh == RefreshPolicy::AtOnce,
         },
     ];
 }

@@ -90,9 +90,8 @@ impl Keeper {
             Some(number) if mounted.as_ref() == Some(&number) => {
                 tracing::info!(%dataset, %mount, runtime = agent.runtime(), "an agent handed a mount back");
                 let kept = Kept { mount, device: Arc::new(device), negotiated, number, servers: Vec::new(), asked: None };
-                let mut all = self.kept();
-                let kept = all.entry(dataset).or_insert(kept);
-                kept.servers.push(agent.clone());
+                self.kept().entry(dataset.clone()).or_insert(kept).servers.push(agent.clone());
+                self.tell_composed(&dataset, Some(agent)).await;
             }
             _ => {
                 tracing::info!(%dataset, %mount, "a mount that is not in use any more is released");
@@ -162,14 +161,14 @@ impl Keeper {
         ask(None);
         served?;
         tracing::info!(%dataset, mount = %kept.mount, runtime = agent.runtime(), "an agent has taken the mount over");
-        let mut all = self.kept();
-        if let Some(there) = all.get_mut(dataset).filter(|there| there.mount == kept.mount && !agent.has_ended()) {
+        if let Some(there) = self.kept().get_mut(dataset).filter(|there| there.mount == kept.mount && !agent.has_ended()) {
             there.servers.push(agent.clone());
             // A server that went after this one had begun, and before it stood in the list, left requests to nobody.
             if kept.servers.iter().any(Agent::has_ended) {
                 tokio::spawn(resend(agent.clone(), dataset.clone(), kept.mount));
             }
         }
+        self.tell_composed(dataset, Some(agent)).await;
         Ok(())
     }
 
@@ -217,6 +216,10 @@ impl Csi for Asked {
 
     async fn backing(self, agent: Agent, request: BackingRequest) -> Result<io::Result<u32>, Refusal> {
         self.0.backing(&agent, request).await
+    }
+
+    async fn forget(self, agent: Agent, mount: MountId) -> Result<(), Refusal> {
+        self.0.forget(&agent, mount).await
     }
 }
 

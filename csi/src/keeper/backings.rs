@@ -47,7 +47,7 @@ impl Keeper {
     }
 
     /// The descriptor of a mount, for one who serves it.
-    fn served_by(&self, agent: &Agent, mount: MountId) -> Result<Arc<OwnedFd>, Refusal> {
+    pub(super) fn served_by(&self, agent: &Agent, mount: MountId) -> Result<Arc<OwnedFd>, Refusal> {
         let kept = self.kept();
         let there = kept.values().find(|kept| kept.mount == mount);
         let served = there.filter(|kept| kept.servers.iter().chain(&kept.asked).any(|server| server.is(agent)));

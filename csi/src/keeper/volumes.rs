@@ -38,6 +38,24 @@ pub(super) fn show(from: &Path, to: &Path, flags: MountFlags, number: &str) -> i
     Err(io::Error::other(format!("what was bound to {} is not the Dataset's mount", to.display())))
 }
 
+/// What a pod is shown.
+pub(super) struct Source {
+    pub(super) from: PathBuf,
+    /// As the list of mounts names the file system.
+    pub(super) number: String,
+    /// The one that it stays on; `None` for the mount that shows each.
+    pub(super) generation: Option<u64>,
+}
+
+/// Whether both are one volume's with the same mount options.
+fn is_same(one: &Use, other: &Use) -> bool {
+    let of = |used: &Use| match &used.kind {
+        Kind::Publish { flags, .. } => Use { kind: Kind::Publish { flags: *flags, generation: None }, ..used.clone() },
+        _ => used.clone(),
+    };
+    of(one) == of(other)
+}
+
 impl Keeper {
     /// Mounts the Dataset for a volume whose staging directory is `path`. What is in that directory is left alone.
     pub(crate) async fn stage(self: &Arc<Self>, dataset: &DatasetName, volume: &str, path: PathBuf) -> Result<(), KeepError> {
@@ -83,17 +101,33 @@ impl Keeper {
     async fn show(&self, dataset: &DatasetName, volume: &str, target: PathBuf, flags: MountFlags) -> Result<(), KeepError> {
         let number = self.kept().get(dataset).map(|kept| kept.number.clone());
         let number = number.ok_or_else(|| KeepError::Awaited { dataset: dataset.clone() })?;
-        let known = self.records.get(&target).is_some();
-        // Before the mount is made, so that there is none that nobody knows of.
-        self.note(dataset, volume, target.clone(), Kind::Publish { flags: flags.bits() })?;
-        let (from, to) = (self.at(dataset), target.clone());
-        if let Err(source) = blocking(move || show(&from, &to, flags, &number)).await {
-            if !known {
-                self.records.remove(&target).map_err(|source| KeepError::Record { source })?;
+        let known = self.records.get(&target).map(|used| used.kind);
+        let composed = match known {
+            // A pod keeps what it began with.
+            Some(Kind::Publish { generation, .. }) => self.composed_now(dataset, generation).await,
+            _ => self.compose(dataset).await,
+        };
+        let plain = Source { from: self.at(dataset), number, generation: None };
+        let mut shown = Ok(());
+        for Source { from, number, generation } in composed.into_iter().chain([plain]) {
+            // Before the mount is made, so that there is none that nobody knows of.
+            self.note(dataset, volume, target.clone(), Kind::Publish { flags: flags.bits(), generation })?;
+            let to = target.clone();
+            shown = blocking(move || show(&from, &to, flags, &number)).await;
+            match &shown {
+                Ok(()) => {
+                    if generation.is_some() {
+                        self.tell_composed(dataset, None).await;
+                    }
+                    break;
+                }
+                Err(error) => tracing::warn!(%dataset, target = %target.display(), generation, %error, "it cannot be shown"),
             }
-            return Err(KeepError::Mount { at: target, source });
         }
-        Ok(())
+        if known.is_none() && shown.is_err() {
+            self.records.remove(&target).map_err(|source| KeepError::Record { source })?;
+        }
+        shown.map_err(|source| KeepError::Mount { at: target, source })
     }
 
     /// Takes a pod's directory away. Not there is fine.
@@ -117,10 +151,11 @@ impl Keeper {
         });
         gone.await.map_err(|source| KeepError::Mount { at: target.to_owned(), source })?;
         self.records.remove(target).map_err(|source| KeepError::Record { source })?;
-        match dataset {
-            Some(dataset) => self.sweep(&dataset).await,
-            None => Ok(()),
+        let Some(dataset) = dataset else { return Ok(()) };
+        if self.sweep_composed(&dataset).await? {
+            self.tell_composed(&dataset, None).await;
         }
+        self.sweep(&dataset).await
     }
 
     /// What is known of a volume, at `path` or anywhere.
@@ -151,7 +186,7 @@ impl Keeper {
             kind,
         };
         match self.records.get(&path) {
-            Some(other) if other != used => {
+            Some(other) if !is_same(&other, &used) => {
                 Err(KeepError::Taken { at: path, volume: other.volume.clone(), dataset: other.dataset() })
             }
             _ => self.records.put(used).map_err(|source| KeepError::Record { source }),

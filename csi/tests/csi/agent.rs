@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_api::DatasetName;
 use forebay_api::node::{
-    BackingClient, Holding, Host, MountId, MountRequest, Negotiated, NodeClient, Reason, Refusal, SOCKET, opens_file,
+    BackingClient, Composed, Holding, Host, Layers, MountId, MountRequest, Negotiated, NodeClient, Reason, Refusal, SOCKET,
+    opens_file,
 };
 use forebay_fs::failing::{FailingTree, Fault, Operation};
 use forebay_fs::memory::{Contents, MemoryTree};
@@ -21,12 +22,15 @@ use forebay_fs::{FsError, Tree as _};
 use forebay_fuse::{MountOptions, Registrar, Served, Shared, serve_descriptor};
 use rustix::thread::CapabilitySet;
 
+use crate::composed;
+
 const RUN: &str = "FOREBAY_TEST_AGENT_RUN";
 const RUNTIME: &str = "FOREBAY_TEST_AGENT_RUNTIME";
 const TIER: &str = "FOREBAY_TEST_AGENT_TIER";
 const SLOW: &str = "FOREBAY_TEST_AGENT_SLOW";
 const CACHED: &str = "FOREBAY_TEST_AGENT_CACHED";
 const NATIVE_ONLY: &str = "FOREBAY_TEST_AGENT_NATIVE_ONLY";
+const GENERATION: &str = "FOREBAY_TEST_AGENT_GENERATION";
 
 /// Bytes of `big` in each Dataset.
 pub(crate) const BIG: usize = (4 << 20) + 77;
@@ -58,6 +62,8 @@ struct StandIn {
     /// From serving a mount to saying so.
     slow: Duration,
     run: PathBuf,
+    /// The generation that it gives for composing; 0: none.
+    generation: u64,
     csi: OnceLock<BackingClient>,
     mounts: Mutex<BTreeMap<MountId, (DatasetName, Arc<Served>)>>,
 }
@@ -90,7 +96,10 @@ impl Host for StandIn {
         if let Some((_, served)) = self.mounts().get(&request.mount) {
             return Ok(of(served));
         }
-        let files = Contents::new().file("big", pattern(seed, BIG), 0).file("dir/small", format!("dataset {seed}"), 0);
+        let mut files = Contents::new().file("big", pattern(seed, BIG), 0).file("dir/small", format!("dataset {seed}"), 0);
+        if self.generation > 0 {
+            files = composed::objects(files);
+        }
         let tree = FailingTree::new(Arc::new(MemoryTree::new(&files, Duration::ZERO)));
         let delay = Fault::Delay(Duration::from_millis(2));
         let refuse = || Fault::Error(FsError::Io { message: "not by this agent".into() });
@@ -101,7 +110,8 @@ impl Host for StandIn {
         let table = OpenOptions::new().read(true).write(true).open(opens_file(&self.run, request.mount)).unwrap();
         let csi = self.csi.get().unwrap().clone();
         let shared = Some(Shared { registrar: Box::new(ByCsi { csi, mount: request.mount }), table });
-        let (options, runtime) = (MountOptions::new(request.dataset.to_string(), "kept"), tokio::runtime::Handle::current());
+        let (mut options, runtime) = (MountOptions::new(request.dataset.to_string(), "kept"), tokio::runtime::Handle::current());
+        options.beneath_overlay = self.generation > 0;
         let earlier = request.negotiated.map(|Negotiated { minor, flags, max_readahead }| forebay_fuse::Negotiated {
             minor,
             flags,
@@ -124,6 +134,22 @@ impl Host for StandIn {
 
     async fn release(&self, mount: MountId) {
         self.mounts().remove(&mount);
+    }
+
+    async fn compose(&self, mount: MountId) -> Result<Result<Layers, String>, Refusal> {
+        if !self.mounts().contains_key(&mount) {
+            return Err(Refusal::new(Reason::NotReady, "not served"));
+        }
+        if self.generation == 0 {
+            return Ok(Err("this agent composes nothing".into()));
+        }
+        Ok(Ok(composed::layers(&self.run, self.generation)))
+    }
+
+    async fn composed(&self, _: MountId, composed: Composed) {
+        if self.generation > 0 {
+            composed::note(&self.run, &composed);
+        }
     }
 
     fn holdings(&self) -> Vec<Holding> {
@@ -173,7 +199,9 @@ fn process() {
         let slow = std::env::var(SLOW).map_or(Duration::ZERO, |millis| Duration::from_millis(millis.parse().unwrap()));
         let run = PathBuf::from(run);
         let csi = OnceLock::new();
-        let host = Arc::new(StandIn { runtime: runtime.clone(), slow, run: run.clone(), csi, mounts: Mutex::default() });
+        let generation = std::env::var(GENERATION).map_or(0, |number| number.parse().unwrap());
+        let host =
+            Arc::new(StandIn { runtime: runtime.clone(), slow, run: run.clone(), generation, csi, mounts: Mutex::default() });
         let client = NodeClient::start(run.join(SOCKET), runtime, "stand-in", Arc::clone(&host));
         host.csi.set(client.backings(tokio::runtime::Handle::current())).unwrap();
         if let Ok(bytes) = std::env::var(TIER) {
@@ -199,6 +227,13 @@ pub(crate) fn start_cached(run: &std::path::Path, cached: &std::path::Path, nati
     if native_only {
         command.env(NATIVE_ONLY, "yes");
     }
+    command.spawn().unwrap()
+}
+
+/// Starts an agent that gives a generation to be composed.
+pub(crate) fn start_composing(run: &std::path::Path, generation: u64) -> Child {
+    let mut command = command(run, "default");
+    command.env(GENERATION, generation.to_string());
     command.spawn().unwrap()
 }
 

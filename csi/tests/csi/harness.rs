@@ -86,6 +86,11 @@ impl Node {
         self.agents.push(agent::start_cached(&self.path("run"), &self.cached(), native_only));
     }
 
+    /// Starts an agent that gives generation `number` to be composed; see [`crate::composed`].
+    pub(crate) fn start_composing_agent(&mut self, number: u64) {
+        self.agents.push(agent::start_composing(&self.path("run"), number));
+    }
+
     /// The file that agents have cached.
     pub(crate) fn cached(&self) -> PathBuf {
         self.path("cached")

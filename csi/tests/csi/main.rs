@@ -6,6 +6,7 @@
 mod agent;
 mod cached_files_are_read_natively;
 mod calls_may_be_repeated;
+mod composed;
 mod harness;
 mod mounts_outlive_processes;
 mod pods_see_datasets;

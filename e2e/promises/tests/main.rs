@@ -6,6 +6,7 @@
 mod autoscaler;
 mod autoscaling;
 mod cli;
+mod composed;
 mod faults;
 mod first;
 mod life;
@@ -35,6 +36,7 @@ const PROMISES: &[&[Promise]] = &[
     life::PROMISES,
     cli::PROMISES,
     native::PROMISES,
+    composed::PROMISES,
     peers::PROMISES,
     autoscaling::PROMISES,
     training::PROMISES,

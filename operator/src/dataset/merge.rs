@@ -48,7 +48,7 @@ pub(super) struct Merged {
     pub(super) cache: CacheStatus,
     pub(super) prefetch: PrefetchStatus,
     pub(super) nodes: NodesStatus,
-    /// Ready, Prefetched and StoresReachable.
+    /// Ready, Prefetched and StoresReachable, and Composed where it was asked for and something is mounted.
     pub(super) verdicts: Vec<Verdict>,
 }
 
@@ -62,12 +62,14 @@ pub(super) fn merge(nodes: &Nodes<'_>, placement: &Placement) -> Merged {
     let sight = Sight::of(nodes, &counted);
     let statuses: Vec<&Standing> = counted.values().copied().collect();
     let catalog = catalog(&counted);
+    let mut verdicts = vec![sight.ready(nodes, &counted), prefetched(nodes, &counted, &sight), stores_reachable(&counted, nodes)];
+    verdicts.extend(composed(&counted));
     Merged {
         phase: sight.phase(&counted),
         cache: cache(&statuses, placement, &catalog),
         prefetch: prefetch(&statuses),
         nodes: NodesStatus { ready: count(sight.serving.len()), desired: count(nodes.desired.len()) },
-        verdicts: vec![sight.ready(nodes, &counted), prefetched(nodes, &counted, &sight), stores_reachable(&counted, nodes)],
+        verdicts,
         catalog,
     }
 }
@@ -192,6 +194,16 @@ fn stores_reachable(counted: &BTreeMap<&str, &Standing>, nodes: &Nodes<'_>) -> V
             let message = format!("none of {} nodes has asked the stores yet", nodes.desired.len());
             Verdict::unknown(kind::STORES_REACHABLE, reason::NODES_MISSING, message)
         }
+    }
+}
+
+/// Of nodes that mount it: as the slowest of them reads.
+fn composed(counted: &BTreeMap<&str, &Standing>) -> Option<Verdict> {
+    let words = || counted.iter().filter_map(|(node, status)| Some((node, find(&status.words.conditions, kind::COMPOSED)?)));
+    let slow = words().find(|(_, condition)| condition.status != "True");
+    match slow.map(|(node, condition)| (condition, format!("{node}: {}", condition.message))) {
+        Some((condition, message)) => Some(Verdict::bad(kind::COMPOSED, &condition.reason, message)),
+        None => words().next().map(|(_, condition)| Verdict::good(kind::COMPOSED, &condition.message)),
     }
 }
 

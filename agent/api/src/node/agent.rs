@@ -8,8 +8,8 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use super::error::{CallError, Reason, Refusal};
-use super::peer::Peer;
-use super::types::{BackingRequest, MemoryRequest, MountId, Negotiated};
+use super::peer::{Answered, Peer};
+use super::types::{BackingRequest, Composed, Layers, MemoryRequest, MountId, Negotiated};
 use super::wire::{self, Body, Outcome};
 use crate::generated::node::v1;
 use crate::{DatasetName, InvalidMessage};
@@ -31,6 +31,9 @@ pub trait Csi: Clone + Send + Sync + 'static {
     /// Does what `agent` asks about files that the kernel reads by itself; the id that it is about. An error of the inner result is the
     /// kernel's; a refusal says that it may be tried again.
     fn backing(self, agent: Agent, request: BackingRequest) -> impl Future<Output = Result<io::Result<u32>, Refusal>> + Send;
+
+    /// Makes the composed mounts over a mount that `agent` serves look for the data of unused inodes anew.
+    fn forget(self, agent: Agent, mount: MountId) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
 impl Agent {
@@ -78,9 +81,13 @@ impl Agent {
                     match request(body, with)? {
                         Request::Memory(request) => {
                             csi.memory(agent, request).await?;
-                            Ok(Outcome::Done(v1::Done {}))
+                            Ok(Outcome::Done(v1::Done {}).into())
                         }
-                        Request::Backing(request) => csi.backing(agent, request).await.map(registered),
+                        Request::Backing(request) => csi.backing(agent, request).await.map(registered).map(Into::into),
+                        Request::Forget(mount) => {
+                            csi.forget(agent, mount).await?;
+                            Ok(Outcome::Done(v1::Done {}).into())
+                        }
                     }
                 }
             })
@@ -133,6 +140,33 @@ impl Agent {
         self.done(Body::Release(v1::Release { mount: mount.0 })).await
     }
 
+    /// What the newest generation of the mount's Dataset is composed of; the inner error says why it is to be shown by FUSE.
+    ///
+    /// # Errors
+    /// [`CallError`]; an agent of an older version refuses as [`Reason::Unsupported`].
+    pub async fn compose(&self, mount: MountId) -> Result<Result<Layers, String>, CallError> {
+        let answered = self.peer.call_for_descriptors(Body::Compose(v1::Compose { mount: mount.0 }), None).await?;
+        match answered {
+            Answered { outcome: Outcome::Layers(v1::Layers { generation, why_not }), with } if why_not.is_empty() => {
+                let mut with = with.into_iter();
+                let missing = || InvalidMessage::new("layers", "a descriptor is missing");
+                let (namespace, image) = (with.next().ok_or_else(missing)?, with.next().ok_or_else(missing)?);
+                Ok(Ok(Layers { generation, namespace, image, directories: with.collect() }))
+            }
+            Answered { outcome: Outcome::Layers(v1::Layers { why_not, .. }), .. } => Ok(Err(why_not)),
+            _ => Err(another()),
+        }
+    }
+
+    /// Tells the agent what composed mounts over the mount show.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn composed(&self, mount: MountId, composed: Composed) -> Result<(), CallError> {
+        let Composed { generations, why_not } = composed;
+        self.done(Body::Composed(v1::Composed { mount: mount.0, generations, why_not: why_not.unwrap_or_default() })).await
+    }
+
     async fn done(&self, body: Body) -> Result<(), CallError> {
         match self.peer.call(body, None).await? {
             Outcome::Done(v1::Done {}) => Ok(()),
@@ -148,6 +182,7 @@ fn another() -> CallError {
 enum Request {
     Memory(MemoryRequest),
     Backing(BackingRequest),
+    Forget(MountId),
 }
 
 fn registered(outcome: io::Result<u32>) -> Outcome {
@@ -170,6 +205,7 @@ fn request(body: Body, with: Option<OwnedFd>) -> Result<Request, Refusal> {
         Body::CloseBacking(v1::CloseBacking { mount, id }) => {
             return Ok(Request::Backing(BackingRequest::Close { mount: wire::mount(mount), id }));
         }
+        Body::Forget(v1::Forget { mount }) => return Ok(Request::Forget(wire::mount(mount))),
         Body::PrepareMemory(v1::PrepareMemory { tier, bytes }) => (MemoryRequest::Prepare { tier: tier.clone(), bytes }, tier),
         Body::DropMemory(v1::DropMemory { tier }) => (MemoryRequest::Drop { tier: tier.clone() }, tier),
         _ => return Err(wire::unsupported()),

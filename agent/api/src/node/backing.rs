@@ -56,6 +56,18 @@ impl BackingClient {
         self.wait(asked, |_| std::future::ready(())).map(drop)
     }
 
+    /// Has composed mounts over `mount` look for the data of unused inodes anew.
+    ///
+    /// # Errors
+    /// [`CallError::Gone`] while csi is not connected.
+    pub async fn forget(&self, mount: MountId) -> Result<(), CallError> {
+        let peer = self.connected.borrow().clone().ok_or(CallError::Gone)?;
+        match peer.call(Body::Forget(v1::Forget { mount: mount.0 }), None).await? {
+            Outcome::Done(v1::Done {}) => Ok(()),
+            _ => Err(InvalidMessage::new("answer.outcome", "it answers another question").into()),
+        }
+    }
+
     async fn call(&self, body: Body, with: Option<OwnedFd>) -> io::Result<u32> {
         let peer = self.connected.borrow().clone().ok_or(CallError::Gone).map_err(io::Error::other)?;
         match peer.call(body, with.as_ref().map(|file| file.as_fd())).await.map_err(io::Error::other)? {

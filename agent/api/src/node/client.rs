@@ -14,9 +14,9 @@ use tokio::task::JoinHandle;
 use super::backing::BackingClient;
 use super::error::{CallError, Reason, Refusal};
 use super::host::Host;
-use super::peer::Peer;
+use super::peer::{Answered, Peer};
 use super::socket::Socket;
-use super::types::MountRequest;
+use super::types::{Composed, Layers, MountRequest};
 use super::wire::{self, Body, Outcome};
 use super::{Negotiated, PROTOCOL};
 use crate::generated::node::v1;
@@ -164,7 +164,7 @@ fn dial(socket: &Path) -> io::Result<Socket> {
     Socket::new(fd)
 }
 
-async fn handle<H: Host>(host: Arc<H>, body: Body, with: Option<OwnedFd>) -> Result<Outcome, Refusal> {
+async fn handle<H: Host>(host: Arc<H>, body: Body, with: Option<OwnedFd>) -> Result<Answered, Refusal> {
     let invalid = |error: InvalidMessage| Refusal::new(Reason::Failed, error.to_string());
     match body {
         Body::MayUse(v1::MayUse { dataset, namespace }) => {
@@ -176,11 +176,26 @@ async fn handle<H: Host>(host: Arc<H>, body: Body, with: Option<OwnedFd>) -> Res
             let device = with.ok_or_else(|| invalid(InvalidMessage::new("serve", "its descriptor is missing")))?;
             let negotiated = negotiated.map(Negotiated::from);
             let request = MountRequest { mount: wire::mount(mount), dataset, device, negotiated };
-            return Ok(Outcome::Serving(host.serve(request).await?.into()));
+            return Ok(Outcome::Serving(host.serve(request).await?.into()).into());
         }
         Body::Resend(v1::Resend { mount }) => host.resend(wire::mount(mount)).await,
         Body::Release(v1::Release { mount }) => host.release(wire::mount(mount)).await,
+        Body::Compose(v1::Compose { mount }) => return Ok(layers(host.compose(wire::mount(mount)).await?)),
+        Body::Composed(v1::Composed { mount, generations, why_not }) => {
+            let why_not = (!why_not.is_empty()).then_some(why_not);
+            host.composed(wire::mount(mount), Composed { generations, why_not }).await;
+        }
         _ => return Err(wire::unsupported()),
     }
-    Ok(Outcome::Done(v1::Done {}))
+    Ok(Outcome::Done(v1::Done {}).into())
+}
+
+fn layers(composed: Result<Layers, String>) -> Answered {
+    match composed {
+        Ok(Layers { generation, namespace, image, directories }) => {
+            let with = [namespace, image].into_iter().chain(directories).collect();
+            Answered { outcome: Outcome::Layers(v1::Layers { generation, why_not: String::new() }), with }
+        }
+        Err(why_not) => Outcome::Layers(v1::Layers { generation: 0, why_not }).into(),
+    }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::error::Refusal;
-use super::types::{Holding, MountId, MountRequest, Negotiated};
+use super::types::{Composed, Holding, Layers, MountId, MountRequest, Negotiated};
 use crate::DatasetName;
 
 /// What csi asks of an agent. Every call may come again, at once or after an answer that never arrived, and any number of
@@ -30,6 +30,16 @@ pub trait Host: Send + Sync + 'static {
 
     /// The mount is gone: forget it. Whoever still has files of it open is served to the end. Unknown is fine.
     async fn release(&self, mount: MountId);
+
+    /// What the newest generation is composed of, for a mount that is served; the inner error says why its tree is to be shown by
+    /// FUSE. The generation is kept until [`Host::composed`] no longer names it.
+    ///
+    /// # Errors
+    /// [`Reason::NotReady`](super::Reason::NotReady) for a mount that is not served.
+    async fn compose(&self, mount: MountId) -> Result<Result<Layers, String>, Refusal>;
+
+    /// What composed mounts over the mount show from now on. Unknown is fine.
+    async fn composed(&self, mount: MountId, composed: Composed);
 
     /// The mounts being served, with a duplicate of each descriptor: what a csi that was started anew has lost. Asked at each
     /// connection.

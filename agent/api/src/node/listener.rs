@@ -123,7 +123,7 @@ async fn hear(peer: &Peer) -> Result<(v1::Hello, Vec<Holding>), GreetError> {
     wire::label("hello.runtime", &hello.runtime)?;
     let mut holdings = Vec::new();
     loop {
-        let (packet, with) = peer.receive().await?.ok_or(GreetError::Silent)?;
+        let (packet, mut with) = peer.receive().await?.ok_or(GreetError::Silent)?;
         match packet.body {
             Some(Body::Greeted(v1::Greeted {})) => return Ok((hello, holdings)),
             Some(Body::Holding(_)) if holdings.len() == HOLDINGS => {
@@ -133,7 +133,7 @@ async fn hear(peer: &Peer) -> Result<(v1::Hello, Vec<Holding>), GreetError> {
                 mount: wire::mount(mount),
                 dataset: wire::dataset(dataset)?,
                 negotiated: negotiated.map(Negotiated::from).ok_or_else(|| InvalidMessage::missing("holding.negotiated"))?,
-                device: with.ok_or_else(|| InvalidMessage::new("holding", "its descriptor is missing"))?,
+                device: with.pop().ok_or_else(|| InvalidMessage::new("holding", "its descriptor is missing"))?,
             }),
             _ => {}
         }

@@ -1,13 +1,16 @@
 //! The agent's twin: keeps the descriptors it is given and serves nothing, for tests of the link and of csi.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
 use super::error::{Reason, Refusal};
 use super::host::Host;
-use super::types::{Holding, MountId, MountRequest, Negotiated};
+use super::types::{Composed, Holding, Layers, MountId, MountRequest, Negotiated};
 use crate::DatasetName;
 
 /// What the twin answers as agreed on with the kernel for a mount that it serves first.
@@ -25,6 +28,7 @@ struct State {
     datasets: BTreeMap<DatasetName, (BTreeSet<String>, bool)>,
     mounts: BTreeMap<MountId, Holding>,
     resent: Vec<MountId>,
+    composed: BTreeMap<MountId, Composed>,
 }
 
 impl MemoryHost {
@@ -53,6 +57,12 @@ impl MemoryHost {
     #[must_use]
     pub fn mounts(&self) -> Vec<MountId> {
         self.state().mounts.keys().copied().collect()
+    }
+
+    /// What composed mounts over `mount` show, as was last said.
+    #[must_use]
+    pub fn shown(&self, mount: MountId) -> Option<Composed> {
+        self.state().composed.get(&mount).cloned()
     }
 
     /// For which mounts a former server's requests were asked for, in order.
@@ -102,6 +112,23 @@ impl Host for MemoryHost {
 
     async fn release(&self, mount: MountId) {
         self.state().mounts.remove(&mount);
+    }
+
+    async fn compose(&self, mount: MountId) -> Result<Result<Layers, String>, Refusal> {
+        let state = self.state();
+        if !state.mounts.contains_key(&mount) {
+            return Err(Refusal::new(Reason::NotReady, format!("mount {mount} is not served")));
+        }
+        let open = |path: &str| Ok::<OwnedFd, io::Error>(File::open(path)?.into());
+        let layers = || {
+            let (namespace, image) = (open("/proc/self/ns/mnt")?, open("/proc/self/exe")?);
+            Ok::<_, io::Error>(Layers { generation: 7, namespace, image, directories: vec![open("/")?, open("/proc")?] })
+        };
+        Ok(layers().map_err(|error| error.to_string()))
+    }
+
+    async fn composed(&self, mount: MountId, composed: Composed) {
+        self.state().composed.insert(mount, composed);
     }
 
     fn holdings(&self) -> Vec<Holding> {

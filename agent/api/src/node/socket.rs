@@ -13,6 +13,9 @@ use tokio::io::unix::AsyncFd;
 /// Largest packet, in bytes.
 pub(crate) const LARGEST: usize = 64 << 10;
 
+/// Descriptors that come with one packet at most.
+pub(crate) const DESCRIPTORS: usize = 16;
+
 /// Makes tokio watch `fd`.
 pub(crate) fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open descriptor all its life, and it is never taken out while it is watched.
@@ -32,7 +35,7 @@ impl Socket {
     }
 
     /// Sends one packet, waiting while the other side does not keep up.
-    pub(crate) async fn send(&self, bytes: &[u8], with: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub(crate) async fn send(&self, bytes: &[u8], with: &[BorrowedFd<'_>]) -> io::Result<()> {
         if bytes.len() > LARGEST {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a packet of {} bytes is too large", bytes.len())));
         }
@@ -52,7 +55,7 @@ impl Socket {
     }
 
     /// The next packet; `None` when the other side has ended.
-    pub(crate) async fn receive(&self) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+    pub(crate) async fn receive(&self) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
         loop {
             let mut ready = self.fd.readable().await?;
             match ready.try_io(|fd| receive_now(fd.as_fd())) {
@@ -63,11 +66,10 @@ impl Socket {
     }
 }
 
-fn send_now(fd: BorrowedFd<'_>, bytes: &[u8], with: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let descriptors: Vec<BorrowedFd<'_>> = with.into_iter().collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn send_now(fd: BorrowedFd<'_>, bytes: &[u8], with: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+    if !with.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(with)) {
         return Err(Errno::NOBUFS.into());
     }
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -75,17 +77,17 @@ fn send_now(fd: BorrowedFd<'_>, bytes: &[u8], with: Option<BorrowedFd<'_>>) -> i
     Ok(())
 }
 
-fn receive_now(fd: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Option<OwnedFd>)>> {
+fn receive_now(fd: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let mut bytes = vec![0; LARGEST];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let received =
         rustix::io::retry_on_intr(|| rustix::net::recvmsg(fd, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags))?;
-    let mut with = None;
+    let mut with = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            with = descriptors.last().or(with);
+            with.extend(descriptors);
         }
     }
     if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {

@@ -84,6 +84,10 @@ impl Csi for Noting {
             BackingRequest::Close { .. } => Ok(Err(Errno::NOENT.into())),
         }
     }
+
+    async fn forget(self, _: Agent, mount: MountId) -> Result<(), Refusal> {
+        if mount == MountId(404) { Err(Refusal::new(Reason::NotReady, "not known")) } else { Ok(()) }
+    }
 }
 
 fn imagenet() -> DatasetName {
@@ -100,6 +104,31 @@ fn host() -> Arc<MemoryHost> {
 fn pipe() -> (File, OwnedFd) {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     (read.into(), write)
+}
+
+#[tokio::test]
+async fn layers_come_with_their_descriptors_and_what_is_shown_goes_back() {
+    let (node, host) = (Node::new(), host());
+    let client = node.dial("default", &host);
+    let (agent, _, _task, _) = node.agent().await;
+    let refused = in_time(agent.compose(MountId(7))).await.unwrap_err();
+    assert!(matches!(refused, CallError::Refused(Refusal { reason: Reason::NotReady, .. })), "{refused}");
+    let (_read, write) = pipe();
+    in_time(agent.serve(MountId(7), &imagenet(), write.as_fd(), None)).await.unwrap();
+    let layers = in_time(agent.compose(MountId(7))).await.unwrap().unwrap();
+    let same = |one: &OwnedFd, path: &str| {
+        let (one, other) = (rustix::fs::fstat(one).unwrap(), rustix::fs::stat(path).unwrap());
+        (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+    };
+    assert!(layers.generation == 7 && layers.directories.len() == 2);
+    assert!(same(&layers.namespace, "/proc/self/ns/mnt") && same(&layers.image, "/proc/self/exe"));
+    assert!(same(&layers.directories[0], "/") && same(&layers.directories[1], "/proc"), "in their order");
+    let shown = Composed { generations: vec![3, 7], why_not: Some("no EROFS".into()) };
+    in_time(agent.composed(MountId(7), shown.clone())).await.unwrap();
+    assert_eq!(host.shown(MountId(7)), Some(shown));
+    let csi = client.backings(tokio::runtime::Handle::current());
+    in_time(csi.forget(MountId(7))).await.unwrap();
+    assert!(in_time(csi.forget(MountId(404))).await.is_err());
 }
 
 #[tokio::test]

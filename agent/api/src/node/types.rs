@@ -88,6 +88,28 @@ pub enum BackingRequest {
     },
 }
 
+/// What a generation is composed of.
+#[derive(Debug)]
+pub struct Layers {
+    /// Its number.
+    pub generation: u64,
+    /// The mount namespace that `directories` are of.
+    pub namespace: OwnedFd,
+    /// The EROFS image of its metadata, open for reading.
+    pub image: OwnedFd,
+    /// Directories in which complete objects are files `xx/<62 hex>`, fastest first; 14 at most.
+    pub directories: Vec<OwnedFd>,
+}
+
+/// What of a mount's Dataset is shown by composed mounts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Composed {
+    /// The generations shown, oldest first.
+    pub generations: Vec<u64>,
+    /// Why what was asked for last could not be composed.
+    pub why_not: Option<String>,
+}
+
 /// Whether `name` is a name of a Kubernetes object that may stand as one segment of a path: 1 to 253 lower-case letters, digits,
 /// `-` and `.`, beginning and ending with a letter or digit.
 #[must_use]

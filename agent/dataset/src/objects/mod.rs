@@ -1,9 +1,11 @@
 //! A Dataset's objects by the names of their bytes, as the data layer of a composed mount shows them: `xx/<62 hex>`, whatever their
 //! paths; and the image that refers to them by these names.
 
+mod beside;
 mod table;
 mod tree;
 
+pub use beside::Beside;
 pub use tree::Objects;
 
 use std::path::PathBuf;
@@ -39,14 +41,39 @@ impl Dataset {
     /// [`ComposeError`] when a file cannot be written.
     pub fn compose(&self, owner: &Owner) -> Result<Option<Composition>, ComposeError> {
         let Some(generation) = self.inner.generations.current() else { return Ok(None) };
-        self.inner.table(&generation)?;
+        self.compose_one(&generation, owner).map(Some)
+    }
+
+    fn compose_one(&self, generation: &Generation, owner: &Owner) -> Result<Composition, ComposeError> {
+        self.inner.table(generation)?;
         let path = self.inner.generations.path(generation.number).with_extension("erofs");
         let look = Look { uid: owner.uid, gid: owner.gid, file_mode: owner.file_mode, dir_mode: owner.dir_mode };
         let image = Image::new(&generation.catalog, look, |entry| self.inner.object_id(entry).map(|id| id.0));
         if !image.is_at(&path) {
             image.write(&path)?;
         }
-        Ok(Some(Composition { generation: u64::from(generation.number), image: path }))
+        Ok(Composition { generation: u64::from(generation.number), image: path })
+    }
+
+    /// The same for mounts that outlive this process, whose objects it or the next one serves: the generation is kept, restarts
+    /// included, until [`Dataset::hold_only`] does not name it.
+    ///
+    /// # Errors
+    /// As [`Dataset::compose`].
+    pub fn compose_held(&self, owner: &Owner) -> Result<Option<Composition>, ComposeError> {
+        let generations = &self.inner.generations;
+        let Some(generation) = generations.current() else { return Ok(None) };
+        let path = generations.path(generation.number);
+        let failed = |source| ComposeError::Io { doing: "mark as in use", path, source };
+        // Before the image is written: a listing that ends meanwhile may not take it away.
+        generations.hold(&generation).map_err(failed)?;
+        self.compose_one(&generation, owner).map(Some)
+    }
+
+    /// Of the generations that were kept for mounts only `numbers` are shown still: of the others goes what the newest does not have.
+    pub fn hold_only(&self, numbers: &[u64]) {
+        self.inner.generations.hold_only(numbers);
+        self.inner.released.notify_one();
     }
 
     /// Publishes every pinned object of the current generation that is complete and was not; how many are published then. Files that
@@ -54,6 +81,8 @@ impl Dataset {
     /// `go_on` says no.
     pub fn publish(&self, go_on: impl Fn() -> bool) -> u64 {
         let inner = &self.inner;
+        // Where nobody has composed yet the directories are not there.
+        inner.cache.published();
         inner.publishes.store(true, Ordering::Release);
         let Some(generation) = inner.generations.current() else { return 0 };
         let mut published = 0;
@@ -76,6 +105,12 @@ impl Dataset {
         self.inner.settings.consistency
     }
 
+    /// The Dataset's tree with its objects beside it, in the directory `name` of the root, which is not listed. A name that is no UTF-8
+    /// is no file's.
+    pub fn beside(&self, name: &'static [u8]) -> Beside {
+        Beside::new(self.clone(), name)
+    }
+
     /// The objects as a tree of their own.
     pub fn objects(&self) -> Objects {
         Objects::new(self.clone())
@@ -84,7 +119,7 @@ impl Dataset {
 
 impl Inner {
     /// The name of the object that holds a file's bytes, in the version that was listed.
-    fn object_id(&self, entry: &Entry<'_>) -> Option<ObjectId> {
+    pub(crate) fn object_id(&self, entry: &Entry<'_>) -> Option<ObjectId> {
         let mount = self.mounts.get(usize::from(entry.mount()))?;
         Some(ObjectId::derive(mount.reader.id().as_str(), &entry.key(), entry.version().as_bytes(), entry.size()))
     }

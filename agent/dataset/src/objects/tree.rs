@@ -11,7 +11,7 @@ use forebay_fs::{Backing, DirEntry, FsError, Handle, Node, NodeKind, Opened, ROO
 use crate::Dataset;
 
 /// Inode number of the first directory; files have those of their entries in a catalog, which have 63 bits.
-const DIRECTORIES: u64 = 1 << 63;
+pub(super) const DIRECTORIES: u64 = 1 << 63;
 
 /// What a version is called never changes what it is.
 const FOR_EVER: Duration = Duration::from_secs(3600);

@@ -1,15 +1,16 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_api::DatasetName;
-use forebay_api::node::{MountId, MountRequest};
+use forebay_api::node::{Composed, MountId, MountRequest, NodeClient, OBJECTS};
 use forebay_api::session::DatasetState;
 use forebay_cache::{Medium, TierConfig};
-use forebay_crds::dataset::{DatasetSpec, Mount};
+use forebay_crds::conditions::dataset::COMPOSED;
+use forebay_crds::dataset::{DatasetSpec, Mount, Phase, RefreshPolicy};
 use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountFlags, UnmountFlags};
 use tokio::runtime::Handle;
@@ -88,5 +89,95 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
     drop(device);
     until("its end", || hosted.may_go()).await;
     assert!(hosted.holdings().is_empty(), "no csi is given a mount that is gone");
+    hosted.rest().await;
+}
+
+/// Mounts what the agent gives, as csi does.
+fn compose(layers: forebay_api::node::Layers, own: &Path) -> forebay_overlay::Composed {
+    let mut data = forebay_overlay::borrow(layers.namespace.as_fd(), &layers.directories).unwrap();
+    let root = rustix::fs::open(own, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+    data.push(rustix::fs::openat(&root, OBJECTS, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap());
+    let path = |descriptor: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
+    let data = data.iter().map(path).collect();
+    let source = "forebay:ml/set".into();
+    forebay_overlay::mount(&forebay_overlay::Layers { image: path(&layers.image), data, source }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (store, at) = (dir.path().join("store"), dir.path().join("at"));
+    std::fs::create_dir_all(store.join("pinned")).unwrap();
+    std::fs::create_dir_all(&at).unwrap();
+    std::fs::write(store.join("pinned/file"), vec![1; 100_000]).unwrap();
+    std::fs::write(store.join("other"), "before").unwrap();
+    let tier_dir = dir.path().join("tier");
+    let tier = TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: tier_dir.clone(), capacity: 64 << 20, reserve: 0 };
+    let state = StateDir::take(&dir.path().join("state")).unwrap();
+    let table = Arc::new(Table::new("default".into(), Handle::current()));
+    let csi = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
+    let csi = csi.backings(Handle::current());
+    let net = crate::cluster::peers::net("default", "n1");
+    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
+    let source = format!("file://{}", store.display());
+    let mut spec = DatasetSpec::of(vec![Mount::of("/".parse().unwrap(), source.parse().unwrap())]);
+    spec.consistency.refresh = RefreshPolicy::NewPods;
+    spec.pin.paths = vec!["/pinned".parse().unwrap()];
+    let name = DatasetName::new("ml", "set");
+    let desired = DatasetState {
+        dataset: name.clone(),
+        uid: "1".into(),
+        generation: 1,
+        spec,
+        secrets: Vec::new(),
+        refresh: None,
+        evict: None,
+    };
+    let allowed = [store.to_str().unwrap().parse().unwrap()];
+    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
+    let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
+    hosted.work(desired, Ok(dataset));
+    until("what is pinned", || hosted.view().status.phase == Phase::Ready).await;
+    let published = || {
+        let found = std::process::Command::new("find").arg(tier_dir.join("native")).args(["-type", "f"]).output().unwrap();
+        !found.stdout.is_empty()
+    };
+    until("the published file", published).await;
+
+    let (device, id) = (mount(&at), MountId(7));
+    let request = MountRequest { mount: id, dataset: name, device: device.try_clone().unwrap(), negotiated: None };
+    hosted.serve(request, None, Handle::current()).await.unwrap();
+    let condition = || hosted.view().status.conditions.into_iter().find(|condition| condition.type_ == COMPOSED);
+    assert!(condition().is_none(), "nothing is known yet");
+    let layers = hosted.compose(node.cache.clone()).await.unwrap();
+    assert_eq!((layers.generation, layers.directories.len()), (1, 1));
+    let own = at.clone();
+    let composed = tokio::task::spawn_blocking(move || compose(layers, &own)).await.unwrap();
+    let read = |path: PathBuf| tokio::task::spawn_blocking(move || std::fs::read(path).unwrap());
+    assert_eq!(read(composed.path().join("pinned/file")).await.unwrap(), vec![1; 100_000]);
+    assert_eq!(read(composed.path().join("other")).await.unwrap(), b"before");
+    hosted.composed(id, Composed { generations: vec![1], why_not: None }, csi.clone());
+    assert_eq!(condition().unwrap().status, "True");
+
+    std::fs::remove_file(store.join("pinned/file")).unwrap();
+    std::fs::write(store.join("other"), "after").unwrap();
+    hosted.refresh();
+    until("the next listing", || hosted.view().status.catalog.generation == 2).await;
+    until("the sight of it for who does not stay", || std::fs::read(at.join("other")).unwrap() == b"after").await;
+    assert_eq!(read(composed.path().join("other")).await.unwrap(), b"before");
+    assert_eq!(read(composed.path().join("pinned/file")).await.unwrap(), vec![1; 100_000]);
+    let former = state.dataset("ml", "set").join("catalog-1.fbc");
+    assert!(former.exists() && published(), "it is shown");
+    hosted.composed(id, Composed { generations: Vec::new(), why_not: Some("no EROFS".into()) }, csi);
+    let said = condition().unwrap();
+    assert_eq!((said.status.as_str(), said.reason.as_str(), said.message.as_str()), ("False", "ServedByFuse", "no EROFS"));
+    until("the former generation's end", || !former.exists() && !published()).await;
+
+    drop(composed);
+    rustix::mount::unmount(&at, UnmountFlags::DETACH).unwrap();
+    drop(device);
     hosted.rest().await;
 }

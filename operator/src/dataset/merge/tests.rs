@@ -232,3 +232,22 @@ fn what_never_was_served_is_starting_and_not_missing() {
         assert_eq!(merge(&nodes(chosen, desired), &every()).verdicts[0].reason, why);
     }
 }
+
+#[test]
+fn how_files_are_read_is_said_where_somebody_mounts_it_and_as_of_the_slowest() {
+    let node = |composed: Option<(&str, &str, &str)>| {
+        let mut status = said_in(Phase::Ready);
+        status.conditions.extend(composed.map(|(holds, why, words)| condition(kind::COMPOSED, holds, why, words)));
+        Some(status)
+    };
+    let (fast, slow) = (("True", reason::AS_DESIRED, "natively"), ("False", reason::SERVED_BY_FUSE, "no EROFS"));
+    let said = |nodes: [Option<(&str, &str, &str)>; 2]| {
+        let merged = merged(2, &nodes.map(node), &every());
+        assert_eq!(merged.phase, Phase::Ready, "it is no fault");
+        merged.verdicts.into_iter().find(|verdict| verdict.kind == kind::COMPOSED)
+    };
+    assert_eq!(said([None, None]), None);
+    assert_eq!(said([None, Some(fast)]), Some(Verdict::good(kind::COMPOSED, "natively")));
+    let bad = Verdict::bad(kind::COMPOSED, reason::SERVED_BY_FUSE, "n2: no EROFS");
+    assert_eq!(said([Some(fast), Some(slow)]), Some(bad));
+}

@@ -4,15 +4,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, FsWord, Mode, OFlags, StatxAttributes, StatxFlags, fstatfs, statx};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsconfig_reconfigure,
     fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick, move_mount, unmount,
 };
 
-use crate::ComposeError;
+use crate::OverlayError;
 
 /// `MOVE_MOUNT_BENEATH` of <linux/mount.h>, since Linux 6.5.
 const MOVE_MOUNT_BENEATH: u32 = 0x200;
+
+/// `OVERLAYFS_SUPER_MAGIC` of <linux/magic.h>.
+const OVERLAYFS: FsWord = 0x794c_7630;
 
 /// What a composed mount is made of.
 #[derive(Clone, Debug)]
@@ -35,8 +39,8 @@ pub struct Composed {
 /// Mounts `layers`, read-only.
 ///
 /// # Errors
-/// [`ComposeError::Kernel`] when the kernel does not offer what it takes, or this process may not mount.
-pub fn mount(layers: &Layers) -> Result<Composed, ComposeError> {
+/// [`OverlayError::Kernel`] when the kernel does not offer what it takes, or this process may not mount.
+pub fn mount(layers: &Layers) -> Result<Composed, OverlayError> {
     let image = erofs(&layers.image)?;
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| refused("overlayfs", e, None))?;
     let set = |key: &'static str, value: &Path| {
@@ -57,7 +61,7 @@ pub fn mount(layers: &Layers) -> Result<Composed, ComposeError> {
 }
 
 /// Mounts an image from its file, attached nowhere: overlayfs keeps it by itself.
-fn erofs(image: &Path) -> Result<OwnedFd, ComposeError> {
+fn erofs(image: &Path) -> Result<OwnedFd, OverlayError> {
     let fs = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|e| refused("EROFS", e, None))?;
     fsconfig_set_string(&fs, "source", image)
         .and_then(|()| fsconfig_set_flag(&fs, "ro"))
@@ -70,20 +74,20 @@ impl Composed {
     /// Attaches it at `at`, over what is there.
     ///
     /// # Errors
-    /// [`ComposeError::Io`].
-    pub fn attach(&self, at: &Path) -> Result<(), ComposeError> {
+    /// [`OverlayError::Attach`].
+    pub fn attach(&self, at: &Path) -> Result<(), OverlayError> {
         move_mount(self.mount.as_fd(), "", rustix::fs::CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .map_err(|e| ComposeError::Io { doing: "mount at", path: at.to_owned(), source: e.into() })
+            .map_err(|e| OverlayError::Attach { doing: "mount at", at: at.to_owned(), source: e.into() })
     }
 
     /// Takes the place of the mount at `at`, which goes out of sight: whoever uses it goes on with it. At every moment one of the two is
     /// there.
     ///
     /// # Errors
-    /// [`ComposeError::Io`]; the former mount is there then.
-    pub fn replace(&self, at: &Path) -> Result<(), ComposeError> {
+    /// [`OverlayError::Attach`]; the former mount is there then.
+    pub fn replace(&self, at: &Path) -> Result<(), OverlayError> {
         let failed =
-            |e: rustix::io::Errno| ComposeError::Io { doing: "replace the mount at", path: at.to_owned(), source: e.into() };
+            |e: rustix::io::Errno| OverlayError::Attach { doing: "replace the mount at", at: at.to_owned(), source: e.into() };
         let beneath = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::from_bits_retain(MOVE_MOUNT_BENEATH);
         move_mount(self.mount.as_fd(), "", rustix::fs::CWD, at, beneath).map_err(failed)?;
         unmount(at, UnmountFlags::DETACH).map_err(failed)
@@ -96,8 +100,7 @@ impl Composed {
     /// When the kernel refuses; nothing changed then.
     pub fn forget(&self) -> io::Result<()> {
         let fs = fspick(&self.mount, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH)?;
-        fsconfig_set_flag(&fs, "ro")?;
-        Ok(fsconfig_reconfigure(&fs)?)
+        reconfigure(&fs)
     }
 
     /// A path to its root, for this process, attached or not.
@@ -106,12 +109,33 @@ impl Composed {
     }
 }
 
+/// [`Composed::forget`] for the composed mount that is seen at `at`.
+///
+/// # Errors
+/// When there is none, or the kernel refuses; nothing changed then.
+pub fn forget_at(at: &Path) -> io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(at, flags, Mode::empty())?;
+    // Where the mount is gone this is a directory of another file system, which would become read-only.
+    let is_root =
+        statx(&root, "", AtFlags::EMPTY_PATH, StatxFlags::empty())?.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    if !is_root || fstatfs(&root)?.f_type != OVERLAYFS {
+        return Err(io::Error::new(io::ErrorKind::NotFound, format!("no composed mount is at {}", at.display())));
+    }
+    reconfigure(&fspick(&root, "", FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH)?)
+}
+
+fn reconfigure(fs: &OwnedFd) -> io::Result<()> {
+    fsconfig_set_flag(fs, "ro")?;
+    Ok(fsconfig_reconfigure(fs)?)
+}
+
 fn inside(mount: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", mount.as_raw_fd()).into()
 }
 
 /// The error, with what the kernel says about it on the file system's descriptor.
-fn refused(what: &'static str, error: rustix::io::Errno, fs: Option<&OwnedFd>) -> ComposeError {
+fn refused(what: &'static str, error: rustix::io::Errno, fs: Option<&OwnedFd>) -> OverlayError {
     let mut said = String::new();
     if let Some(fs) = fs {
         let mut line = [0; 1024];
@@ -122,5 +146,23 @@ fn refused(what: &'static str, error: rustix::io::Errno, fs: Option<&OwnedFd>) -
             said.push_str(String::from_utf8_lossy(&line[..len]).trim_end());
         }
     }
-    ComposeError::Kernel { what, source: error.into(), said }
+    OverlayError::Kernel { what, source: error.into(), said }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+
+    use super::*;
+
+    #[test]
+    fn no_other_file_system_is_reconfigured() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/proc", &link).unwrap();
+        for at in [dir.path(), Path::new("/proc"), &link, &dir.path().join("missing")] {
+            forget_at(at).unwrap_err();
+        }
+        std::fs::write(dir.path().join("file"), "written").unwrap();
+    }
 }
