@@ -23,6 +23,7 @@ mod warm;
 
 use data::Data;
 use results::Results;
+use rows::{AGAINST, FOREBAY, MOUNTS, OURS};
 
 /// What `cargo xtask bench` may be told.
 #[derive(Args, Clone, Debug)]
@@ -45,6 +46,12 @@ pub(crate) struct BenchArgs {
     /// Entries of the large catalog; 0 leaves it out
     #[arg(long, default_value_t = 1_000_000)]
     catalog: usize,
+    /// Another build of forebay-agent, measured beside this one
+    #[arg(long, value_name = "PROGRAM")]
+    against: Option<PathBuf>,
+    /// Measures only what starts with an empty cache
+    #[arg(long)]
+    cold: bool,
     /// Leaves out a contender: tmpfs, forebay, rclone or s3fs
     #[arg(long)]
     without: Vec<String>,
@@ -66,6 +73,8 @@ impl BenchArgs {
             small_files: 0,
             small_kib: 100,
             catalog: 0,
+            against: None,
+            cold: false,
             without: Vec::new(),
             out: "target/bench-short".into(),
             work: None,
@@ -80,7 +89,12 @@ impl BenchArgs {
     }
 
     fn has(&self, name: &str) -> bool {
-        !self.without.iter().any(|w| w == name)
+        !self.without.iter().any(|w| w == name) && (name != AGAINST || self.against.is_some())
+    }
+
+    /// Those of `names` that take part.
+    fn taking_part(&self, names: &[&'static str]) -> impl Iterator<Item = &'static str> {
+        names.iter().copied().filter(|name| self.has(name))
     }
 }
 
@@ -143,14 +157,15 @@ impl Lab {
         for run in 1..=self.args.runs {
             say(&format!("cold, run {run} of {}", self.args.runs));
             store::measure(self, results)?;
-            for name in ["forebay", "rclone", "s3fs"] {
-                if self.args.has(name) {
-                    cold::measure(self, name, run, results).with_context(|| format!("cold {name}"))?;
-                }
+            for name in self.args.taking_part(MOUNTS) {
+                cold::measure(self, name, run, results).with_context(|| format!("cold {name}"))?;
             }
-            if self.args.has("forebay") {
-                cold::prefetch(self, run, results).context("prefetch")?;
+            for name in self.args.taking_part(OURS) {
+                cold::prefetch(self, name, run, results).with_context(|| format!("prefetch of {name}"))?;
             }
+        }
+        if self.args.cold {
+            return Ok(());
         }
         warm::measure(self, results)?;
         if self.args.catalog > 0 && self.args.has("forebay") {
@@ -160,12 +175,16 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts one of the three that mount the bucket, with an empty cache in a directory of its own.
-    fn start(&self, name: &str, tag: &str, spec: &[&str]) -> Result<(Contender, PathBuf)> {
+    /// Starts one of [`MOUNTS`] with an empty cache in a directory of its own.
+    fn start(&self, name: &'static str, tag: &str, spec: &[&str]) -> Result<(Contender, PathBuf)> {
         let dir = self.work.join(format!("{name}-{tag}"));
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let contender = match name {
-            "forebay" => Contender::forebay(&self.program, &self.client, BUCKET, &dir, &self.capacity(), spec),
+            FOREBAY => Contender::forebay(name, &self.program, &self.client, BUCKET, &dir, &self.capacity(), spec),
+            AGAINST => {
+                let program = self.args.against.as_deref().context("no other build was named")?;
+                Contender::forebay(name, program, &self.client, BUCKET, &dir, &self.capacity(), spec)
+            }
             "rclone" => Contender::rclone(&self.client, BUCKET, &dir),
             _ => Contender::s3fs(&self.client, BUCKET, &dir),
         };

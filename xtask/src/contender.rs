@@ -31,8 +31,9 @@ impl Contender {
         Self { name, root, runs: Runs::Native }
     }
 
-    /// This build, with an empty cache of `capacity` below `work`. `spec` holds further lines of the Dataset's spec.
+    /// A build of ours, with an empty cache of `capacity` below `work`. `spec` holds further lines of the Dataset's spec.
     pub(crate) fn forebay(
+        name: &'static str,
         program: &Path,
         store: &S3Client,
         bucket: &str,
@@ -45,7 +46,7 @@ impl Contender {
         let mut manifest = Manifest::new("tree", vec![mount], &files.tier, capacity);
         manifest.spec.extend(spec.iter().map(|s| s.to_string()));
         let agent = Agent::start(&files, &manifest)?;
-        Ok(Self { name: "forebay", root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })
+        Ok(Self { name, root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })
     }
 
     /// `rclone mount` with its full cache, empty, and with the options that make it quick: server times (else one

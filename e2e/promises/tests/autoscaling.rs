@@ -198,7 +198,7 @@ fn first_use(site: &Site) -> Result<()> {
     waiting.start(site)?;
     site.wait_for("all of it to be cached", &["dataset", "idle"], |dataset| {
         let status = &dataset["status"];
-        status["cache"]["bytes"] == 4 << 20 && status["phase"] == "Ready" && status["firstUsedAt"].is_string()
+        status["cache"]["bytes"] == 12 << 20 && status["phase"] == "Ready" && status["firstUsedAt"].is_string()
     })?;
     wait_event(site, "dataset/idle", "FirstUse", "pod default/waiting")?;
     ensure!(waiting.phase(site)? == "Pending", "the pod waits still");

@@ -25,9 +25,9 @@ pub(super) fn measure(lab: &Lab, name: &'static str, run: usize, results: &mut R
 }
 
 /// Time from the start of the program until everything is cached.
-pub(super) fn prefetch(lab: &Lab, run: usize, results: &mut Results) -> Result<()> {
+pub(super) fn prefetch(lab: &Lab, name: &'static str, run: usize, results: &mut Results) -> Result<()> {
     let start = Instant::now();
-    let (contender, dir) = lab.start("forebay", &format!("prefetch-{run}"), &["prefetch: {policy: Eager, paths: [/]}"])?;
+    let (contender, dir) = lab.start(name, &format!("prefetch-{run}"), &["prefetch: {policy: Eager, paths: [/]}"])?;
     let agent = contender.agent().context("not an agent")?;
     wait_until("the prefetch to end", Duration::from_secs(600), || {
         Ok((agent.status()?["cache"]["percent"].as_f64() == Some(100.0)).then_some(()))
@@ -35,7 +35,7 @@ pub(super) fn prefetch(lab: &Lab, run: usize, results: &mut Results) -> Result<(
     let seconds = start.elapsed().as_secs_f64();
     let files = lab.data.small.len() + lab.data.big.len();
     let mib = 4 * lab.args.big_mib + ((lab.data.small.len() as u64 * lab.args.small_kib) >> 10);
-    results.add(PREFETCH_FILES, "forebay", files as f64 / seconds);
-    results.add(PREFETCH_BYTES, "forebay", mib as f64 / seconds);
+    results.add(PREFETCH_FILES, name, files as f64 / seconds);
+    results.add(PREFETCH_BYTES, name, mib as f64 / seconds);
     finish(contender, &dir)
 }

@@ -26,13 +26,11 @@ pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
         copy(&lab.data.root, memory.path())?;
         started.push((Contender::native("tmpfs", memory.path().to_path_buf()), None));
     }
-    for name in ["forebay", "rclone", "s3fs"] {
-        if lab.args.has(name) {
-            let (contender, dir) = lab.start(name, "warm", &["prefetch: {policy: OnDemand}"])?;
-            say(&format!("filling {name}"));
-            fill(lab, &contender, results).with_context(|| format!("fill {name}"))?;
-            started.push((contender, Some(dir)));
-        }
+    for name in lab.args.taking_part(MOUNTS) {
+        let (contender, dir) = lab.start(name, "warm", &["prefetch: {policy: OnDemand}"])?;
+        say(&format!("filling {name}"));
+        fill(lab, &contender, results).with_context(|| format!("fill {name}"))?;
+        started.push((contender, Some(dir)));
     }
     for run in 1..=lab.args.runs {
         say(&format!("warm, run {run} of {}", lab.args.runs));

@@ -18,7 +18,7 @@ pub(super) fn run(program: &Path, store: &S3Client, bucket: &str, source: &Path,
     for name in ["forebay", "rclone", "s3fs"] {
         let work = work.join(format!("compare-{name}"));
         let started = match name {
-            "forebay" => Contender::forebay(program, store, bucket, &work, "2Gi", &["prefetch: {policy: OnDemand}"]),
+            "forebay" => Contender::forebay(name, program, store, bucket, &work, "2Gi", &["prefetch: {policy: OnDemand}"]),
             "rclone" => Contender::rclone(store, bucket, &work),
             _ => Contender::s3fs(store, bucket, &work),
         };
