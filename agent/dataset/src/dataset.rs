@@ -12,6 +12,7 @@ use forebay_fetch::{Fetcher, Remote};
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::ahead::Ahead;
 use crate::failures::Failures;
 use crate::generation::Generation;
 use crate::generations::Generations;
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) fetcher: Fetcher,
     pub(crate) generations: Generations,
     pub(crate) opens: Opens,
+    pub(crate) ahead: Ahead,
     pub(crate) prefetch: Progress,
     /// Bytes that the prefetch under way may bring in.
     pub(crate) room: AtomicU64,
@@ -134,6 +136,7 @@ impl Dataset {
             fetcher,
             generations,
             opens: Opens::default(),
+            ahead: Ahead::default(),
             prefetch: Progress::default(),
             room: AtomicU64::new(u64::MAX),
             not_fetched: Failures::default(),
