@@ -12,6 +12,7 @@ use forebay_fetch::{Fetcher, Remote};
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use crate::ahead::Ahead;
 use crate::failures::Failures;
 use crate::generation::Generation;
 use crate::generations::Generations;
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     pub(crate) fetcher: Fetcher,
     pub(crate) generations: Generations,
     pub(crate) opens: Opens,
+    pub(crate) ahead: Ahead,
     pub(crate) prefetch: Progress,
     /// Bytes that the prefetch under way may bring in.
     pub(crate) room: AtomicU64,
@@ -142,6 +144,7 @@ impl Dataset {
             fetcher,
             generations,
             opens: Opens::default(),
+            ahead: Ahead::default(),
             prefetch: Progress::default(),
             room: AtomicU64::new(u64::MAX),
             to_pin: AtomicU64::new(0),

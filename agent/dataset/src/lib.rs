@@ -5,6 +5,7 @@
 //! [`Dataset`] implements [`forebay_fs::Tree`], which is how the mount reads it. Everything here that decides
 //! ([`handle`], [`plan`], [`progress`], [`schedule`]) is pure; listing, fetching and files are at the ends.
 
+mod ahead;
 mod backing;
 mod dataset;
 mod evict;

@@ -41,6 +41,7 @@ impl Inner {
         if steps.is_empty() {
             return Pass::Nothing;
         }
+        let _left = self.ahead.leave();
         self.measure(generation, &steps).await;
         self.room.store(self.room(), Ordering::Relaxed);
         self.not_fetched.reset();

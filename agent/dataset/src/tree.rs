@@ -108,6 +108,11 @@ impl Tree for Dataset {
 
     async fn read(&self, handle: Handle, offset: u64, len: u32) -> Result<Bytes, FsError> {
         let open = self.inner.open_file(handle)?;
+        if offset == 0
+            && let Some(Version::Listed(file)) = Opened::from_handle(handle).map(|opened| opened.file)
+        {
+            self.inner.missed(&open.generation, file);
+        }
         match open.file.read(offset, len as usize).await {
             Ok(bytes) => {
                 self.inner.count_read(bytes.len(), 0);
@@ -217,6 +222,9 @@ impl Inner {
     fn open_found(&self, found: &Found) -> Result<OpenAnswer, FsError> {
         let opened = found.opened();
         self.hold(opened, found)?;
+        if found.newer.is_none() {
+            self.opened(&found.generation, found.entry);
+        }
         // An inode number stands for one version, so what the kernel kept of it is right.
         Ok(OpenAnswer { handle: opened.to_handle(), page_cache: PageCache::Keep })
     }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use forebay_cache::Object;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use crate::budget::Budget;
 use crate::flight::{Flight, Flights};
@@ -10,6 +11,9 @@ use crate::landing::Landings;
 use crate::part::{self, PART_BLOCKS, block_range};
 use crate::stats::Stats;
 use crate::{Class, File, Remote, StatsSnapshot};
+
+/// What may be on its way ahead of readers, an eighth of what is theirs by default.
+const AHEAD_KIB: u32 = 4 << 10;
 
 /// Bounds of a [`Fetcher`].
 #[derive(Clone, Debug)]
@@ -45,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) stats: Stats,
     pub(crate) config: FetchConfig,
     pub(crate) landings: Landings,
+    /// What may be on its way before it is asked for, in KiB.
+    ahead: Arc<Semaphore>,
     pub(crate) runtime: Handle,
 }
 
@@ -57,6 +63,7 @@ impl Fetcher {
             stats: Stats::default(),
             config,
             landings: Landings::default(),
+            ahead: Arc::new(Semaphore::new(AHEAD_KIB as usize)),
             runtime,
         };
         Self { inner: Arc::new(inner) }
@@ -75,6 +82,21 @@ impl Fetcher {
     /// Blocks in the air or lingering.
     pub fn in_flight(&self) -> usize {
         self.inner.flights.len()
+    }
+
+    /// Brings a whole small object in before anybody reads it. `false`: enough is on its way already, and this was not begun.
+    pub fn ahead(&self, remote: Remote) -> bool {
+        let kib = u32::try_from(remote.object.size().div_ceil(1024)).unwrap_or(u32::MAX).max(1);
+        let Ok(permit) = self.inner.ahead.clone().try_acquire_many_owned(kib) else { return false };
+        let (fetcher, remote) = (self.clone(), Arc::new(remote));
+        let flights = fetcher.launch(&remote, Class::Reader, 0..remote.object.blocks());
+        self.inner.runtime.spawn(async move {
+            for flight in flights {
+                let _ = flight.ended().await;
+            }
+            drop(permit);
+        });
+        true
     }
 
     /// Sees to it that each missing block of `blocks` is on its way: joins what flies, starts what does not.
