@@ -92,9 +92,14 @@ impl BenchArgs {
         !self.without.iter().any(|w| w == name) && (name != AGAINST || self.against.is_some())
     }
 
-    /// Those of `names` that take part.
-    fn taking_part(&self, names: &[&'static str]) -> impl Iterator<Item = &'static str> {
-        names.iter().copied().filter(|name| self.has(name))
+    /// Those of `names` that take part in a run. Every other run goes the other way round: what was measured just before, and the
+    /// disk's work for it, is not the same for the first and the second.
+    fn taking_part(&self, names: &[&'static str], run: usize) -> Vec<&'static str> {
+        let mut names: Vec<_> = names.iter().copied().filter(|name| self.has(name)).collect();
+        if run.is_multiple_of(2) {
+            names.reverse();
+        }
+        names
     }
 }
 
@@ -157,10 +162,11 @@ impl Lab {
         for run in 1..=self.args.runs {
             say(&format!("cold, run {run} of {}", self.args.runs));
             store::measure(self, results)?;
-            for name in self.args.taking_part(MOUNTS) {
+            for name in self.args.taking_part(MOUNTS, run) {
                 cold::measure(self, name, run, results).with_context(|| format!("cold {name}"))?;
             }
-            for name in self.args.taking_part(OURS) {
+            cold::far(self, run, results).context("before a store that is far")?;
+            for name in self.args.taking_part(OURS, run) {
                 cold::prefetch(self, name, run, results).with_context(|| format!("prefetch of {name}"))?;
             }
         }
@@ -177,16 +183,21 @@ impl Lab {
 
     /// Starts one of [`MOUNTS`] with an empty cache in a directory of its own.
     fn start(&self, name: &'static str, tag: &str, spec: &[&str]) -> Result<(Contender, PathBuf)> {
+        self.start_before(&self.client, name, tag, spec)
+    }
+
+    /// The same before the server as another client sees it.
+    fn start_before(&self, client: &S3Client, name: &'static str, tag: &str, spec: &[&str]) -> Result<(Contender, PathBuf)> {
         let dir = self.work.join(format!("{name}-{tag}"));
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let contender = match name {
-            FOREBAY => Contender::forebay(name, &self.program, &self.client, BUCKET, &dir, &self.capacity(), spec),
+            FOREBAY => Contender::forebay(name, &self.program, client, BUCKET, &dir, &self.capacity(), spec),
             AGAINST => {
                 let program = self.args.against.as_deref().context("no other build was named")?;
-                Contender::forebay(name, program, &self.client, BUCKET, &dir, &self.capacity(), spec)
+                Contender::forebay(name, program, client, BUCKET, &dir, &self.capacity(), spec)
             }
-            "rclone" => Contender::rclone(&self.client, BUCKET, &dir),
-            _ => Contender::s3fs(&self.client, BUCKET, &dir),
+            "rclone" => Contender::rclone(client, BUCKET, &dir),
+            _ => Contender::s3fs(client, BUCKET, &dir),
         };
         Ok((contender.with_context(|| format!("start {name}"))?, dir))
     }

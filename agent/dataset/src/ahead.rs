@@ -4,7 +4,7 @@
 mod plan;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plan::Orders;
 
@@ -35,6 +35,10 @@ impl Drop for Left<'_> {
 }
 
 impl Ahead {
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Leaves it to a prefetch; there is one at a time.
     pub(crate) fn leave(&self) -> Left<'_> {
         self.prefetches.store(true, Ordering::Relaxed);
@@ -67,13 +71,10 @@ impl Inner {
         }
         let dir = entry.parent();
         let Some(files) = catalog.entry(dir).map(|dir| dir.child_range()) else { return };
-        let plan = {
-            let mut orders = self.ahead.orders.lock().unwrap_or_else(PoisonError::into_inner);
-            orders.on_open(generation.number, dir, files, file)
-        };
+        let plan = self.ahead.orders().on_open(generation.number, dir, files, file);
         let Some(ahead) = plan else { return };
-        for next in ahead.range.step_by(ahead.step as usize) {
-            let next = catalog.entry(next).filter(|next| !next.is_dir() && next.parent() == dir && next.size() <= SMALL);
+        for at in ahead.range.step_by(ahead.step as usize) {
+            let next = catalog.entry(at).filter(|next| !next.is_dir() && next.parent() == dir && next.size() <= SMALL);
             let Some(mut remote) = next.and_then(|next| self.remote(&next, None)) else { continue };
             if remote.object.is_complete() {
                 continue;
@@ -81,7 +82,8 @@ impl Inner {
             // Whoever reads something else goes first at the store.
             remote.reader = remote.background.clone();
             if !self.fetcher.ahead(remote) {
-                return;
+                let mut orders = self.ahead.orders();
+                return orders.begun_before(generation.number, dir, at);
             }
         }
     }

@@ -1,15 +1,17 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use forebay_e2e::wait_until;
+use forebay_e2e::{Fault, FaultProxy, Rule, S3Client, wait_until};
 
 use super::results::Results;
 use super::rows::*;
-use super::{Lab, finish};
+use super::{Lab, finish, store};
 use crate::speed::{first_byte, read_files};
 
 /// Small files that one measurement reads.
 const SMALL: usize = 1_000;
+/// By so much later a store that is far begins to answer: as object stores in a region of one's own do.
+const FAR: Duration = Duration::from_millis(20);
 
 /// One contender, mounted anew with an empty cache: first byte of one large file, another one whole, then small files.
 pub(super) fn measure(lab: &Lab, name: &'static str, run: usize, results: &mut Results) -> Result<()> {
@@ -24,12 +26,32 @@ pub(super) fn measure(lab: &Lab, name: &'static str, run: usize, results: &mut R
     finish(contender, &dir)
 }
 
+/// Small files of whole directories, read in order by four threads, before a store that answers each GET later.
+pub(super) fn far(lab: &Lab, run: usize, results: &mut Results) -> Result<()> {
+    let proxy = FaultProxy::start(lab.client.endpoint().trim_start_matches("http://"))?;
+    proxy.add(Rule::gets(Fault::Delay(FAR)));
+    let files = &lab.data.small[..if lab.args.short { 200 } else { 500 }.min(lab.data.small.len())];
+    let (id, key) = lab.client.keys();
+    let client = S3Client::new(&proxy.endpoint(), id, key);
+    results.add(FAR_SMALL, "store", store::small(lab, &client, files)?);
+    for name in lab.args.taking_part(MOUNTS, run) {
+        let (contender, dir) = lab.start_before(&client, name, &format!("far-{run}"), &["prefetch: {policy: OnDemand}"])?;
+        let small = lab.at(&contender, files);
+        let (_, time) = read_files(&small, 4)?;
+        results.add(FAR_SMALL, name, small.len() as f64 / time.as_secs_f64());
+        finish(contender, &dir)?;
+    }
+    Ok(())
+}
+
 /// Time from the start of the program until everything is cached.
 pub(super) fn prefetch(lab: &Lab, name: &'static str, run: usize, results: &mut Results) -> Result<()> {
     let start = Instant::now();
     let (contender, dir) = lab.start(name, &format!("prefetch-{run}"), &["prefetch: {policy: Eager, paths: [/]}"])?;
     let agent = contender.agent().context("not an agent")?;
     wait_until("the prefetch to end", Duration::from_secs(600), || {
+        // Each look is a process, whose time is taken from the prefetch.
+        std::thread::sleep(Duration::from_millis(80));
         Ok((agent.status()?["cache"]["percent"].as_f64() == Some(100.0)).then_some(()))
     })?;
     let seconds = start.elapsed().as_secs_f64();

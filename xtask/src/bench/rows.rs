@@ -31,6 +31,7 @@ pub(super) const LS: Row = less("ls", "ls -lR, warm", "ms");
 pub(super) const CPU: Row = less("cpu", "CPU of the process, warm", "s/GiB");
 pub(super) const COLD_SEQ: Row = more("cold_seq", "cold sequential, 1 reader", "MiB/s");
 pub(super) const COLD_SMALL: Row = more("cold_small", "cold small files, 4 threads", "files/s");
+pub(super) const FAR_SMALL: Row = more("far_small", "the same, store 20 ms away, in order", "files/s");
 pub(super) const FIRST_BYTE: Row = less("first_byte", "cold first byte", "ms");
 pub(super) const PREFETCH_FILES: Row = more("prefetch_files", "prefetch of all, files", "files/s");
 pub(super) const PREFETCH_BYTES: Row = more("prefetch_bytes", "prefetch of all, bytes", "MiB/s");
@@ -56,6 +57,7 @@ pub(super) const ALL: &[Row] = &[
     CPU,
     COLD_SEQ,
     COLD_SMALL,
+    FAR_SMALL,
     FIRST_BYTE,
     PREFETCH_FILES,
     PREFETCH_BYTES,

@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use forebay_e2e::S3Client;
 
 use super::results::Results;
 use super::rows::*;
@@ -20,9 +21,8 @@ const RANGE: u64 = 8 << 20;
 
 /// One large object by sixteen parallel ranges, small objects by sixteen parallel GETs, the first bytes of one.
 pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
-    let key = |path: &Path| format!("/{BUCKET}/{}", path.strip_prefix(&lab.data.root).unwrap_or(path).display());
-    let address = lab.client.endpoint().trim_start_matches("http://");
-    let big = key(&lab.data.big[1]);
+    let address = address(&lab.client);
+    let big = key(lab, &lab.data.big[1]);
     let size = lab.args.big_mib << 20;
 
     let start = Instant::now();
@@ -32,15 +32,28 @@ pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
     ensure!(bytes == size, "the store gave {bytes} of {size} bytes");
     results.add(COLD_SEQ, "store", size as f64 / f64::from(1 << 20) / start.elapsed().as_secs_f64());
 
-    let small: Vec<_> = lab.data.some_small(1_000).iter().map(|p| (key(p), None)).collect();
-    let start = Instant::now();
-    get_all(address, &small)?;
-    results.add(COLD_SMALL, "store", small.len() as f64 / start.elapsed().as_secs_f64());
+    results.add(COLD_SMALL, "store", small(lab, &lab.client, &lab.data.some_small(1_000))?);
 
     let start = Instant::now();
-    get_all(address, &[(key(&lab.data.big[0]), Some((0, 4096)))])?;
+    get_all(address, &[(key(lab, &lab.data.big[0]), Some((0, 4096)))])?;
     results.add(FIRST_BYTE, "store", start.elapsed().as_secs_f64() * 1e3);
     Ok(())
+}
+
+/// Files a second that sixteen parallel GETs bring.
+pub(super) fn small(lab: &Lab, client: &S3Client, files: &[PathBuf]) -> Result<f64> {
+    let requests: Vec<_> = files.iter().map(|path| (key(lab, path), None)).collect();
+    let start = Instant::now();
+    get_all(address(client), &requests)?;
+    Ok(files.len() as f64 / start.elapsed().as_secs_f64())
+}
+
+fn key(lab: &Lab, path: &Path) -> String {
+    format!("/{BUCKET}/{}", path.strip_prefix(&lab.data.root).unwrap_or(path).display())
+}
+
+fn address(client: &S3Client) -> &str {
+    client.endpoint().trim_start_matches("http://")
 }
 
 type Request = (String, Option<(u64, u64)>);

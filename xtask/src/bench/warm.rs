@@ -26,7 +26,7 @@ pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
         copy(&lab.data.root, memory.path())?;
         started.push((Contender::native("tmpfs", memory.path().to_path_buf()), None));
     }
-    for name in lab.args.taking_part(MOUNTS) {
+    for name in lab.args.taking_part(MOUNTS, 1) {
         let (contender, dir) = lab.start(name, "warm", &["prefetch: {policy: OnDemand}"])?;
         say(&format!("filling {name}"));
         fill(lab, &contender, results).with_context(|| format!("fill {name}"))?;
@@ -34,7 +34,9 @@ pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
     }
     for run in 1..=lab.args.runs {
         say(&format!("warm, run {run} of {}", lab.args.runs));
-        for (contender, _) in &started {
+        let (forth, back) = (started.iter(), started.iter().rev());
+        let order: Vec<_> = if run.is_multiple_of(2) { back.collect() } else { forth.collect() };
+        for (contender, _) in order {
             one(lab, contender, run as u64, results).with_context(|| format!("warm {}", contender.name))?;
         }
     }

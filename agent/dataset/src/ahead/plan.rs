@@ -36,6 +36,9 @@ struct Order {
     reached: u32,
     /// Files ahead. Nothing is ahead before there is an order.
     window: u32,
+    opened: u32,
+    /// It came to the directory's end, and none has gone on from there in another directory.
+    ended: bool,
     used: u64,
 }
 
@@ -52,17 +55,20 @@ impl Orders {
     pub(super) fn on_open(&mut self, generation: u32, dir: u32, files: Range<u32>, at: u32) -> Option<Ahead> {
         self.clock += 1;
         let is_it = |order: &Order| order.generation == generation && order.dir == dir && order.is_near(at);
-        let Some(order) = self.orders.iter_mut().find(|order| is_it(order)) else {
-            let recent = [at].into();
-            self.add(Order { generation, dir, recent, step: 0, reached: 0, window: 0, used: self.clock });
-            return None;
-        };
+        let known = self.orders.iter().position(is_it).unwrap_or_else(|| {
+            let (step, window) = self.goes_on(generation, &files, at).unwrap_or((0, 0));
+            let recent = VecDeque::new();
+            let new = Order { generation, dir, recent, step, reached: at, window, opened: 0, ended: false, used: 0 };
+            self.add(new)
+        });
+        let order = &mut self.orders[known];
         order.used = self.clock;
         order.note(at);
         let Some((front, step)) = order.course() else {
-            order.step = 0;
+            (order.step, order.ended) = (0, false);
             return None;
         };
+        order.ended |= front.saturating_add(step) >= files.end;
         if order.step != step {
             (order.step, order.window, order.reached) = (step, 0, front);
         }
@@ -77,12 +83,36 @@ impl Orders {
         (!range.is_empty()).then_some(Ahead { range, step })
     }
 
-    fn add(&mut self, order: Order) {
+    /// Of what was planned for a directory, only what is before `at` was begun: the rest is to be planned again.
+    pub(super) fn begun_before(&mut self, generation: u32, dir: u32, at: u32) {
+        let order =
+            self.orders.iter_mut().find(|order| order.generation == generation && order.dir == dir && order.reached >= at);
+        if let Some(order) = order {
+            order.reached = at.saturating_sub(order.step);
+        }
+    }
+
+    /// Whoever has opened one directory's files to the end and opens another's first one goes on as before: step and files ahead,
+    /// not more than were opened there.
+    fn goes_on(&mut self, generation: u32, files: &Range<u32>, at: u32) -> Option<(u32, u32)> {
+        let from = |order: &&mut Order| {
+            order.ended && order.generation == generation && at.saturating_sub(files.start) / order.step < SEEN as u32
+        };
+        let order = self.orders.iter_mut().filter(from).max_by_key(|order| order.used)?;
+        order.ended = false;
+        // Half of it, which is doubled at once.
+        Some((order.step, order.opened.min(MOST) / 2))
+    }
+
+    /// Where it now stands.
+    fn add(&mut self, order: Order) -> usize {
         if self.orders.len() < ORDERS {
             self.orders.push(order);
-        } else if let Some(oldest) = self.orders.iter_mut().min_by_key(|order| order.used) {
-            *oldest = order;
+            return self.orders.len() - 1;
         }
+        let oldest = self.orders.iter().enumerate().min_by_key(|(_, order)| order.used).map_or(0, |(place, _)| place);
+        self.orders[oldest] = order;
+        oldest
     }
 }
 
@@ -99,15 +129,16 @@ impl Order {
             self.recent.pop_front();
         }
         self.recent.push_back(at);
+        self.opened = self.opened.saturating_add(1);
     }
 
     /// The file furthest on, and the step from file to file; `None` where the last opens are no order: their common step leaves
-    /// more gaps than files.
+    /// more gaps than files. A few may tell nothing yet: then it is as it was begun.
     fn course(&self) -> Option<(u32, u32)> {
-        if self.recent.len() < SEEN {
-            return None;
-        }
         let (first, front) = (self.recent.iter().min()?, self.recent.iter().max()?);
+        if self.recent.len() < SEEN {
+            return (self.step > 0).then_some((*front, self.step));
+        }
         let step = self.recent.iter().fold(0, |step, seen| common(step, seen - first));
         let span = (front - first) / step.max(1) + 1;
         (step > 0 && (span as usize) < 2 * self.recent.len()).then_some((*front, step))

@@ -59,7 +59,7 @@ async fn nothing_comes_in_while_files_are_read_at_random() {
 
 /// A store that does not answer for what is ahead keeps nobody from what he reads.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_reads_goes_before_what_is_ahead() {
+async fn what_does_not_come_ahead_keeps_nobody_from_what_he_reads() {
     let (dir, store, gate) = (tempfile::tempdir().unwrap(), store(), Gate::closed());
     for index in 10..FILES - 1 {
         store.failing.inject(Rule::always(Fault::Wait(gate.clone())).on(Op::Get).under(&format!("dir/{index:04}")));

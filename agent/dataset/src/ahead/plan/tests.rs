@@ -38,9 +38,37 @@ fn files_opened_in_order_are_there_before() {
 #[test]
 fn a_few_files_bring_in_few() {
     let (_, brought) = open(1000, 0..3);
-    assert_eq!(brought, []);
+    assert!(brought.is_empty(), "{brought:?}");
     let (_, brought) = open(1000, 0..5);
     assert!(brought.len() <= 16, "{brought:?}");
+}
+
+#[test]
+fn whoever_goes_from_directory_to_directory_does_not_begin_anew() {
+    let (mut orders, mut brought, mut met) = (Orders::default(), Vec::new(), 0);
+    for at in by_threads((0..1000).collect()) {
+        let dir = at / 100;
+        met += usize::from(brought.contains(&at));
+        if let Some(ahead) = orders.on_open(1, dir, dir * 100..dir * 100 + 100, at) {
+            brought.extend(ahead.range.step_by(ahead.step as usize));
+        }
+    }
+    assert!(met >= 1000 - 12 - 4 * 9, "{met}");
+    assert!(brought.iter().all(|at| *at < 1000) && brought.len() <= 1000, "{}", brought.len());
+    // In the middle of another directory nobody goes on.
+    assert_eq!(orders.on_open(1, 20, 2000..3000, 2500), None);
+    assert!(orders.on_open(1, 21, 3000..4000, 3000).is_some());
+    // One goes on from one end.
+    assert_eq!(orders.on_open(1, 22, 4000..5000, 4000), None);
+}
+
+#[test]
+fn what_was_not_begun_is_planned_again() {
+    let mut orders = Orders::default();
+    let ahead = (0..8).filter_map(|at| orders.on_open(1, 0, 0..1000, at)).last().unwrap();
+    orders.begun_before(1, 0, ahead.range.start + 1);
+    let again = orders.on_open(1, 0, 0..1000, 8).unwrap();
+    assert_eq!(again.range.start, (ahead.range.start + 1).max(9));
 }
 
 #[test]
