@@ -131,10 +131,14 @@ impl Node {
 
     /// Ends the kubelet with SIGKILL and starts it again. Pods go on.
     pub fn restart_kubelet(&self) -> Result<()> {
-        if let Some(kubelet) = Daemon::recall(&self.file("kubelet")) {
-            kubelet.end(Signal::KILL, PATIENCE)?;
-        }
+        self.kill_kubelet()?;
         self.start_kubelet()
+    }
+
+    /// Ends the kubelet with SIGKILL. Containers go on, and none that ends is started again, until [`Node::start_kubelet`].
+    pub fn kill_kubelet(&self) -> Result<()> {
+        let kubelet = Daemon::recall(&self.file("kubelet"));
+        kubelet.map_or(Ok(()), |kubelet| kubelet.end(Signal::KILL, PATIENCE))
     }
 
     /// Everything up to a containerd that has the images.
@@ -175,7 +179,8 @@ impl Node {
         self.spawn("kube-proxy", &["kube-proxy", "--config=/run/proxy.yaml", "--v=1"])
     }
 
-    fn start_kubelet(&self) -> Result<()> {
+    /// Starts the kubelet, which must not run.
+    pub fn start_kubelet(&self) -> Result<()> {
         let config = format!("--kubeconfig={}/{}.kubeconfig", config::PKI, self.name);
         let name = format!("--hostname-override={}", self.name);
         let address = format!("--node-ip={}", self.address());

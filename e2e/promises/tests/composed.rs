@@ -33,12 +33,12 @@ fn inside(node: &Node, script: &str) -> Result<String> {
     Ok(node.exec(&["sh", "-c", &words])?.trim().to_owned())
 }
 
-/// While it lives kubelet starts nothing.
+/// While it lives there is no kubelet, so nothing is started.
 struct Still<'a>(&'a Node);
 
 impl Drop for Still<'_> {
     fn drop(&mut self) {
-        let _ = self.0.exec(&["pkill", "-CONT", "-x", "kubelet"]);
+        let _ = self.0.start_kubelet();
     }
 }
 
@@ -62,7 +62,7 @@ fn agent_dead(site: &Site) -> Result<()> {
     let files = inside(&node, "find . -type f | wc -l")?;
     let mapped = inside(&node, &format!("cd {pinned} && {MAPPED}"))?;
 
-    node.exec(&["pkill", "-STOP", "-x", "kubelet"])?;
+    node.kill_kubelet()?;
     let still = Still(&node);
     node.exec(&["pkill", "-KILL", "-x", "forebay-agent"])?;
     let forget = "echo 3 > /proc/sys/vm/drop_caches";
