@@ -197,3 +197,45 @@ fn is_readable(descriptor: &OwnedFd, kind: FileType, what: &str) -> io::Result<(
 fn path_of(descriptor: &impl AsFd) -> PathBuf {
     format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()).into()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use super::*;
+
+    fn opened(path: &Path, flags: OFlags) -> OwnedFd {
+        rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    #[test]
+    fn only_what_the_agent_has_opened_to_read_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let is = |path: &Path, flags, kind| is_readable(&opened(path, flags), kind, "it").is_ok();
+        assert!(is(dir.path(), OFlags::RDONLY, FileType::Directory));
+        assert!(!is(dir.path(), OFlags::PATH, FileType::Directory), "a path may be had without the right to read");
+        assert!(!is(&file, OFlags::RDONLY, FileType::Directory));
+        assert!(is(&file, OFlags::RDONLY, FileType::RegularFile));
+        assert!(!is(&file, OFlags::WRONLY, FileType::RegularFile));
+        assert!(!is(dir.path(), OFlags::RDONLY, FileType::RegularFile));
+    }
+
+    #[test]
+    fn an_image_that_the_agent_changes_later_is_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("image");
+        fs::write(&image, "as it was").unwrap();
+        let mut copy = own_copy(opened(&image, OFlags::RDONLY), &dir.path().join("at")).unwrap();
+        File::options().write(true).open(&image).unwrap().write_all(b"SOMETHING").unwrap();
+        let mut text = String::new();
+        io::Seek::rewind(&mut copy).unwrap();
+        copy.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "as it was");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "it has no name");
+        let directory = opened(dir.path(), OFlags::RDONLY);
+        assert!(own_copy(directory, &dir.path().join("at")).is_err());
+    }
+}

@@ -1,8 +1,10 @@
 //! Pods that stay on a listing have its names and pinned files from their node's kernel, whoever of ours is alive.
 
+use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use forebay_cluster::Node;
 use forebay_e2e::wait_until;
 use forebay_promises::{Reader, SOON, SUMS, Site, dataset, sums_of};
@@ -33,6 +35,31 @@ fn inside(node: &Node, script: &str) -> Result<String> {
     Ok(node.exec(&["sh", "-c", &words])?.trim().to_owned())
 }
 
+/// Two directories of the tree, by their paths in it, beside which there are others.
+fn two_of_many(tree: &Path) -> Result<(String, String)> {
+    let dirs_in = |dir: &Path| -> Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        Ok(entries.into_iter().filter(|path| path.is_dir()).collect())
+    };
+    for dir in dirs_in(tree)? {
+        if let [one, other, _, ..] = &*dirs_in(&dir)? {
+            let path = |path: &Path| anyhow::Ok(path.strip_prefix(tree)?.to_str().context("a name is no UTF-8")?.to_owned());
+            return Ok((path(one)?, path(other)?));
+        }
+    }
+    bail!("no directory of the tree has three directories")
+}
+
+/// What the files below a directory hold.
+fn bytes_of(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let (path, of) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+        bytes += if of.is_dir() { bytes_of(&path)? } else { of.len() };
+    }
+    Ok(bytes)
+}
+
 /// While it lives there is no kubelet, so nothing is started.
 struct Still<'a>(&'a Node);
 
@@ -44,8 +71,7 @@ impl Drop for Still<'_> {
 
 fn agent_dead(site: &Site) -> Result<()> {
     let node = site.cluster.node("n1")?;
-    let some = std::fs::read_dir(&site.store.source)?.filter_map(Result::ok).find(|entry| entry.path().is_dir());
-    let pinned = some.context("the tree has no directory")?.file_name().into_string().unwrap_or_default();
+    let (pinned, later) = two_of_many(&site.store.source)?;
     let wishes = format!("  consistency: {{policy: Snapshot, refresh: NewPods}}\n  pin: {{paths: [/{pinned}]}}\n");
     let object = dataset("stays", &site.store.mount("stays")).replace("---\n", &format!("{wishes}---\n"));
     site.cluster.apply(&format!("{}{object}", site.store.secret("stays")))?;
@@ -62,9 +88,28 @@ fn agent_dead(site: &Site) -> Result<()> {
     let files = inside(&node, "find . -type f | wc -l")?;
     let mapped = inside(&node, &format!("cd {pinned} && {MAPPED}"))?;
 
+    // What is pinned now was looked up when it came through the agent.
+    let pins = format!(r#"{{"spec":{{"pin":{{"paths":["/{pinned}","/{later}"]}}}}}}"#);
+    site.cluster.kubectl(&["patch", "dataset", "stays", "--type=merge", "--patch", &pins])?;
+    let more = sums_of(&site.store.source.join(&later))?;
+    let both = bytes_of(&site.store.source.join(&pinned))? + bytes_of(&site.store.source.join(&later))?;
+    wait_until("more to be pinned", SOON, || Ok((site.pinned_on("n1", "stays") >= both).then_some(())))?;
+    // The kernel is told right after that, and keeps what is open just then.
+    thread::sleep(Duration::from_secs(2));
+    wait_until("them to be read by the kernel alone", SOON, || {
+        let before = site.opens_on("n1", "stays")?;
+        ensure!(
+            inside(&node, &format!("echo 1 > /proc/sys/vm/drop_caches; cd {later} && {SUMS}"))? == more,
+            "while it is pinned"
+        );
+        Ok((site.opens_on("n1", "stays")? == before).then_some(()))
+    })?;
+
     node.kill_kubelet()?;
     let still = Still(&node);
     node.exec(&["pkill", "-KILL", "-x", "forebay-agent"])?;
+    let new = inside(&node, &format!("echo 1 > /proc/sys/vm/drop_caches; cd {later} && timeout 60 sh -c '{SUMS}'"))?;
+    ensure!(new == more, "files that were pinned after they had been read, with no agent");
     let forget = "echo 3 > /proc/sys/vm/drop_caches";
     ensure!(inside(&node, &format!("{forget}; find . -type f | wc -l"))? == files, "names, with no agent");
     ensure!(inside(&node, &format!("cd {pinned} && {SUMS}"))? == part, "pinned files, with no agent");
@@ -73,10 +118,10 @@ fn agent_dead(site: &Site) -> Result<()> {
     // The rest comes with the next agent.
     let rest = thread::scope(|scope| {
         let rest = scope.spawn(|| inside(&node, SUMS));
-        thread::sleep(std::time::Duration::from_secs(2));
+        thread::sleep(Duration::from_secs(2));
         let waits = !rest.is_finished();
         drop(still);
-        let sums = rest.join().map_err(|_| anyhow!("the reader died"))??;
+        let sums = rest.join().map_err(|_| anyhow!("the reader died"))?.context("what is not pinned")?;
         ensure!(waits, "what is not pinned was read with no agent");
         anyhow::Ok(sums)
     })?;
