@@ -28,6 +28,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(10);
 const LOSING: u32 = 4;
 /// When all of this node's share has been in for so many times what nodes are given to settle, the others have come for theirs.
 const HANDED_OVER: u32 = 3;
+/// So many times sooner what a node keeps is taken over when it is known to go.
+const HURRY: u32 = 10;
 /// A tier that is not known by then is broken; prefetch goes on with the others.
 const RECOVERY: Duration = Duration::from_secs(300);
 
@@ -187,7 +189,8 @@ impl Inner {
         loop {
             if Some(*members.borrow_and_update()) != among {
                 self.state().filling = Filling::Moving;
-                tokio::time::sleep(settle).await;
+                let urgent = self.share.as_ref().is_some_and(|share| share.is_urgent());
+                tokio::time::sleep(if urgent { settle / HURRY } else { settle }).await;
                 if Some(*members.borrow_and_update()) != among {
                     info!(dataset = self.settings.name, "nodes have come or gone: what this one keeps now is brought in");
                     return;

@@ -15,6 +15,9 @@ pub trait Share: Debug + Send + Sync {
     /// Nodes that go and come again within this time, as at an upgrade, move nothing.
     fn settle(&self) -> Duration;
 
+    /// A node is about to go for good: what it keeps is taken over without waiting for it to come again.
+    fn is_urgent(&self) -> bool;
+
     /// Stands for the nodes there are: another number when others are there, 0 as long as they are not known.
     fn members(&self) -> watch::Receiver<u64>;
 }

@@ -77,7 +77,7 @@ async fn peers() -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
     };
     let (near, far) = (net_of("near")?, net_of("far")?);
     let server = Server::bind("127.0.0.1:0".parse()?).await?;
-    near.set_neighbours([Neighbour { node: "far".into(), zone: None, address: server.address()? }]);
+    near.set_neighbours([Neighbour { node: "far".into(), zone: None, address: server.address()?, leaving: false }]);
     tokio::spawn(server.run(far, Arc::new(Hot(Bytes::from(vec![7; 256 << 10]))), CancellationToken::new()));
     let direct = Arc::new(MemoryStore::new("memory://empty"));
     let store = PeerStore::new(Arc::new(Mount::new(near.clone(), "ml/speed", Spread::Sharded(1))), direct, Priority::Reader);

@@ -23,6 +23,8 @@ pub struct Neighbour {
     pub zone: Option<String>,
     /// Where it serves.
     pub address: SocketAddr,
+    /// It is about to go, and keeps nothing for the others any more.
+    pub leaving: bool,
 }
 
 /// The other agents, as this one knows them. Shared by everything that talks to them.
@@ -72,11 +74,11 @@ impl Net {
     /// The agents there are now, this one among them or not. Connections to those that stay are kept.
     pub fn set_neighbours(&self, neighbours: impl IntoIterator<Item = Neighbour>) {
         let neighbours: BTreeMap<String, Neighbour> = neighbours.into_iter().map(|one| (one.node.clone(), one)).collect();
-        let own_zone = neighbours.get(&self.node).and_then(|own| own.zone.clone());
-        let own = Member { node: self.node.clone(), zone: own_zone };
+        let member = |one: &Neighbour| Member { node: one.node.clone(), zone: one.zone.clone(), leaving: one.leaving };
+        let unknown = || Member { node: self.node.clone(), zone: None, leaving: false };
+        let own = neighbours.get(&self.node).map_or_else(unknown, member);
         let others = neighbours.values().filter(|one| one.node != self.node);
-        let members = others.clone().map(|one| Member { node: one.node.clone(), zone: one.zone.clone() });
-        let members = Members::new(members.chain([own]));
+        let members = Members::new(others.clone().map(member).chain([own]));
         let connections = self.limits.each(neighbours.len());
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
         let peers = others.filter_map(|one| {
@@ -98,6 +100,12 @@ impl Net {
     /// Stands for the agents there are, this one included: another number when others are there, 0 before they are known.
     pub fn members(&self) -> watch::Receiver<u64> {
         self.members.subscribe()
+    }
+
+    /// Whether another agent is about to go while this one stays.
+    pub fn others_leave(&self) -> bool {
+        let view = self.view();
+        view.members.is_any_leaving() && !view.members.is_leaving(&self.node)
     }
 
     /// How many others there are.
@@ -129,14 +137,15 @@ impl Net {
         asked.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect()
     }
 
-    /// Who may hold what this node is the first owner of.
-    pub(crate) fn behind(&self, item: Item, copies: usize) -> Vec<Arc<Peer>> {
+    /// Who may hold what this node is the first owner of; without `hope` only nodes that are leaving and kept it until then.
+    pub(crate) fn behind(&self, item: Item, copies: usize, hope: bool) -> Vec<Arc<Peer>> {
         let view = self.view();
         if view.peers.is_empty() {
             return Vec::new();
         }
         let behind = view.members.behind(&self.node, item, copies);
-        behind.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect()
+        let asked = behind.into_iter().filter(|member| hope || member.leaving);
+        asked.filter_map(|member| view.peers.get(&member.node)).cloned().collect()
     }
 
     /// The DNS name in the certificate of the agent on `node`.

@@ -111,8 +111,8 @@ impl PeerStore {
         }
         let (item, copies) = spread.place(self.direct.id(), object.key, object.version, range.start);
         let owners = net.to_ask(item, copies);
-        if owners.is_empty() && hope.allows(net.now()) {
-            return (net.behind(item, copies), true);
+        if owners.is_empty() {
+            return (net.behind(item, copies, hope.allows(net.now())), true);
         }
         (owners, false)
     }

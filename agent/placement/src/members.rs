@@ -11,6 +11,8 @@ pub struct Member {
     pub node: String,
     /// Its zone, where it is known.
     pub zone: Option<String>,
+    /// It is about to go: it owns nothing, and gives what it holds.
+    pub leaving: bool,
 }
 
 /// The nodes that can hold data, at one moment.
@@ -20,16 +22,24 @@ pub struct Members {
 }
 
 impl Members {
-    /// These; of two with one name the last counts.
+    /// These; of two with one name the last counts. Where all are leaving, none is: somebody has to own things.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Self {
-        let all: BTreeMap<String, Member> = members.into_iter().map(|member| (member.node.clone(), member)).collect();
+        let mut all: BTreeMap<String, Member> = members.into_iter().map(|member| (member.node.clone(), member)).collect();
+        if all.values().all(|member| member.leaving) {
+            all.values_mut().for_each(|member| member.leaving = false);
+        }
         Self { all: all.into_values().map(|member| (seed(&member.node), member)).collect() }
     }
 
-    /// The `copies` nodes that own `item`, the first owner first; all nodes when there are fewer.
+    /// The `copies` nodes that own `item`, the first owner first; all that stay when there are fewer.
     pub fn owners(&self, item: Item, copies: usize) -> Vec<&Member> {
+        self.best(item, copies, |member| !member.leaving)
+    }
+
+    /// The `copies` best of some, the best first.
+    fn best(&self, item: Item, copies: usize, of: impl Fn(&Member) -> bool) -> Vec<&Member> {
         let mut best: Vec<(Reverse<u64>, &Member)> = Vec::with_capacity(copies + 1);
-        for (seed, member) in &self.all {
+        for (seed, member) in self.all.iter().filter(|(_, member)| of(member)) {
             let ranked = (Reverse(item.score(*seed)), member);
             let at = best.partition_point(|other| *other < ranked);
             if at < copies {
@@ -45,26 +55,49 @@ impl Members {
         self.owners(item, copies).iter().position(|owner| owner.node == node)
     }
 
-    /// Who may hold `item` already when `node` is its first owner: those that come behind it, as many as there are copies, and one that was an
-    /// owner before `node` came. Empty when another is the first.
+    /// Who may hold `item` already when `node` is its first owner: those that are leaving and were owners, those that come behind it, as many as
+    /// there are copies, and one that was an owner before `node` came. Empty when another is the first. A node that is leaving asks the owners so.
     pub fn behind(&self, node: &str, item: Item, copies: usize) -> Vec<&Member> {
         let mut ranked = self.owners(item, copies + 1);
+        if self.is_leaving(node) {
+            ranked.truncate(copies);
+            return ranked;
+        }
         if ranked.first().is_none_or(|first| first.node != node) {
             return Vec::new();
         }
         ranked.remove(0);
-        ranked
+        let mut may_hold = self.best(item, copies, |_| true);
+        may_hold.retain(|member| member.leaving);
+        may_hold.append(&mut ranked);
+        may_hold
     }
 
-    /// A number that stands for the nodes that there are, never 0.
+    /// Whether this node is about to go.
+    pub fn is_leaving(&self, node: &str) -> bool {
+        self.all.iter().any(|(_, member)| member.leaving && member.node == node)
+    }
+
+    /// Whether any node is about to go.
+    pub fn is_any_leaving(&self) -> bool {
+        self.all.iter().any(|(_, member)| member.leaving)
+    }
+
+    /// A number that stands for the nodes that there are and which of them stay, never 0.
     pub fn fingerprint(&self) -> u64 {
-        self.all.iter().fold(1, |sum: u64, (seed, _)| sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(*seed)).max(1)
+        let each = |sum: u64, (seed, member): &(u64, Member)| {
+            sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(*seed ^ u64::from(member.leaving))
+        };
+        self.all.iter().fold(1, each).max(1)
     }
 
     /// Whom `node` asks for `item` before the store, in this order: the owners, those of its own zone first, then `spare` nodes that take
     /// an owner's place when it does not answer. A node asks only those that score higher than itself, so that nodes never wait for each
-    /// other in a circle, whatever lists of members they have.
+    /// other in a circle, whatever lists of members they have. One that is leaving may score higher than all, and waits for nobody.
     pub fn to_ask(&self, node: &str, item: Item, copies: usize, spare: usize) -> Vec<&Member> {
+        if self.is_leaving(node) {
+            return Vec::new();
+        }
         let mut ranked = self.owners(item, copies + spare);
         if let Some(own) = ranked.iter().position(|member| member.node == node) {
             ranked.truncate(own);

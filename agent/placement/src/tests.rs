@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::{EXTENT, Item, Member, Members};
 
 fn member(node: &str, zone: Option<&str>) -> Member {
-    Member { node: node.to_owned(), zone: zone.map(str::to_owned) }
+    Member { node: node.to_owned(), zone: zone.map(str::to_owned), leaving: false }
 }
 
 fn members<'a>(nodes: impl IntoIterator<Item = &'a String>) -> Members {
@@ -77,6 +77,36 @@ fn a_first_owner_may_ask_those_who_were_owners_before_it_came() {
     }
     assert_ne!(after.fingerprint(), Members::new([member("n1", None)]).fingerprint());
     assert_ne!(Members::new([]).fingerprint(), 0, "nobody is not the same as not known");
+}
+
+#[test]
+fn what_a_node_that_leaves_owned_others_own_and_ask_it_for() {
+    let names_of = ["n1", "n2", "n3", "n4", "n5"];
+    let all = Members::new(names_of.map(|node| member(node, None)));
+    let leaves = |node: &str| Member { leaving: node == "n3", ..member(node, None) };
+    let (after, without) =
+        (Members::new(names_of.map(leaves)), Members::new(["n1", "n2", "n4", "n5"].map(|node| member(node, None))));
+    let mut asked = 0;
+    for (n, copies) in (0..64).flat_map(|n| [(n, 1), (n, 2)]) {
+        let item = item(n);
+        let owners = names(&after.owners(item, copies));
+        assert_eq!(owners, names(&without.owners(item, copies)), "as if it were gone");
+        let had = all.rank("n3", item, copies).is_some();
+        for node in ["n1", "n2", "n4", "n5"] {
+            let first = owners[0] == node;
+            let behind = names(&after.behind(node, item, copies));
+            assert_eq!(behind.contains(&"n3".to_owned()), first && had, "{node} asks {behind:?}");
+            asked += usize::from(first && had && behind[0] == "n3");
+            assert!(!names(&after.to_ask(node, item, copies, 1)).contains(&"n3".to_owned()), "nobody waits for it");
+        }
+        // It waits for nobody either, who may still take it for an owner.
+        assert_eq!(after.to_ask("n3", item, copies, 1), Vec::<&Member>::new());
+        assert_eq!((after.rank("n3", item, copies), names(&after.behind("n3", item, copies))), (None, owners));
+    }
+    assert!(asked > 20, "{asked}");
+    assert_ne!(after.fingerprint(), all.fingerprint());
+    let none_stays = Members::new(names_of.map(|node| Member { leaving: true, ..member(node, None) }));
+    assert_eq!(names(&none_stays.owners(item(1), 2)), names(&all.owners(item(1), 2)));
 }
 
 #[test]

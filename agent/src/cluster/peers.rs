@@ -57,8 +57,8 @@ impl Known {
         for node in gone {
             self.all.remove(&node);
         }
-        for PeerState { node, zone, address } in there {
-            self.all.insert(node.clone(), Neighbour { node, zone, address });
+        for PeerState { node, zone, address, leaving } in there {
+            self.all.insert(node.clone(), Neighbour { node, zone, address, leaving });
         }
         self.net.set_neighbours(self.all.values().cloned());
         tracing::info!(others = self.net.len(), "the agents of this CacheRuntime have changed");
@@ -131,6 +131,10 @@ impl Share for Kept {
 
     fn settle(&self) -> Duration {
         SETTLE
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.net.others_leave()
     }
 
     fn members(&self) -> watch::Receiver<u64> {

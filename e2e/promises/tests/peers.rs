@@ -11,6 +11,7 @@ use crate::Promise;
 pub(crate) const PROMISES: &[Promise] = &[
     ("peers::what_all_nodes_read_at_once_leaves_the_store_once", once),
     ("peers::nodes_share_pinned_data_and_bring_in_what_a_node_that_went_had_kept", shared),
+    ("peers::a_node_that_is_drained_gives_what_it_alone_keeps_to_others", drained),
     ("peers::an_agent_killed_in_the_middle_costs_no_byte_of_what_others_read", killed),
 ];
 
@@ -132,11 +133,11 @@ fn killed(site: &Site) -> Result<()> {
     source.end(site)
 }
 
-/// Waits until so many bytes are pinned on all nodes together.
-fn wait_pinned(site: &Site, source: &Source, bytes: u64) -> Result<()> {
+/// Waits until so many bytes are pinned on these nodes together.
+fn wait_pinned(site: &Site, source: &Source, nodes: &[String], bytes: u64) -> Result<()> {
     let mut pinned = 0;
-    wait_until(&format!("{bytes} bytes to be pinned on all nodes together"), SOON, || {
-        pinned = source.nodes.iter().map(|node| site.pinned_on(node, source.name)).sum();
+    wait_until(&format!("{bytes} bytes to be pinned on {nodes:?} together"), SOON, || {
+        pinned = nodes.iter().map(|node| site.pinned_on(node, source.name)).sum();
         Ok((pinned == bytes).then_some(()))
     })
     .with_context(|| format!("{pinned} bytes are pinned"))
@@ -153,7 +154,7 @@ fn shared(site: &Site) -> Result<()> {
     let nodes = source.nodes.len() as u64;
     site.wait_phase("default", source.name, "Ready")?;
     // A node that knew of fewer others at first has pinned more, and gives it back in a while.
-    wait_pinned(site, &source, copies * source.bytes)?;
+    wait_pinned(site, &source, &source.nodes, copies * source.bytes)?;
     let once = source.counting.bytes();
     ensure!(once as f64 <= 1.1 * source.bytes as f64, "{once} bytes left the store for {} that are pinned", source.bytes);
     let readers = source.readers(site)?;
@@ -168,7 +169,7 @@ fn shared(site: &Site) -> Result<()> {
     })?;
     site.wait_phase("default", source.name, "Ready")?;
     let left = copies.min(nodes - 1) * source.bytes;
-    wait_pinned(site, &source, left)?;
+    wait_pinned(site, &source, &source.nodes, left)?;
     let moved = source.counting.bytes() - once - again;
     crate::say(&format!(
         "          {copies} copies on {nodes} nodes: {once} bytes left the store for {}, and {moved} when a node had gone",
@@ -179,5 +180,24 @@ fn shared(site: &Site) -> Result<()> {
     site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
     // What the node gave back comes again, for the promises that follow.
     site.wait_phase("default", "first", "Ready")?;
+    source.end(site)
+}
+
+/// Each file has one keeper. A drain begins with a cordon, and so does what an autoscaler does.
+fn drained(site: &Site) -> Result<()> {
+    let source = Source::with(site, "drained", "  placement: {policy: Sharded, replicas: 1}\n  pin: {paths: [/]}\n")?;
+    site.wait_phase("default", source.name, "Ready")?;
+    wait_pinned(site, &source, &source.nodes, source.bytes)?;
+    let (last, others) = source.nodes.split_last().context("no node")?;
+    let had = site.pinned_on(last, source.name);
+    ensure!(had > 0, "{last} keeps nothing");
+    let before = source.counting.bytes();
+    site.cluster.kubectl(&["cordon", last])?;
+    let taken = wait_pinned(site, &source, others, source.bytes);
+    site.cluster.kubectl(&["uncordon", last])?;
+    taken?;
+    let out = source.counting.bytes() - before;
+    crate::say(&format!("          {had} bytes of {} were on the drained node alone, {out} left the store", source.bytes));
+    ensure!(out * 100 < had, "{out} bytes left the store though {last} had all that was moved");
     source.end(site)
 }

@@ -53,6 +53,16 @@ pub(super) struct NodeFacts {
     pub(super) memory: Option<u64>,
 }
 
+/// Taints of nodes that an autoscaler is about to remove: the cluster autoscaler's, and Karpenter's.
+const GOING: [&str; 3] = ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"];
+
+impl NodeFacts {
+    /// Whether the node is being drained, or soon will be: what it alone keeps is better taken over now.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.unschedulable || self.taints.iter().any(|taint| GOING.contains(&&*taint.key))
+    }
+}
+
 /// What matters of an agent's pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct PodFacts {

@@ -135,13 +135,14 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
 /// The agents that serve each other, by node: those that answer, and those that serve as kubelet sees it, for after a change of leaders all are
 /// silent for a while; none that is on its way out.
 pub(super) fn peers(observed: &Observed) -> BTreeMap<String, PeerState> {
-    let zones: BTreeMap<&str, &String> =
-        observed.nodes.iter().filter_map(|node| Some((node.name.as_str(), node.labels.get(ZONE)?))).collect();
+    let nodes: BTreeMap<&str, &NodeFacts> = observed.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let live: BTreeSet<&str> = observed.live.iter().map(|live| live.pod.as_str()).collect();
     let peer = |pod: &PodFacts| {
         let (node, address) = (pod.node.clone()?, SocketAddr::new(pod.ip?, PEER_PORT));
-        let zone = zones.get(node.as_str()).map(|zone| (*zone).clone());
-        Some((node.clone(), PeerState { node, zone, address }))
+        let facts = nodes.get(node.as_str());
+        let zone = facts.and_then(|facts| facts.labels.get(ZONE)).cloned();
+        let leaving = facts.is_some_and(|facts| facts.is_leaving());
+        Some((node.clone(), PeerState { node, zone, address, leaving }))
     };
     let answers = |pod: &&PodFacts| live.contains(pod.name.as_str());
     let staying = || observed.pods.iter().filter(|pod| !pod.terminating);

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use forebay_api::session::{Health, TierHealth};
 use forebay_crds::CacheRuntime;
+use k8s_openapi::api::core::v1::Taint;
 use serde_json::{Value, json};
 
 use super::daemon_set::Settings;

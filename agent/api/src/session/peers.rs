@@ -12,6 +12,8 @@ pub struct PeerState {
     pub zone: Option<String>,
     /// Where it serves.
     pub address: SocketAddr,
+    /// Its node is about to go: it gives what it has, and keeps nothing for the others any more.
+    pub leaving: bool,
 }
 
 /// What has changed of who is there.
@@ -27,10 +29,11 @@ pub struct PeersChange {
 
 impl From<PeersChange> for wire::Peers {
     fn from(PeersChange { anew, there, gone }: PeersChange) -> Self {
-        let peer = |PeerState { node, zone, address }: PeerState| wire::Peer {
+        let peer = |PeerState { node, zone, address, leaving }: PeerState| wire::Peer {
             node,
             zone: zone.unwrap_or_default(),
             address: address.to_string(),
+            leaving,
         };
         Self { anew, there: there.into_iter().map(peer).collect(), gone }
     }
@@ -40,13 +43,13 @@ impl TryFrom<wire::Peers> for PeersChange {
     type Error = InvalidMessage;
 
     fn try_from(wire::Peers { anew, there, gone }: wire::Peers) -> Result<Self, InvalidMessage> {
-        let peer = |wire::Peer { node, zone, address }: wire::Peer| {
+        let peer = |wire::Peer { node, zone, address, leaving }: wire::Peer| {
             if node.is_empty() {
                 return Err(InvalidMessage::missing("peers.there.node"));
             }
             let wrong = |error| InvalidMessage::new("peers.there.address", format!("{address:?} of node {node}: {error}"));
             let address = address.parse().map_err(wrong)?;
-            Ok(PeerState { node, zone: some(zone), address })
+            Ok(PeerState { node, zone: some(zone), address, leaving })
         };
         Ok(Self { anew, there: there.into_iter().map(peer).collect::<Result<_, _>>()?, gone })
     }

@@ -38,6 +38,9 @@ impl Share for Ranks {
     fn settle(&self) -> Duration {
         Duration::from_secs(2)
     }
+    fn is_urgent(&self) -> bool {
+        false
+    }
     fn members(&self) -> watch::Receiver<u64> {
         self.members.subscribe()
     }

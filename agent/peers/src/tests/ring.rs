@@ -299,7 +299,8 @@ impl Ring {
     }
 
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
-        let neighbour = |agent: &Agent| Neighbour { node: agent.node.clone(), zone: None, address: agent.address };
+        let neighbour =
+            |agent: &Agent| Neighbour { node: agent.node.clone(), zone: None, address: agent.address, leaving: false };
         self.agents.iter().map(neighbour).collect()
     }
 }

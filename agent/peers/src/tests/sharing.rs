@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use forebay_store::failing::Op;
+use forebay_store::{ObjectMeta, UnderStore as _};
 use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::ring::{DEADLINE, Ring};
-use crate::{Limits, Spread};
+use crate::{Limits, Neighbour, Spread};
 
 const MIB: u64 = 1 << 20;
 
@@ -67,6 +68,39 @@ async fn a_new_node_takes_also_what_it_is_to_own_from_those_who_hold_it() {
         }
         assert_eq!(ring.store.bytes_requested(), before, "{spread:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_only_a_node_that_leaves_holds_is_taken_from_it() {
+    let spread = Spread::Sharded(1);
+    let ring = Ring::with(3, Limits::default(), spread, 256).await;
+    let objects: Vec<_> = (0..60).map(|n| ring.sums.put(&format!("{n}"), 100_000 + n)).collect();
+    let owner = |meta: &ObjectMeta| {
+        let (item, copies) = spread.place(ring.sums.id(), &meta.key, &meta.version, 0);
+        ring.agents.iter().find(|agent| agent.net.rank(item, copies) == Some(0)).unwrap()
+    };
+    for (meta, bytes) in &objects {
+        assert!(timeout(DEADLINE, owner(meta).read(meta)).await.unwrap().unwrap() == *bytes);
+    }
+    let before = ring.store.bytes_requested();
+    let leaving = |mut one: Neighbour| {
+        one.leaving = one.node == "n3";
+        one
+    };
+    ring.agents.iter().for_each(|agent| agent.net.set_neighbours(ring.neighbours().into_iter().map(leaving)));
+    assert!(ring.agents[0].net.others_leave() && !ring.agents[2].net.others_leave());
+    for (meta, bytes) in &objects {
+        assert_ne!(owner(meta).node, "n3");
+        assert!(timeout(DEADLINE, owner(meta).read(meta)).await.unwrap().unwrap() == *bytes);
+    }
+    assert_eq!(ring.store.bytes_requested(), before);
+    // Those that stay hold all of it now.
+    let still_there = ring.neighbours().into_iter().filter(|one| one.node != "n3");
+    ring.agents[..2].iter().for_each(|agent| agent.net.set_neighbours(still_there.clone()));
+    for (meta, bytes) in &objects {
+        assert!(timeout(DEADLINE, owner(meta).read(meta)).await.unwrap().unwrap() == *bytes);
+    }
+    assert_eq!(ring.store.bytes_requested(), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

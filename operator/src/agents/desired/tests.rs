@@ -111,8 +111,12 @@ fn a_changed_secret_is_a_changed_dataset() {
 #[test]
 fn an_agent_hears_who_is_there_and_then_only_what_changes() {
     let peers = |peers: &[(&str, &str)]| {
-        let peer =
-            |(node, address): &(&str, &str)| PeerState { node: (*node).into(), zone: None, address: address.parse().unwrap() };
+        let peer = |(node, address): &(&str, &str)| PeerState {
+            node: (*node).into(),
+            zone: None,
+            address: address.parse().unwrap(),
+            leaving: false,
+        };
         let peers = peers.iter().map(|one| ((one.0).to_owned(), peer(one))).collect();
         Desired { peers: Arc::new(peers), ..desired(&[], true) }
     };

@@ -35,3 +35,20 @@ fn an_agent_whose_pod_has_no_address_yet_is_not_told_of() {
     observed.pods = vec![PodFacts { ip: None, ..with_ip("n1", "10.0.0.1") }];
     assert!(peers(&observed).is_empty());
 }
+
+#[test]
+fn agents_on_nodes_that_are_drained_or_removed_are_leaving() {
+    let tainted = |name: &str, key: &str| NodeFacts { taints: vec![Taint { key: key.into(), ..Taint::default() }], ..node(name) };
+    let nodes = vec![
+        node("n1"),
+        NodeFacts { unschedulable: true, ..node("n2") },
+        tainted("n3", "ToBeDeletedByClusterAutoscaler"),
+        tainted("n4", "karpenter.sh/disrupted"),
+        tainted("n5", "nvidia.com/gpu"),
+        tainted("n6", "DeletionCandidateOfClusterAutoscaler"),
+    ];
+    let mut observed = observed(ram(None), nodes);
+    observed.pods = (1..=7).map(|n| with_ip(&format!("n{n}"), &format!("10.0.0.{n}"))).collect();
+    let leaving: Vec<_> = peers(&observed).into_values().filter(|peer| peer.leaving).map(|peer| peer.node).collect();
+    assert_eq!(leaving, ["n2", "n3", "n4"], "and of n7 nothing is known");
+}
