@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use forebay_e2e::{S3Client, S3Server};
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Ours};
 use crate::sh::say;
 use crate::{install, interrupt, parts, workspace};
 
@@ -23,7 +23,7 @@ mod warm;
 
 use data::Data;
 use results::Results;
-use rows::{AGAINST, FOREBAY, MOUNTS, OURS};
+use rows::{AGAINST, FOREBAY, MOUNTS, OURS, PINNED};
 
 /// What `cargo xtask bench` may be told.
 #[derive(Args, Clone, Debug)]
@@ -52,7 +52,7 @@ pub(crate) struct BenchArgs {
     /// Measures only what starts with an empty cache
     #[arg(long)]
     cold: bool,
-    /// Leaves out a contender: tmpfs, forebay, rclone or s3fs
+    /// Leaves out a contender: tmpfs, forebay, pinned, rclone or s3fs
     #[arg(long)]
     without: Vec<String>,
     /// Where results.json and chart.svg go
@@ -89,7 +89,13 @@ impl BenchArgs {
     }
 
     fn has(&self, name: &str) -> bool {
-        !self.without.iter().any(|w| w == name) && (name != AGAINST || self.against.is_some())
+        !self.without.iter().any(|w| w == name)
+            && match name {
+                AGAINST => self.against.is_some(),
+                // It needs the right to mount.
+                PINNED => self.has(FOREBAY) && rustix::process::geteuid().is_root(),
+                _ => true,
+            }
     }
 
     /// Those of `names` that take part in a run. Every other run goes the other way round: what was measured just before, and the
@@ -191,10 +197,10 @@ impl Lab {
         let dir = self.work.join(format!("{name}-{tag}"));
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let contender = match name {
-            FOREBAY => Contender::forebay(name, &self.program, client, BUCKET, &dir, &self.capacity(), spec),
-            AGAINST => {
-                let program = self.args.against.as_deref().context("no other build was named")?;
-                Contender::forebay(name, program, client, BUCKET, &dir, &self.capacity(), spec)
+            FOREBAY | AGAINST | PINNED => {
+                let other = self.args.against.as_deref().filter(|_| name == AGAINST);
+                let ours = Ours { name, program: other.unwrap_or(&self.program), pinned: name == PINNED };
+                Contender::forebay(ours, client, BUCKET, &dir, &self.capacity(), spec)
             }
             "rclone" => Contender::rclone(client, BUCKET, &dir),
             _ => Contender::s3fs(client, BUCKET, &dir),

@@ -17,6 +17,17 @@ pub(crate) struct Contender {
     runs: Runs,
 }
 
+/// One build of ours, and how it is started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ours<'a> {
+    /// What people call it.
+    pub(crate) name: &'static str,
+    /// `forebay-agent`.
+    pub(crate) program: &'a Path,
+    /// Composed, with everything pinned.
+    pub(crate) pinned: bool,
+}
+
 #[derive(Debug)]
 enum Runs {
     /// The kernel's own file system.
@@ -33,20 +44,23 @@ impl Contender {
 
     /// A build of ours, with an empty cache of `capacity` below `work`. `spec` holds further lines of the Dataset's spec.
     pub(crate) fn forebay(
-        name: &'static str,
-        program: &Path,
+        ours: Ours<'_>,
         store: &S3Client,
         bucket: &str,
         work: &Path,
         capacity: &str,
         spec: &[&str],
     ) -> Result<Self> {
-        let files = AgentFiles::with_program(work, program.to_path_buf())?;
+        let mut files = AgentFiles::with_program(work, ours.program.to_path_buf())?;
         let mount = MountSpec::s3("/", bucket, store.endpoint(), store.keys());
         let mut manifest = Manifest::new("tree", vec![mount], &files.tier, capacity);
         manifest.spec.extend(spec.iter().map(|s| s.to_string()));
+        if ours.pinned {
+            files.arguments.push("--composed".into());
+            manifest.spec.push("pin: {paths: [/]}".into());
+        }
         let agent = Agent::start(&files, &manifest)?;
-        Ok(Self { name, root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })
+        Ok(Self { name: ours.name, root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })
     }
 
     /// `rclone mount` with its full cache, empty, and with the options that make it quick: server times (else one

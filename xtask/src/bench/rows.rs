@@ -75,14 +75,20 @@ pub(super) const FOREBAY: &str = "forebay";
 /// Another build of Forebay.
 pub(super) const AGAINST: &str = "against";
 
+/// Forebay composed, with everything pinned: the kernel reads by itself.
+pub(super) const PINNED: &str = "pinned";
+
 /// Forebay's builds.
 pub(super) const OURS: &[&str] = &[FOREBAY, AGAINST];
 
 /// All that mount the bucket.
 pub(super) const MOUNTS: &[&str] = &[FOREBAY, AGAINST, "rclone", "s3fs"];
 
+/// Those whose data is in their cache when it is read again.
+pub(super) const WARM: &[&str] = &[FOREBAY, AGAINST, PINNED, "rclone", "s3fs"];
+
 /// Columns, in the order of the table. `store` is what the S3 server gives a bare client.
-pub(super) const COLUMNS: &[&str] = &["ext4", "tmpfs", "store", FOREBAY, AGAINST, "rclone", "s3fs"];
+pub(super) const COLUMNS: &[&str] = &["ext4", "tmpfs", "store", FOREBAY, PINNED, AGAINST, "rclone", "s3fs"];
 
 /// The columns that are caches before the same store.
 pub(super) const PEERS: &[&str] = &["rclone", "s3fs"];

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use forebay_e2e::wait_until;
 
 use super::results::Results;
 use super::rows::*;
@@ -26,7 +27,7 @@ pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
         copy(&lab.data.root, memory.path())?;
         started.push((Contender::native("tmpfs", memory.path().to_path_buf()), None));
     }
-    for name in lab.args.taking_part(MOUNTS, 1) {
+    for name in lab.args.taking_part(WARM, 1) {
         let (contender, dir) = lab.start(name, "warm", &["prefetch: {policy: OnDemand}"])?;
         say(&format!("filling {name}"));
         fill(lab, &contender, results).with_context(|| format!("fill {name}"))?;
@@ -43,7 +44,7 @@ pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
     started.into_iter().try_for_each(|(contender, dir)| dir.map_or(Ok(()), |dir| finish(contender, &dir)))
 }
 
-/// Reads everything once through the mount and notes the memory before and after.
+/// Brings everything in, by reading it once through the mount, and notes the memory before and after.
 fn fill(lab: &Lab, contender: &Contender, results: &mut Results) -> Result<()> {
     let memory = |row, results: &mut Results| -> Result<()> {
         let process = contender.process().context("a mount without a process")?;
@@ -51,9 +52,23 @@ fn fill(lab: &Lab, contender: &Contender, results: &mut Results) -> Result<()> {
         Ok(())
     };
     memory(MEMORY_REST, results)?;
+    if contender.name == PINNED {
+        wait_pinned(contender)?;
+    }
     read_files(&lab.at(contender, &lab.data.big), 2)?;
     read_files(&lab.at(contender, &lab.data.small), 4)?;
     memory(MEMORY_FULL, results)
+}
+
+fn wait_pinned(contender: &Contender) -> Result<()> {
+    let agent = contender.agent().context("not an agent")?;
+    wait_until("everything to be pinned", Duration::from_secs(600), || {
+        std::thread::sleep(Duration::from_millis(200));
+        let status = agent.status()?;
+        let conditions = status["conditions"].as_array().context("no conditions")?;
+        let composed = conditions.iter().any(|one| one["type"] == "Composed" && one["status"] == "True");
+        Ok((status["cache"]["percent"].as_f64() == Some(100.0) && status["phase"] == "Ready" && composed).then_some(()))
+    })
 }
 
 fn one(lab: &Lab, contender: &Contender, run: u64, results: &mut Results) -> Result<()> {
@@ -109,9 +124,11 @@ fn repeat(contender: &Contender, paths: &[PathBuf], threads: usize) -> Result<(u
     Ok((bytes, time))
 }
 
-/// Drops the mount's own pages. The kernel's own file systems keep theirs: they stand for the data that every cache has below.
+/// Drops the mount's own pages. The kernel's own file systems keep theirs: they stand for the data that every cache has below. A composed
+/// mount has none: those of its pinned files are those of the cache's.
 fn drop_own_pages(contender: &Contender, paths: &[PathBuf]) -> Result<()> {
-    if contender.process().is_some() { drop_pages(paths) } else { Ok(()) }
+    let has_own = contender.process().is_some() && contender.name != PINNED;
+    if has_own { drop_pages(paths) } else { Ok(()) }
 }
 
 /// Walks a tree as `find` does or, with `stat`, as `ls -lR` does. Gives entries and time.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use forebay_e2e::S3Client;
 
-use crate::contender::Contender;
+use crate::contender::{Contender, Ours};
 use crate::sh::say;
 use crate::speed::{drop_pages, read_files};
 
@@ -18,7 +18,10 @@ pub(super) fn run(program: &Path, store: &S3Client, bucket: &str, source: &Path,
     for name in ["forebay", "rclone", "s3fs"] {
         let work = work.join(format!("compare-{name}"));
         let started = match name {
-            "forebay" => Contender::forebay(name, program, store, bucket, &work, "2Gi", &["prefetch: {policy: OnDemand}"]),
+            "forebay" => {
+                let ours = Ours { name, program, pinned: false };
+                Contender::forebay(ours, store, bucket, &work, "2Gi", &["prefetch: {policy: OnDemand}"])
+            }
             "rclone" => Contender::rclone(store, bucket, &work),
             _ => Contender::s3fs(store, bucket, &work),
         };
