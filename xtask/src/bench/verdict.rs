@@ -13,10 +13,10 @@ const FLOORS: &[(Row, &str, &str, f64)] = &[
     (COLD_SEQ, FOREBAY, "store", 0.2),
     // 0.09 to 0.14 here; the goal is 0.9. The store alone is measured by sixteen requests at a time, this row by four readers.
     (COLD_SMALL, FOREBAY, "store", 0.05),
-    // Files that the kernel reads by itself: 0.7 to 1 on a quiet machine.
+    // Files that the kernel reads by itself: far below any run so far.
     (SMALL_1, PINNED, "ext4", 0.25),
     (RANDOM, PINNED, "ext4", 0.4),
-    // Read ahead of four threads: about 1 here, 0.24 without.
+    // Read ahead of four threads: 0.7 to 1.1 here, 0.24 without.
     (FAR_SMALL, FOREBAY, "store", 0.4),
 ];
 
