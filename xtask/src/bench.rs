@@ -126,7 +126,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let args = args.clone().sized();
     install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
     parts::ensure(&["versitygw"])?;
-    let program = if args.has("forebay") { workspace::agent()? } else { PathBuf::new() };
+    let program = if args.has(FOREBAY) { workspace::agent()? } else { PathBuf::new() };
 
     let base = args.work.clone().unwrap_or_else(std::env::temp_dir);
     let work = tempfile::Builder::new().prefix("forebay-bench-").tempdir_in(base).context("make a temporary directory")?;
@@ -180,7 +180,7 @@ impl Lab {
             return Ok(());
         }
         warm::measure(self, results)?;
-        if self.args.catalog > 0 && self.args.has("forebay") {
+        if self.args.catalog > 0 && self.args.has(FOREBAY) {
             say(&format!("a catalog of {} entries", self.args.catalog));
             catalog::measure(self, results)?;
         }

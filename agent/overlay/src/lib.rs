@@ -7,4 +7,4 @@ mod overlay;
 
 pub use borrow::borrow;
 pub use error::OverlayError;
-pub use overlay::{Composed, Layers, forget_at, mount};
+pub use overlay::{Composed, Layers, forget_at, mount, path_of};

@@ -49,7 +49,7 @@ pub fn mount(layers: &Layers) -> Result<Composed, OverlayError> {
     set("source", Path::new(&layers.source))?;
     set("metacopy", Path::new("on"))?;
     set("redirect_dir", Path::new("on"))?;
-    set("lowerdir+", &inside(&image))?;
+    set("lowerdir+", &path_of(&image))?;
     for directory in &layers.data {
         set("datadir+", directory)?;
     }
@@ -105,7 +105,7 @@ impl Composed {
 
     /// A path to its root, for this process, attached or not.
     pub fn path(&self) -> PathBuf {
-        inside(&self.mount)
+        path_of(&self.mount)
     }
 }
 
@@ -130,8 +130,9 @@ fn reconfigure(fs: &OwnedFd) -> io::Result<()> {
     Ok(fsconfig_reconfigure(fs)?)
 }
 
-fn inside(mount: &OwnedFd) -> PathBuf {
-    format!("/proc/self/fd/{}", mount.as_raw_fd()).into()
+/// A path to what is open, for this process, whether or not it has another.
+pub fn path_of(descriptor: &impl AsFd) -> PathBuf {
+    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()).into()
 }
 
 /// The error, with what the kernel says about it on the file system's descriptor.

@@ -75,7 +75,13 @@ impl Members {
 
     /// Whether this node is about to go.
     pub fn is_leaving(&self, node: &str) -> bool {
-        self.all.iter().any(|(_, member)| member.leaving && member.node == node)
+        self.member(node).is_some_and(|member| member.leaving)
+    }
+
+    /// They stand in the order of their names.
+    fn member(&self, node: &str) -> Option<&Member> {
+        let at = self.all.binary_search_by(|(_, member)| member.node.as_str().cmp(node)).ok()?;
+        Some(&self.all[at].1)
     }
 
     /// Whether any node is about to go.
@@ -95,15 +101,15 @@ impl Members {
     /// an owner's place when it does not answer. A node asks only those that score higher than itself, so that nodes never wait for each
     /// other in a circle, whatever lists of members they have. One that is leaving may score higher than all, and waits for nobody.
     pub fn to_ask(&self, node: &str, item: Item, copies: usize, spare: usize) -> Vec<&Member> {
-        if self.is_leaving(node) {
+        let own = self.member(node);
+        if own.is_some_and(|own| own.leaving) {
             return Vec::new();
         }
         let mut ranked = self.owners(item, copies + spare);
-        if let Some(own) = ranked.iter().position(|member| member.node == node) {
-            ranked.truncate(own);
+        if let Some(place) = ranked.iter().position(|member| member.node == node) {
+            ranked.truncate(place);
         }
-        let zone = self.all.iter().find(|(_, member)| member.node == node).and_then(|(_, member)| member.zone.as_ref());
-        if let Some(zone) = zone {
+        if let Some(zone) = own.and_then(|own| own.zone.as_ref()) {
             let owners = copies.min(ranked.len());
             ranked[..owners].sort_by_key(|owner| owner.zone.as_ref() != Some(zone));
         }

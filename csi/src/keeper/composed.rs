@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,8 +159,8 @@ fn compose(at: &Path, own: &Path, dataset: &DatasetName, layers: Layers) -> io::
     let root = rustix::fs::open(own, flags, Mode::empty())?;
     data.push(rustix::fs::openat(&root, OBJECTS, flags, Mode::empty())?);
     let layers = forebay_overlay::Layers {
-        image: path_of(&image),
-        data: data.iter().map(path_of).collect(),
+        image: forebay_overlay::path_of(&image),
+        data: data.iter().map(forebay_overlay::path_of).collect(),
         source: mounter::source(dataset),
     };
     forebay_overlay::mount(&layers).and_then(|composed| composed.attach(at)).map_err(io::Error::other)?;
@@ -192,10 +192,6 @@ fn is_readable(descriptor: &OwnedFd, kind: FileType, what: &str) -> io::Result<(
         return Err(io::Error::other(format!("{what} that the agent gave is not a {kind:?} that it can read")));
     }
     Ok(())
-}
-
-fn path_of(descriptor: &impl AsFd) -> PathBuf {
-    format!("/proc/self/fd/{}", descriptor.as_fd().as_raw_fd()).into()
 }
 
 #[cfg(test)]

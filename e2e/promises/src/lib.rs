@@ -14,5 +14,5 @@ pub use forebay::Answer;
 pub use forebay_cluster::NAMESPACE;
 pub use opens::Opens;
 pub use pods::{Reader, SUMS, sums_of};
-pub use site::{SOON, Site};
+pub use site::{SOON, Site, has_condition};
 pub use stores::{Store, dataset, secret};

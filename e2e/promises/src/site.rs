@@ -141,3 +141,8 @@ fn images() -> Result<Vec<PathBuf>> {
     }
     Ok(archives)
 }
+
+/// Whether one of an object's conditions is as `is` says.
+pub fn has_condition(object: &Value, is: impl Fn(&Value) -> bool) -> bool {
+    object["status"]["conditions"].as_array().into_iter().flatten().any(is)
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{Autoscaler, NAMESPACE, SOON, Site};
+use forebay_promises::{Autoscaler, NAMESPACE, SOON, Site, has_condition};
 use serde_json::Value;
 
 use crate::Promise;
@@ -137,10 +137,7 @@ fn karpenter(site: &Site) -> Result<()> {
     }
     site.wait_for("Karpenter to see its nodes as done", &["nodeclaims"], |claims| {
         let claims = claims["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let done = |claim: &&Value| {
-            let mut conditions = claim["status"]["conditions"].as_array().into_iter().flatten();
-            conditions.any(|condition| condition["type"] == "Initialized" && condition["status"] == "True")
-        };
+        let done = |claim: &&Value| has_condition(claim, |one| one["type"] == "Initialized" && one["status"] == "True");
         claims.iter().filter(done).count() == VOLUMES.len()
     })
     .with_context(|| scaler.tail())?;

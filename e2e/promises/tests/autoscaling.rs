@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{NAMESPACE, Reader, SOON, Site, Store, sums_of};
+use forebay_promises::{NAMESPACE, Reader, SOON, Site, Store, has_condition, sums_of};
 use serde_json::Value;
 
 use crate::Promise;
@@ -91,9 +91,8 @@ fn joins(site: &Site) -> Result<()> {
     ensure!(reader.finish(site)? == expected, "a pod on a warm node reads every byte right");
     reader.remove(site)?;
     let complete = |node: &Value| {
-        let conditions = node["status"]["conditions"].as_array().into_iter().flatten();
-        let mut complete = conditions.filter(|condition| condition["type"] == "forebay.io/WarmUpComplete");
-        complete.any(|condition| condition["status"] == "True" && condition["reason"] == "Warm")
+        let kind = "forebay.io/WarmUpComplete";
+        has_condition(node, |one| one["type"] == kind && one["status"] == "True" && one["reason"] == "Warm")
     };
     site.wait_for("n3 to say that it is warm", &["node", "n3"], complete)?;
 
@@ -239,8 +238,7 @@ spec:
     );
     site.cluster.apply(&hpa)?;
     site.wait_for("the HPA to find no target", &["hpa", "-n", NAMESPACE, "default"], |hpa| {
-        let mut conditions = hpa["status"]["conditions"].as_array().into_iter().flatten();
-        conditions.any(|condition| condition["type"] == "AbleToScale" && condition["reason"] == "FailedGetScale")
+        has_condition(hpa, |one| one["type"] == "AbleToScale" && one["reason"] == "FailedGetScale")
     })?;
     site.cluster.delete(&hpa)?;
     site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/replicas"}]"#)

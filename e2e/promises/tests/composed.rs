@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use forebay_cluster::Node;
 use forebay_e2e::wait_until;
-use forebay_promises::{Reader, SOON, SUMS, Site, dataset, sums_of};
+use forebay_promises::{Reader, SOON, SUMS, Site, dataset, has_condition, sums_of};
 
 use crate::Promise;
 
@@ -80,8 +80,7 @@ fn agent_dead(site: &Site) -> Result<()> {
     reader.start(site)?;
     site.wait_for("the pod to run", &["pod", "stays"], |pod| pod["status"]["phase"] == "Running")?;
     site.wait_for("the mount to be composed", &["dataset", "stays"], |dataset| {
-        let conditions = dataset["status"]["conditions"].as_array();
-        conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Composed" && one["status"] == "True"))
+        has_condition(dataset, |one| one["type"] == "Composed" && one["status"] == "True")
     })?;
     let (all, part) = (sums_of(&site.store.source)?, sums_of(&site.store.source.join(&pinned))?);
     ensure!(inside(&node, SUMS)? == all, "with everybody alive");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{Counting, NAMESPACE, Reader, SOON, SUMS, Site, Store, dataset, sums_of};
+use forebay_promises::{Counting, NAMESPACE, Reader, SOON, SUMS, Site, Store, dataset, has_condition, sums_of};
 
 use crate::Promise;
 
@@ -164,8 +164,7 @@ fn shared(site: &Site) -> Result<()> {
 
     site.cluster.kubectl(&["scale", "cacheruntime", "default", &format!("--replicas={}", nodes - 1)])?;
     site.wait_for("the loss to be told", &["dataset", source.name], |dataset| {
-        let conditions = dataset["status"]["conditions"].as_array();
-        conditions.is_some_and(|all| all.iter().any(|condition| condition["reason"] == "Moving"))
+        has_condition(dataset, |one| one["reason"] == "Moving")
     })?;
     site.wait_phase("default", source.name, "Ready")?;
     let left = copies.min(nodes - 1) * source.bytes;

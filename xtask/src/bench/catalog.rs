@@ -34,10 +34,10 @@ pub(super) fn measure(lab: &Lab, results: &mut Results) -> Result<()> {
     for row in [CATALOG_READY, CATALOG_AGAIN] {
         let start = Instant::now();
         let mut agent = Agent::start(&files, &manifest)?;
-        results.add(row, "forebay", start.elapsed().as_secs_f64());
+        results.add(row, FOREBAY, start.elapsed().as_secs_f64());
         if row == CATALOG_READY {
-            results.add(CATALOG_MEMORY, "forebay", agent.process.memory()? as f64 / f64::from(1 << 20));
-            for (name, root) in [("ext4", source.clone()), ("forebay", agent.root())] {
+            results.add(CATALOG_MEMORY, FOREBAY, agent.process.memory()? as f64 / f64::from(1 << 20));
+            for (name, root) in [("ext4", source.clone()), (FOREBAY, agent.root())] {
                 for (row, stat) in [(CATALOG_FIND, false), (CATALOG_LS, true)] {
                     walk(&root, stat)?;
                     let (entries, time) = walk(&root, stat)?;

@@ -3,7 +3,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::rows::{ALL, COLUMNS, PEERS, Row};
+use super::rows::{ALL, COLUMNS, FOREBAY, PEERS, Row};
 
 /// Every value measured, by row and column.
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ impl Results {
 
     /// Forebay against the better of its peers.
     pub(super) fn against_peers(&self, row: Row) -> Option<f64> {
-        PEERS.iter().filter_map(|peer| self.ratio(row, "forebay", peer)).reduce(f64::min)
+        PEERS.iter().filter_map(|peer| self.ratio(row, FOREBAY, peer)).reduce(f64::min)
     }
 
     /// The table as text: medians, then Forebay's ratios (above 1: Forebay is better).
@@ -57,7 +57,7 @@ impl Results {
             for value in medians {
                 write!(out, "{:>11}", value.map_or("-".into(), number))?;
             }
-            let ratios = [self.ratio(*row, "forebay", "ext4"), self.ratio(*row, "forebay", "store"), self.against_peers(*row)];
+            let ratios = [self.ratio(*row, FOREBAY, "ext4"), self.ratio(*row, FOREBAY, "store"), self.against_peers(*row)];
             for ratio in ratios {
                 write!(out, "{:>10}", ratio.map_or("-".into(), |r| format!("{r:.2}x")))?;
             }

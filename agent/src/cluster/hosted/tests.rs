@@ -33,6 +33,26 @@ fn mount(at: &Path) -> OwnedFd {
     device
 }
 
+/// What an agent of a test has on the disk.
+struct Places {
+    dir: tempfile::TempDir,
+    store: PathBuf,
+    at: PathBuf,
+    tier: TierConfig,
+    state: StateDir,
+}
+
+impl Places {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let [store, at, tier, state] = ["store", "at", "tier", "state"].map(|name| dir.path().join(name));
+        std::fs::create_dir_all(&store).unwrap();
+        std::fs::create_dir_all(&at).unwrap();
+        let tier = TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: tier, capacity: 64 << 20, reserve: 0 };
+        Self { state: StateDir::take(&state).unwrap(), dir, store, at, tier }
+    }
+}
+
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
@@ -46,14 +66,8 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let (store, at) = (dir.path().join("store"), dir.path().join("at"));
-    std::fs::create_dir_all(&store).unwrap();
-    std::fs::create_dir_all(&at).unwrap();
+    let Places { dir: _dir, store, at, tier, state } = Places::new();
     std::fs::write(store.join("file"), "bytes").unwrap();
-    let tier =
-        TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.path().join("tier"), capacity: 64 << 20, reserve: 0 };
-    let state = StateDir::take(&dir.path().join("state")).unwrap();
     let table = Arc::new(Table::new("default".into(), Handle::current()));
     let net = crate::cluster::peers::net("default", "n1");
     let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
@@ -97,10 +111,9 @@ fn compose(layers: forebay_api::node::Layers, own: &Path) -> forebay_overlay::Co
     let mut data = forebay_overlay::borrow(layers.namespace.as_fd(), &layers.directories).unwrap();
     let root = rustix::fs::open(own, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
     data.push(rustix::fs::openat(&root, OBJECTS, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap());
-    let path = |descriptor: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", descriptor.as_raw_fd()));
-    let data = data.iter().map(path).collect();
+    let data = data.iter().map(forebay_overlay::path_of).collect();
     let source = "forebay:ml/set".into();
-    forebay_overlay::mount(&forebay_overlay::Layers { image: path(&layers.image), data, source }).unwrap()
+    forebay_overlay::mount(&forebay_overlay::Layers { image: forebay_overlay::path_of(&layers.image), data, source }).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,15 +121,11 @@ async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status(
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let dir = tempfile::tempdir().unwrap();
-    let (store, at) = (dir.path().join("store"), dir.path().join("at"));
+    let Places { dir, store, at, tier, state } = Places::new();
     std::fs::create_dir_all(store.join("pinned")).unwrap();
-    std::fs::create_dir_all(&at).unwrap();
     std::fs::write(store.join("pinned/file"), vec![1; 100_000]).unwrap();
     std::fs::write(store.join("other"), "before").unwrap();
-    let tier_dir = dir.path().join("tier");
-    let tier = TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: tier_dir.clone(), capacity: 64 << 20, reserve: 0 };
-    let state = StateDir::take(&dir.path().join("state")).unwrap();
+    let tier_dir = tier.dir.clone();
     let table = Arc::new(Table::new("default".into(), Handle::current()));
     let csi = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
     let csi = csi.backings(Handle::current());
