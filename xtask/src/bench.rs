@@ -46,6 +46,9 @@ pub(crate) struct BenchArgs {
     /// Entries of the large catalog; 0 leaves it out
     #[arg(long, default_value_t = 1_000_000)]
     catalog: usize,
+    /// Build nothing: measure this forebay-agent
+    #[arg(long, value_name = "PROGRAM")]
+    agent: Option<PathBuf>,
     /// Another build of forebay-agent, measured beside this one
     #[arg(long, value_name = "PROGRAM")]
     against: Option<PathBuf>,
@@ -65,7 +68,7 @@ pub(crate) struct BenchArgs {
 
 impl BenchArgs {
     /// What `cargo xtask test` measures.
-    pub(crate) fn short() -> Self {
+    pub(crate) fn short(agent: PathBuf) -> Self {
         BenchArgs {
             short: true,
             runs: 3,
@@ -73,6 +76,7 @@ impl BenchArgs {
             small_files: 0,
             small_kib: 100,
             catalog: 0,
+            agent: Some(agent),
             against: None,
             cold: false,
             without: Vec::new(),
@@ -126,7 +130,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     let args = args.clone().sized();
     install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
     parts::ensure(&["versitygw"])?;
-    let program = if args.has(FOREBAY) { workspace::agent()? } else { PathBuf::new() };
+    let program = if args.has(FOREBAY) { workspace::agent(args.agent.as_deref())? } else { PathBuf::new() };
 
     let base = args.work.clone().unwrap_or_else(std::env::temp_dir);
     let work = tempfile::Builder::new().prefix("forebay-bench-").tempdir_in(base).context("make a temporary directory")?;

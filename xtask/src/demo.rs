@@ -21,6 +21,9 @@ pub(crate) struct DemoArgs {
     /// Leave everything running until Ctrl-C, to look at
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Build nothing: show this forebay-agent
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) agent: Option<PathBuf>,
 }
 
 /// The bucket that holds the tree.
@@ -32,7 +35,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     say("[1/6] programs");
     install::debian(&["fusermount3", "rclone", "s3fs"])?;
     parts::ensure(&["versitygw"])?;
-    let program = workspace::agent()?;
+    let program = workspace::agent(args.agent.as_deref())?;
 
     say("[2/6] a real tree: the sources this was built from and the toolchain's libraries");
     let work = tempfile::Builder::new().prefix("forebay-demo-").tempdir().context("make a temporary directory")?;

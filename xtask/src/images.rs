@@ -15,6 +15,9 @@ const TARGET: &str = "x86_64-unknown-linux-musl";
 /// Debian's bundle of the authorities that the world trusts, for stores behind HTTPS.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// How programs are built that are shipped.
+pub(crate) const SHIPPED: &str = "image";
+
 const PROGRAMS: &[&str] = &["forebay-operator", "forebay-agent", "forebay-csi"];
 
 #[derive(Args, Debug)]
@@ -42,10 +45,15 @@ pub(crate) struct ImagesArgs {
     suite: bool,
 }
 
-/// The images that promises in the cluster need, built quickly.
-pub(crate) fn for_tests(out: &Path) -> Result<()> {
+/// The images that promises in the cluster need: with the programs as they are shipped, or hardly optimised.
+pub(crate) fn for_tests(out: &Path, debug: bool) -> Result<()> {
     let (tag, registry) = ("dev".to_owned(), "localhost".to_owned());
-    run(&ImagesArgs { debug: true, out: Some(out.to_owned()), tag, registry, test: true, built: None, suite: true })
+    run(&ImagesArgs { debug, out: Some(out.to_owned()), tag, registry, test: true, built: None, suite: true })
+}
+
+/// The agent that is in the images, as shipped.
+pub(crate) fn agent() -> Result<PathBuf> {
+    Ok(static_programs(SHIPPED)?.join("forebay-agent"))
 }
 
 /// `cargo xtask images`.
@@ -109,7 +117,7 @@ fn libraries(program: &Path) -> Result<Vec<String>> {
 fn programs(debug: bool) -> Result<Vec<(&'static str, PathBuf)>> {
     let there = workspace::packages()?;
     let programs: Vec<_> = PROGRAMS.iter().copied().filter(|&program| there.iter().any(|package| package == program)).collect();
-    let dir = build_static(&programs, if debug { "image-debug" } else { "image" })?;
+    let dir = build_static(&programs, if debug { "image-debug" } else { SHIPPED })?;
     let paths = programs.into_iter().map(|program| {
         let path = dir.join(program);
         if !path.is_file() {
@@ -131,5 +139,10 @@ pub(crate) fn build_static(packages: &[&str], profile: &str) -> Result<PathBuf> 
         build.args(["--package", package]);
     }
     sh::run(&mut build)?;
+    static_programs(profile)
+}
+
+/// Where [`build_static`] leaves them.
+fn static_programs(profile: &str) -> Result<PathBuf> {
     Ok(workspace::target()?.join(TARGET).join(profile))
 }

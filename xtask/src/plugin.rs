@@ -10,7 +10,7 @@ const COMPLETION: &str = "kubectl_complete-forebay";
 /// `cargo xtask plugin`: builds it and puts the link for completion beside it.
 pub(crate) fn run() -> Result<()> {
     install::debian(&["cc", "musl-gcc"])?;
-    let dir = images::build_static(&["forebay-cli"], "image")?;
+    let dir = images::build_static(&["forebay-cli"], images::SHIPPED)?;
     let link = dir.join(COMPLETION);
     if !link.exists() {
         std::os::unix::fs::symlink(PROGRAM, &link).with_context(|| format!("link {}", link.display()))?;

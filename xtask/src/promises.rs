@@ -49,29 +49,24 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     workspace::build_program("forebay-cli", "kubectl-forebay", false)?;
     if !args.no_images {
         let begun = Instant::now();
-        images()?;
+        images::for_tests(&out, true)?;
         say(&format!("{:>6.1} s  the images are built", begun.elapsed().as_secs_f64()));
     }
     try_on(&out, &bin, args.cluster.as_deref(), &args.filters, None)
 }
 
-/// Builds the images that promises are tried with.
-pub(crate) fn images() -> Result<()> {
-    images::for_tests(&workspace::target()?.join("images"))
-}
-
 /// In the gate the agent is killed and upgraded so many times; `cargo xtask promises faults` does it 50 and 10 times.
 pub(crate) const ROUNDS_IN_GATE: usize = 5;
 
-/// Tries all promises on a cluster of their own; the images are there.
-pub(crate) fn all() -> Result<()> {
-    try_on(&workspace::target()?.join("images"), &parts::ensure(&[])?, None, &[], Some(ROUNDS_IN_GATE))
+/// Tries all promises on a cluster of their own, with the images that are there.
+pub(crate) fn all(images: &Path) -> Result<()> {
+    try_on(images, &parts::ensure(&[])?, None, &[], Some(ROUNDS_IN_GATE))
 }
 
 fn try_on(images: &Path, bin: &Path, cluster: Option<&Path>, filters: &[String], rounds: Option<usize>) -> Result<()> {
-    let mut command = workspace::cargo()?;
+    let mut command = workspace::linting_cargo()?;
     // See `test::whole` for why not by its package.
-    command.args(["test", "--locked", "--workspace", "--test", "promises", "--"]).args(filters);
+    command.args(["test", "--locked", "--workspace", "--all-features", "--test", "promises", "--"]).args(filters);
     command.env("FOREBAY_IMAGES", images).env("FOREBAY_PARTS", bin);
     if let Some(cluster) = cluster {
         command.env("FOREBAY_CLUSTER", cluster);

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::bench::{self, BenchArgs};
 use crate::demo::{self, DemoArgs};
 use crate::sh::{self, say};
-use crate::{cluster, install, parts, promises, workspace};
+use crate::{cluster, images, install, parts, promises, workspace};
 
 /// What `cargo xtask test` may be told.
 #[derive(Args, Debug, Default)]
@@ -51,24 +51,28 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     });
     if installed {
         stage("format", &mut || cargo(&["fmt", "--all", "--check"]));
-        stage("lints", &mut || {
-            cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"])
-        });
         stage("licences, bans, sources", &mut || deny(args.advisories));
-        stage("build", &mut || cargo(&["build", "--locked", "--workspace", "--all-targets"]));
+        stage("lints and build", &mut || {
+            let mut command = workspace::linting_cargo()?;
+            command.args(["build", "--locked", "--workspace", "--all-targets", "--all-features"]);
+            sh::run(&mut command).map(drop)
+        });
         stage("unit and model tests", &mut || {
-            let mut command = workspace::cargo()?;
+            let mut command = workspace::linting_cargo()?;
             command
-                .args(["test", "--locked", "--workspace", "--no-fail-fast"])
+                .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
                 .args(["--exclude", "forebay-e2e", "--exclude", "forebay-promises"])
                 .env("FOREBAY_PARTS", &bin);
             sh::run(&mut command).map(drop)
         });
         stage("tests of the whole", &mut || whole(&workspace::program("forebay-agent", false)?, None));
-        stage("demo", &mut || demo::run(&DemoArgs { small: true, keep: false }));
-        stage("short benchmark", &mut || bench::run(&BenchArgs::short()));
-        if stage("images", &mut || promises::images()) {
-            stage("promises in the cluster", &mut || promises::all());
+        let images = workspace::target()?.join("images");
+        // One optimised build, as shipped, for all that follows.
+        if stage("images", &mut || images::for_tests(&images, false)) {
+            let agent = images::agent()?;
+            stage("demo", &mut || demo::run(&DemoArgs { small: true, keep: false, agent: Some(agent.clone()) }));
+            stage("short benchmark", &mut || bench::run(&BenchArgs::short(agent.clone())));
+            stage("promises in the cluster", &mut || promises::all(&images));
         }
     }
     summary(&stages)?;
@@ -77,6 +81,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         promises::ROUNDS_IN_GATE
     ));
     say("not run: a real autoscaler, which takes minutes to build (`cargo xtask promises karpenter`)");
+    say("not run: 2 GiB on three nodes at once, which takes five minutes (`cargo xtask promises stampede`)");
     if !args.advisories {
         say("not run: known vulnerabilities (needs the network; `cargo xtask test --advisories`)");
     }
@@ -91,9 +96,12 @@ pub(crate) fn e2e(filter: Option<&str>) -> Result<()> {
 }
 
 fn whole(agent: &Path, filter: Option<&str>) -> Result<()> {
-    let mut command = workspace::cargo()?;
+    let mut command = workspace::linting_cargo()?;
     // Chosen by its name: of a package by itself, cargo would build every dependency anew, with fewer features.
-    command.args(["test", "--locked", "--workspace", "--test", "whole"]).args(filter).env("FOREBAY_AGENT", agent);
+    command
+        .args(["test", "--locked", "--workspace", "--all-features", "--test", "whole"])
+        .args(filter)
+        .env("FOREBAY_AGENT", agent);
     sh::run(&mut command).map(drop)
 }
 

@@ -25,6 +25,16 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
+/// `cargo` for what is only tried on this machine: clippy compiles the workspace's crates, so that one build serves lints and tests, and a
+/// warning fails it. Not for what is shipped or measured: clippy has the compiler leave optimisations out.
+pub(crate) fn linting_cargo() -> Result<Command> {
+    let mut command = cargo()?;
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    // How `cargo clippy` hands arguments on.
+    command.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+    Ok(command)
+}
+
 /// Where things are kept that outlive a clone: `${XDG_CACHE_HOME:-~/.cache}/forebay`.
 pub(crate) fn cache() -> Result<PathBuf> {
     let base = match env::var_os("XDG_CACHE_HOME") {
@@ -34,23 +44,23 @@ pub(crate) fn cache() -> Result<PathBuf> {
     Ok(base.join("forebay"))
 }
 
-/// The agent to show or measure: `$FOREBAY_AGENT`, else the release build of this workspace.
-pub(crate) fn agent() -> Result<PathBuf> {
-    match env::var_os("FOREBAY_AGENT") {
-        Some(path) => Ok(path.into()),
+/// The agent to show or measure: the one given, else the release build of this workspace.
+pub(crate) fn agent(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        Some(path) => std::path::absolute(path).with_context(|| format!("find {}", path.display())),
         None => build_program("forebay-agent", "forebay-agent", true),
     }
 }
 
 /// Builds one program of the workspace and gives its path.
 pub(crate) fn build_program(package: &str, program: &str, release: bool) -> Result<PathBuf> {
-    let mut command = cargo()?;
+    let mut command = if release { cargo()? } else { linting_cargo()? };
     command.args(["build", "--locked"]);
     if release {
         command.args(["--release", "--package", package]);
     } else {
         // As the tests do, so that what they share is built once: a package by itself asks its dependencies for fewer features.
-        command.args(["--workspace", "--bin", program]);
+        command.args(["--workspace", "--all-features", "--bin", program]);
     }
     sh::run(&mut command)?;
     self::program(program, release)
