@@ -6,7 +6,7 @@ use crate::counters::count;
 use crate::id::{BLOCK, block_count, block_len};
 use crate::inner::Inner;
 use crate::io::FileIo;
-use crate::tier::{Name, Tier};
+use crate::tier::{Name, Tier, Trust};
 use crate::{Inserted, Landing, ObjectId, PinError, PublishError, Read};
 
 /// A handle to one version of one object, cached or not. Cheap to make and to clone; safe to use from many threads.
@@ -39,6 +39,15 @@ impl Object {
 
     /// Reads from `offset` into `buf` what is cached there. Never fails: what cannot be read is not cached.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Read {
+        self.read(offset, buf, Trust::Verified)
+    }
+
+    /// The same, of bytes that are compared anew with the checksums of their blocks: for others, who cannot do that. Reads each block whole.
+    pub fn read_checked_at(&self, offset: u64, buf: &mut [u8]) -> Read {
+        self.read(offset, buf, Trust::Never)
+    }
+
+    fn read(&self, offset: u64, buf: &mut [u8], trust: Trust) -> Read {
         let wanted = self.name.size.saturating_sub(offset).min(buf.len() as u64) as usize;
         let counters = &self.inner.shared.counters;
         let mut done = 0;
@@ -47,7 +56,7 @@ impl Object {
             let block = (at / BLOCK) as u32;
             let within = at % BLOCK;
             let part = ((block_len(self.name.size, block) - within) as usize).min(wanted - done);
-            let Some(tier) = self.read_block(block, within, &mut buf[done..done + part]) else {
+            let Some(tier) = self.read_block(block, within, &mut buf[done..done + part], trust) else {
                 if done == 0 {
                     count(&counters.misses, 1);
                     return Read::Miss { block };
@@ -63,12 +72,12 @@ impl Object {
         Read::Hit(done)
     }
 
-    fn read_block(&self, block: u32, within: u64, buf: &mut [u8]) -> Option<usize> {
+    fn read_block(&self, block: u32, within: u64, buf: &mut [u8], trust: Trust) -> Option<usize> {
         if self.inner.shared.is_closed() {
             return None;
         }
         for tier in &self.inner.tiers {
-            let Some(hit) = tier.read(self.name, self.set, block, within, buf) else { continue };
+            let Some(hit) = tier.read(self.name, self.set, block, within, buf, trust) else { continue };
             if hit.promote && !self.inner.mover.promote(tier.number, self.name, block) {
                 tier.unqueue(self.name, block);
             }

@@ -15,8 +15,8 @@ use crate::{Class, FetchError, Fetcher, Remote};
 const PIECE: u64 = 256 << 10;
 
 impl Fetcher {
-    /// The bytes `range` of an object (within its size), in order, in pieces that end with each block. What is cached comes from the cache;
-    /// all that is missing is on its way from the first poll on, is passed on while it arrives, and lands as for any other reader.
+    /// The bytes `range` of an object (within its size), in order, in pieces that end with each block. What is cached comes from the cache,
+    /// compared once more with its checksum, for a disk that lies must not lie to all nodes; all that is missing is on its way from the first poll on, is passed on while it arrives, and lands as for any other reader.
     /// Holds one block in memory at most; a stream that is not polled on holds nothing else.
     pub fn stream(
         &self,
@@ -24,8 +24,15 @@ impl Fetcher {
         class: Class,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, FetchError>> + Send + 'static {
-        let start =
-            Pieces { fetcher: self.clone(), remote: Arc::new(remote), class, at: range.start, end: range.end, launched: None };
+        let start = Pieces {
+            fetcher: self.clone(),
+            remote: Arc::new(remote),
+            class,
+            at: range.start,
+            end: range.end,
+            launched: None,
+            read: None,
+        };
         futures::stream::try_unfold(start, |mut pieces| async move {
             if pieces.at >= pieces.end {
                 return Ok(None);
@@ -45,6 +52,8 @@ struct Pieces {
     end: u64,
     /// Flights of the range. Weak: a receiver that is slow must not keep blocks in memory that are cached by now.
     launched: Option<Vec<(u32, Weak<Flight>)>>,
+    /// What of the range lies in the block that was read last, and where that begins.
+    read: Option<(u64, Bytes)>,
 }
 
 impl Pieces {
@@ -63,9 +72,17 @@ impl Pieces {
         if let Some(flight) = launched {
             return flight.wait(within).await;
         }
+        if let Some(piece) = self.piece_of_read(&range) {
+            return Ok(piece);
+        }
         loop {
-            if let Some(piece) = read(self.remote.object.clone(), range.clone()).await {
-                return Ok(piece);
+            // All that is wanted of the block: its checksum takes reading it whole.
+            let rest = self.at..whole.end.min(self.end);
+            if let Some(bytes) = read(self.remote.object.clone(), rest).await {
+                self.read = Some((self.at, bytes));
+                if let Some(piece) = self.piece_of_read(&range) {
+                    return Ok(piece);
+                }
             }
             // Evicted since, or never taken by the cache.
             if let Some(flight) = self.fetcher.launch(&self.remote, self.class, block..block + 1).first() {
@@ -73,13 +90,20 @@ impl Pieces {
             }
         }
     }
+
+    /// What was read already of the block that was read last.
+    fn piece_of_read(&self, range: &Range<u64>) -> Option<Bytes> {
+        let (start, bytes) = self.read.as_ref()?;
+        let within = |at: u64| usize::try_from(at.checked_sub(*start)?).ok().filter(|at| *at <= bytes.len());
+        Some(bytes.slice(within(range.start)?..within(range.end)?))
+    }
 }
 
 /// Reads from the cache, on a thread that may wait for a disk.
 async fn read(object: Object, range: Range<u64>) -> Option<Bytes> {
     let read = tokio::task::spawn_blocking(move || {
         let mut buf = vec![0; usize::try_from(range.end - range.start).ok()?];
-        (object.read_at(range.start, &mut buf) == Read::Hit(buf.len())).then(|| Bytes::from(buf))
+        (object.read_checked_at(range.start, &mut buf) == Read::Hit(buf.len())).then(|| Bytes::from(buf))
     });
     read.await.ok().flatten()
 }

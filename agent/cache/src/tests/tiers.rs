@@ -169,6 +169,25 @@ fn a_file_handed_out_is_complete_verified_and_not_evicted() {
 }
 
 #[test]
+fn a_block_that_is_damaged_later_is_found_by_who_compares_it_anew() {
+    let bench = Bench::new(&[8]);
+    let object = object(bench.cache(), bench.dataset("a"), 1, 3 * BLOCK);
+    for block in 0..3 {
+        insert(&object, 1, block);
+    }
+    let path = bench.disks[0].names().into_iter().find(|name| name.starts_with("objects/")).unwrap();
+    let file = crate::io::TierIo::open(&bench.disks[0], &path, crate::io::Mode::Existing).unwrap();
+    file.write_at(BLOCK + 77, b"damage").unwrap();
+    let mut buf = vec![0; 100];
+    assert_eq!(object.read_checked_at(50, &mut buf), Read::Hit(100));
+    assert_eq!(object.read_at(BLOCK + 50, &mut buf), Read::Hit(100), "this process wrote it");
+    assert_eq!(object.read_checked_at(BLOCK + 200, &mut buf), Read::Miss { block: 1 });
+    assert!(!object.has(1) && object.has(0) && object.has(2));
+    assert!(is_stored(&insert(&object, 1, 1)));
+    assert_eq!(object.read_checked_at(BLOCK + 200, &mut buf), Read::Hit(100));
+}
+
+#[test]
 fn a_damaged_file_is_not_handed_out() {
     let mut bench = Bench::new(&[8]);
     let ds = bench.dataset("a");

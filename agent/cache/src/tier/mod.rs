@@ -29,6 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 pub(crate) use charge::BASE;
 pub(crate) use leases::Wanted;
 pub(crate) use objects::{Key, LEASED, PINNED};
+pub(crate) use read::Trust;
 pub(crate) use room::{Claim, Reservation};
 pub(crate) use scan::Halt;
 pub(crate) use state::{Landed, Phase, State};

@@ -16,6 +16,15 @@ pub(crate) struct Hit {
     pub(crate) promote: bool,
 }
 
+/// When a block is compared with its checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// When this process neither wrote it nor compared it before.
+    Verified,
+    /// Always.
+    Never,
+}
+
 /// Uses lately from which a block is offered to the tier above.
 const PROMOTE_AT: u8 = 2;
 
@@ -32,8 +41,9 @@ struct Seen {
 impl Tier {
     /// Reads from offset `within` of a block; `buf` lies within the block. `None` when it is not here, or could not be read, in which
     /// case it is not here any more.
-    pub(crate) fn read(&self, name: Name, set: u16, block: u32, within: u64, buf: &mut [u8]) -> Option<Hit> {
-        let seen = self.with(name, None, |state, key| self.look(state, key, set, block)).flatten()?;
+    pub(crate) fn read(&self, name: Name, set: u16, block: u32, within: u64, buf: &mut [u8], trust: Trust) -> Option<Hit> {
+        let mut seen = self.with(name, None, |state, key| self.look(state, key, set, block)).flatten()?;
+        seen.verified &= trust == Trust::Verified;
         let path = metafile::path(&name.id);
         match self.fetch(name, block, within, buf, &seen, &path) {
             Ok(true) => Some(Hit { bytes: buf.len(), promote: seen.promote }),
@@ -190,7 +200,7 @@ impl Tier {
                 Some((false, _)) => {
                     left -= 1;
                     let mut first = [0; 1];
-                    if self.read(name, set, block, 0, &mut first).is_none() {
+                    if self.read(name, set, block, 0, &mut first, Trust::Verified).is_none() {
                         return false;
                     }
                 }

@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::ring::{Authority, DEADLINE, Ring, Sums, name_of};
+use super::ring::{Authority, DATASET, DEADLINE, Ring, Sums, name_of};
 use crate::{Answer, Asked, Limits, Neighbour, Net, Refusal, Server, Source, Spread};
 
 const MIB: u64 = 1 << 20;
@@ -132,6 +132,25 @@ async fn whatever_a_peer_does_the_bytes_are_right_and_come_in_time() {
         let asked: usize = asked.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         assert!(asked > 0, "{wrong:?}: nobody was asked");
     }
+}
+
+/// Of objects of several extents no sum comes with the bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_disk_has_changed_no_other_node_is_given() {
+    let ring = Ring::with(2, Limits::default(), Spread::Sharded(1), 256).await;
+    let objects: Vec<_> = (0..8).map(|n| ring.sums.put(&format!("{n}"), 9 * MIB + n)).collect();
+    for (meta, bytes) in &objects {
+        assert!(ring.agents[0].read(meta).await.unwrap() == *bytes);
+    }
+    // What the other owns, it was asked for, and has.
+    let held = ring.agents[1].damage();
+    assert!(held > 0);
+    let before = ring.store.bytes_requested();
+    ring.agents[0].cache.evict_dataset(DATASET);
+    for (meta, bytes) in &objects {
+        assert!(ring.agents[0].read(meta).await.unwrap() == *bytes, "{} is wrong", meta.key);
+    }
+    assert!(ring.store.bytes_requested() > before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -140,7 +142,7 @@ pub(super) struct Agent {
     pub(super) address: SocketAddr,
     stop: CancellationToken,
     pub(super) task: Option<tokio::task::JoinHandle<()>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// What an agent's server answers from.
@@ -202,7 +204,7 @@ impl Agent {
         let own = Own { fetcher: fetcher.clone(), cache: cache.clone(), id, direct: store.clone() };
         let task = Some(tokio::spawn(server.run(net.clone(), Arc::new(own), stop.clone())));
         let mount = Arc::new(Mount::new(net.clone(), DATASET, spread));
-        Self { node: node.into(), net, cache, fetcher, id, direct: store.clone(), mount, address, stop, task, _dir: dir }
+        Self { node: node.into(), net, cache, fetcher, id, direct: store.clone(), mount, address, stop, task, dir }
     }
 
     /// The store with the others before it.
@@ -228,6 +230,16 @@ impl Agent {
         Ok(all)
     }
 
+    /// Writes over the middle of every file of its tier, as a disk does that lies. How many.
+    pub(super) fn damage(&self) -> usize {
+        let files = walk(&self.dir.path().join("tier/objects"));
+        for path in &files {
+            let file = std::fs::File::options().write(true).open(path).unwrap();
+            file.write_all_at(b"these are not the bytes", file.metadata().unwrap().len() / 2).unwrap();
+        }
+        files.len()
+    }
+
     /// Ends its server, in the middle of whatever it does.
     pub(super) async fn kill(&mut self) {
         self.stop.cancel();
@@ -235,6 +247,11 @@ impl Agent {
             task.await.unwrap();
         }
     }
+}
+
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 /// Several agents that know each other.
