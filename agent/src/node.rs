@@ -143,6 +143,7 @@ fn serve(
         fetcher: fetcher.clone(),
         state_dir: state.dataset(&namespace, &name),
         share: None,
+        catalogs: None,
     })?;
     // Absolute, because status is read from other directories.
     let at = std::path::absolute(&options.at).context("--at")?;

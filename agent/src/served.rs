@@ -72,7 +72,7 @@ impl Served {
     }
 
     pub(crate) fn refresh(&self) {
-        self.dataset.refresh();
+        self.dataset.refresh(None);
     }
 
     pub(crate) fn view(&self) -> DatasetView {

@@ -79,12 +79,8 @@ impl Catalog {
             HeaderError::Format(found) => CatalogError::Format { path: path.to_owned(), found, supported: FORMAT },
             HeaderError::Damaged(problem) => damaged(problem.to_owned()),
         })?;
-        let bytes = section(&map, &header, Section::Meta);
-        if crc32c::crc32c(bytes) != header.section(Section::Meta).crc {
-            return Err(damaged("the checksum of its description is wrong".into()));
-        }
-        let meta: Meta = serde_json::from_slice(bytes).map_err(|e| damaged(format!("its description: {e}")))?;
-        let Meta { dataset, generation, listed_at_ns, mounts, totals, files, directories, bytes, report } = meta;
+        let Meta { dataset, generation, listed_at_ns, mounts, totals, files, directories, bytes, report } =
+            meta(&map, &header).map_err(damaged)?;
         if totals.len() != mounts.len() {
             return Err(damaged("its description has totals for other mounts".into()));
         }
@@ -105,6 +101,13 @@ impl Catalog {
             }
         }
         Ok(())
+    }
+
+    /// Header and description as they stand in the file.
+    pub(crate) fn stored(&self) -> Result<(Header, Meta), CatalogError> {
+        let Inner { path, map, header, .. } = &*self.inner;
+        let meta = meta(map, header).map_err(|problem| CatalogError::Damaged { path: path.clone(), problem })?;
+        Ok((header.clone(), meta))
     }
 
     /// What the catalog says of itself.
@@ -232,6 +235,15 @@ fn search(range: Range<usize>, compare: impl Fn(usize) -> Option<std::cmp::Order
         }
     }
     None
+}
+
+/// The description; an error says what is wrong with it.
+fn meta(map: &Mmap, header: &Header) -> Result<Meta, String> {
+    let bytes = section(map, header, Section::Meta);
+    if crc32c::crc32c(bytes) != header.section(Section::Meta).crc {
+        return Err("the checksum of its description is wrong".into());
+    }
+    serde_json::from_slice(bytes).map_err(|error| format!("its description: {error}"))
 }
 
 /// The bytes of a section, which the header's check found to lie within the map.

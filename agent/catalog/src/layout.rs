@@ -128,6 +128,14 @@ impl Header {
     pub(crate) fn section(&self, section: Section) -> Extent {
         self.sections[section as usize]
     }
+
+    /// The same with another description, which is the last section.
+    pub(crate) fn with_meta(mut self, len: u64, crc: u32) -> Self {
+        let meta = &mut self.sections[Section::Meta as usize];
+        (meta.len, meta.crc) = (len, crc);
+        self.file_len = meta.offset + len;
+        self
+    }
 }
 
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {

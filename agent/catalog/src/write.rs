@@ -36,11 +36,19 @@ pub(crate) struct Source<'a> {
 
 /// Writes a catalog to `path`: complete and synced under a temporary name beside it, then renamed.
 pub(crate) fn write(source: Source<'_>, path: &Path) -> Result<(), CatalogError> {
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let named = tempfile::Builder::new().prefix(TMP_PREFIX).suffix(TMP_SUFFIX).tempfile_in(parent);
-    let named = named.during("create the catalog", path)?;
+    let named = temporary(path)?;
     fill(source, named.as_file(), path)?;
-    publish(named, parent, path)
+    publish(named, path)
+}
+
+/// The file that is to be the catalog at `path`.
+pub(crate) fn temporary(path: &Path) -> Result<NamedTempFile, CatalogError> {
+    let named = tempfile::Builder::new().prefix(TMP_PREFIX).suffix(TMP_SUFFIX).tempfile_in(parent(path));
+    named.during("create the catalog", path)
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn fill(source: Source<'_>, file: &File, path: &Path) -> Result<(), CatalogError> {
@@ -78,10 +86,10 @@ fn fill(source: Source<'_>, file: &File, path: &Path) -> Result<(), CatalogError
 }
 
 /// After this, and only after this, `path` is the new catalog, whenever the machine fails.
-fn publish(named: NamedTempFile, parent: &Path, path: &Path) -> Result<(), CatalogError> {
+pub(crate) fn publish(named: NamedTempFile, path: &Path) -> Result<(), CatalogError> {
     named.as_file().sync_all().during("sync the catalog", path)?;
     named.persist(path).map_err(|e| e.error).during("rename the catalog to", path)?;
-    File::open(parent).and_then(|dir| dir.sync_all()).during("sync the directory of the catalog", path)
+    File::open(parent(path)).and_then(|dir| dir.sync_all()).during("sync the directory of the catalog", path)
 }
 
 /// Sections one behind the other, each closed with its extent and checksum.

@@ -19,7 +19,8 @@ use crate::generations::Generations;
 use crate::opens::Opens;
 use crate::overrides::Override;
 use crate::progress::Progress;
-use crate::{Direct, Mount, Settings, Share};
+use crate::wishes::Wishes;
+use crate::{Catalogs, Direct, Mount, Settings, Share, catalogs};
 
 /// What a Dataset is made of.
 pub struct DatasetParts {
@@ -35,6 +36,8 @@ pub struct DatasetParts {
     pub state_dir: PathBuf,
     /// What of it this node keeps; `None`: all.
     pub share: Option<Arc<dyn Share>>,
+    /// The other nodes, whose catalogs save a listing; `None`: each tree is listed here.
+    pub catalogs: Option<Arc<dyn Catalogs>>,
 }
 
 /// One Dataset on this node. Cheap to clone.
@@ -48,6 +51,9 @@ pub(crate) struct Inner {
     pub(crate) mounts: Vec<Mount>,
     labels: Vec<Arc<str>>,
     pub(crate) share: Option<Arc<dyn Share>>,
+    pub(crate) catalogs: Option<Arc<dyn Catalogs>>,
+    /// Stands for the mounts, see [`Catalogs::take`].
+    pub(crate) tree: String,
     pub(crate) cache: Cache,
     pub(crate) cache_id: DatasetId,
     pub(crate) fetcher: Fetcher,
@@ -65,11 +71,8 @@ pub(crate) struct Inner {
     pub(crate) failed_reads: Failures,
     /// Objects seen by the listing under way.
     pub(crate) listed: AtomicU64,
-    /// Somebody asked for a new listing.
-    pub(crate) refresh: Notify,
-    /// How often; and how many of these a listing has answered that began after them.
-    pub(crate) refreshes: AtomicU64,
-    pub(crate) refreshed: AtomicU64,
+    /// Who asked for a new listing.
+    pub(crate) wishes: Wishes,
     /// A reader met an object that is not what the catalog says.
     pub(crate) stale: Notify,
     /// A handle of an earlier generation was released.
@@ -127,18 +130,21 @@ pub(crate) enum Filling {
 impl Dataset {
     /// Takes up what a former process left in the state directory. Lists nothing: that is [`Dataset::run`]'s.
     pub fn open(parts: DatasetParts) -> io::Result<Self> {
-        let DatasetParts { settings, mounts, cache, fetcher, state_dir, share } = parts;
+        let DatasetParts { settings, mounts, cache, fetcher, state_dir, share, catalogs } = parts;
         let policy = DatasetPolicy { quota: settings.quota, ttl: settings.ttl, landing_tier: settings.prefetch.tier.clone() };
         let cache_id = cache.set_dataset(&settings.name, policy);
         let specs: Vec<_> = mounts.iter().map(Mount::spec).collect();
         let generations = Generations::open(state_dir, &specs)?;
         let number = generations.current().map_or(0, |current| u64::from(current.number));
         let labels = mounts.iter().map(|mount| format!("dataset {}, mount {}", settings.name, mount.path).into()).collect();
+        let tree = catalogs::tree_of(&settings.name, &mounts);
         let inner = Inner {
             settings,
             mounts,
             labels,
             share,
+            catalogs,
+            tree,
             cache,
             cache_id,
             fetcher,
@@ -151,9 +157,7 @@ impl Dataset {
             not_fetched: Failures::default(),
             failed_reads: Failures::default(),
             listed: AtomicU64::new(0),
-            refresh: Notify::new(),
-            refreshes: AtomicU64::new(0),
-            refreshed: AtomicU64::new(0),
+            wishes: Wishes::default(),
             stale: Notify::new(),
             released: Notify::new(),
             publishes: AtomicBool::new(false),
@@ -175,16 +179,19 @@ impl Dataset {
     }
 
     /// Asks for a new listing now; the number of this wish. One that is under way may have missed what is wished to be seen: it does not
-    /// count.
-    pub fn refresh(&self) -> u64 {
-        let wish = self.inner.refreshes.fetch_add(1, Ordering::AcqRel) + 1;
-        self.inner.refresh.notify_one();
-        wish
+    /// count. Of one with a name other nodes hear as well: what one of them listed for it answers it here too.
+    pub fn refresh(&self, name: Option<String>) -> u64 {
+        self.inner.wishes.make(name)
+    }
+
+    /// The catalog that a former process left was made for the wish `name`, or after it.
+    pub fn was_refreshed(&self, name: String) {
+        self.inner.wishes.was_answered(name);
     }
 
     /// The newest wish that the current generation, or one before it, was listed for.
     pub fn refreshed(&self) -> u64 {
-        self.inner.refreshed.load(Ordering::Acquire)
+        self.inner.wishes.last_answered()
     }
 
     /// The current generation's number, 0 before the first; changes when a new one is served.

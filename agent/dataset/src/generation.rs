@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use forebay_catalog::Catalog;
 
@@ -25,6 +26,12 @@ impl Generation {
         let number = u32::try_from(catalog.info().generation).map_err(std::io::Error::other)?;
         let overrides = Overrides::open(&path.with_extension("overrides"))?;
         Ok(Self { number, catalog, overrides, objects: OnceLock::new(), open: AtomicI64::new(0), held: AtomicBool::new(false) })
+    }
+
+    /// Time since its listing began.
+    pub(crate) fn age(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(Duration::from_nanos(u64::try_from(self.catalog.info().listed_at_ns).unwrap_or(0)))
     }
 
     /// A handle was opened on this generation.

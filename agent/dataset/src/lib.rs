@@ -7,6 +7,7 @@
 
 mod ahead;
 mod backing;
+mod catalogs;
 mod dataset;
 mod evict;
 mod failures;
@@ -29,7 +30,9 @@ mod settings;
 mod share;
 mod status;
 mod tree;
+mod wishes;
 
+pub use catalogs::{Catalog, Catalogs, Fresh, NoCatalog};
 pub use dataset::{Dataset, DatasetParts};
 pub use mount::{Direct, Mount};
 pub use objects::{Beside, Composition, Objects};

@@ -111,27 +111,33 @@ impl Inner {
         tokio::select! {
             biased;
             () = stop.cancelled() => Event::Stop,
-            () = self.refresh.notified() => match self.refreshes.load(Ordering::Acquire) > self.refreshed.load(Ordering::Acquire) {
-                true => Event::List,
+            () = self.wishes.wait() => match self.wishes.open() {
+                Some(_) => Event::List,
                 // A listing that began since has answered it.
-                false => Event::Answered,
+                None => Event::Answered,
             },
             () = due => Event::List,
-            () = stale => Event::List,
+            () = stale => {
+                self.wishes.make(None);
+                Event::List
+            }
             () = self.released.notified() => Event::Released,
         }
     }
 
-    /// Lists the stores into a new generation and makes it the current one.
+    /// Makes a new generation the current one: another node's that does, or what the stores list now.
     async fn list_once(self: &Arc<Self>) -> Result<Arc<Generation>, ListingError> {
         let number = self.generations.next_number();
         self.listed.store(0, Ordering::Relaxed);
-        let wishes = self.refreshes.load(Ordering::Acquire);
+        let (answer, fresh) = (self.wishes.answer(), self.how_fresh());
         self.state().listing = true;
-        let listed = self.list_into(number).await;
+        let listed = match self.take_from_others(number, &fresh).await {
+            Some(generation) => Ok(generation),
+            None => self.list_into(number).await,
+        };
         self.state().listing = false;
         let generation = listed?;
-        self.refreshed.store(wishes, Ordering::Release);
+        self.wishes.answered(answer);
         let info = generation.catalog.info();
         self.state().listing_failure = None;
         self.failed_reads.reset();
@@ -140,11 +146,10 @@ impl Inner {
     }
 
     async fn list_into(&self, number: u32) -> Result<Arc<Generation>, ListingError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let config = BuilderConfig {
             dataset: self.settings.name.clone(),
             generation: u64::from(number),
-            listed_at_ns: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+            listed_at_ns: schedule::nanoseconds(SystemTime::now()),
             mounts: self.mounts.iter().map(Mount::spec).collect(),
             memory: self.settings.listing_memory,
         };

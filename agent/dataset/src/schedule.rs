@@ -1,6 +1,6 @@
 //! When to list again: pure.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
@@ -15,6 +15,11 @@ pub(crate) fn backoff(attempt: u32, jitter: f64) -> Duration {
 /// How long until a tree listed `age` ago is due, under a policy that lists every `every`.
 pub(crate) fn due_in(every: Duration, age: Duration) -> Duration {
     every.saturating_sub(age)
+}
+
+/// Nanoseconds since the epoch, as catalogs have them.
+pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
 mod ahead;
+mod catalogs;
 mod consistency;
 mod evicting;
 mod held;
@@ -23,7 +24,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Consistency, Dataset, DatasetParts, Mount, Prefetch, Settings, Share};
+use crate::{Catalogs, Consistency, Dataset, DatasetParts, Mount, Prefetch, Settings, Share};
 
 /// Long enough for any machine; a test that gets here hangs.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
@@ -74,6 +75,18 @@ impl Run {
 
     /// The same, with the part of the data that `share` says.
     pub(super) fn sharing(dir: &Path, store: &Store, settings: Settings, blocks: u64, share: Option<Arc<dyn Share>>) -> Self {
+        Self::with(dir, store, settings, blocks, share, None)
+    }
+
+    /// The same, with catalogs of other nodes.
+    pub(super) fn with(
+        dir: &Path,
+        store: &Store,
+        settings: Settings,
+        blocks: u64,
+        share: Option<Arc<dyn Share>>,
+        catalogs: Option<Arc<dyn Catalogs>>,
+    ) -> Self {
         let tier =
             TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.join("tier"), capacity: blocks * BLOCK, reserve: 0 };
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.join("index"))).unwrap();
@@ -95,6 +108,7 @@ impl Run {
             fetcher: Fetcher::new(config, Runtime::current()),
             state_dir: dir.join("dataset"),
             share,
+            catalogs,
         })
         .unwrap();
         let stop = CancellationToken::new();

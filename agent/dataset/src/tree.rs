@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -313,9 +313,7 @@ impl Inner {
 
     /// Time since the current generation was listed.
     pub(crate) fn age(&self) -> Duration {
-        let listed = self.generations.current().map_or(0, |current| current.catalog.info().listed_at_ns);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        now.saturating_sub(Duration::from_nanos(u64::try_from(listed).unwrap_or(0)))
+        self.generations.current().map_or(Duration::MAX, |current| current.age())
     }
 }
 

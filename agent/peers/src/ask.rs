@@ -8,7 +8,12 @@ use http::header::RANGE;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// The path of all requests for data.
+mod catalog;
+
+pub use catalog::AskedCatalog;
+pub(crate) use catalog::{AGE, SEEN};
+
+/// The path of requests for an object's bytes.
 const PATH: &str = "/v1/object";
 /// The node that asks.
 pub(crate) const NODE: &str = "forebay-node";
@@ -38,6 +43,23 @@ pub struct Asked {
     pub held: bool,
 }
 
+/// What one agent may ask of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Bytes(Asked),
+    Catalog(AskedCatalog),
+}
+
+impl Request {
+    pub(crate) fn parse(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, NotAsked> {
+        match (method, uri.path()) {
+            (&Method::GET, PATH) => Asked::parse(uri, headers).map(Self::Bytes),
+            (&Method::GET, catalog::PATH) => AskedCatalog::parse(uri, headers).map(Self::Catalog),
+            _ => Err(NotAsked("only GET of /v1/object and /v1/catalog")),
+        }
+    }
+}
+
 /// A request that asks for no data in a way that is understood.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the request is not understood: {0}")]
@@ -45,7 +67,6 @@ pub struct NotAsked(&'static str);
 
 impl Asked {
     pub(crate) fn uri(&self) -> String {
-        let text = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let Self { dataset, store, key, version, size, range: _, priority: _, held: _ } = self;
         format!("{PATH}?dataset={}&store={}&key={}&version={}&size={size}", text(dataset), text(store), text(key), text(version))
     }
@@ -66,17 +87,9 @@ impl Asked {
         }
     }
 
-    pub(crate) fn parse(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Self, NotAsked> {
-        if method != Method::GET || uri.path() != PATH {
-            return Err(NotAsked("only GET of /v1/object"));
-        }
-        let query = uri.query().unwrap_or_default();
-        let field = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        let text = |name: &'static str| {
-            let decoded = percent_decode_str(field(name).ok_or(NotAsked(name))?).decode_utf8();
-            decoded.map(|text| text.into_owned()).map_err(|_| NotAsked(name))
-        };
-        let size: u64 = field("size").and_then(|size| size.parse().ok()).ok_or(NotAsked("size"))?;
+    fn parse(uri: &Uri, headers: &HeaderMap) -> Result<Self, NotAsked> {
+        let text = |name| text_field(uri, name);
+        let size: u64 = field(uri, "size").and_then(|size| size.parse().ok()).ok_or(NotAsked("size"))?;
         let range = headers.get(RANGE).and_then(|range| range.to_str().ok()).and_then(range).ok_or(NotAsked("range"))?;
         if range.is_empty() || range.end > size {
             return Err(NotAsked("range"));
@@ -100,6 +113,20 @@ impl Asked {
     }
 }
 
+/// As it may stand in a query.
+fn text(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+fn field<'a>(uri: &'a Uri, name: &str) -> Option<&'a str> {
+    uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
+}
+
+fn text_field(uri: &Uri, name: &'static str) -> Result<String, NotAsked> {
+    let decoded = percent_decode_str(field(uri, name).ok_or(NotAsked(name))?).decode_utf8();
+    decoded.map(|text| text.into_owned()).map_err(|_| NotAsked(name))
+}
+
 fn range(header: &str) -> Option<Range<u64>> {
     let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
     Some(first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?)
@@ -108,6 +135,8 @@ fn range(header: &str) -> Option<Range<u64>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+
+    use std::time::Duration;
 
     use super::*;
 
@@ -128,7 +157,28 @@ mod tests {
         let mut headers = HeaderMap::new();
         asked.add_headers(&mut headers);
         change(&mut headers);
-        Asked::parse(&Method::GET, &asked.uri().parse().unwrap(), &headers)
+        let parsed = Request::parse(&Method::GET, &asked.uri().parse().unwrap(), &headers)?;
+        let Request::Bytes(asked) = parsed else { panic!("{parsed:?}") };
+        Ok(asked)
+    }
+
+    #[test]
+    fn a_catalog_that_is_asked_is_what_is_understood() {
+        let wish = "2026-11-28T22:46:47Z & more=1".to_owned();
+        for (within, wish, held) in
+            [(None, None, false), (Some(Duration::from_millis(1500)), None, true), (Some(Duration::ZERO), Some(wish), false)]
+        {
+            let asked = AskedCatalog { dataset: "ml/images".into(), tree: "5d41/402a".into(), within, wish, held };
+            let mut headers = HeaderMap::new();
+            asked.add_headers(&mut headers);
+            let parsed = Request::parse(&Method::GET, &asked.uri().parse().unwrap(), &headers).unwrap();
+            assert_eq!(parsed, Request::Catalog(asked));
+        }
+        for uri in ["/v1/catalog?dataset=a", "/v1/catalog?dataset=a&tree=b&within-ms=-1", "/v1/catalogs?dataset=a&tree=b"] {
+            Request::parse(&Method::GET, &uri.parse().unwrap(), &HeaderMap::new()).unwrap_err();
+        }
+        let uri = "/v1/catalog?dataset=a&tree=b".parse().unwrap();
+        Request::parse(&Method::POST, &uri, &HeaderMap::new()).unwrap_err();
     }
 
     #[test]

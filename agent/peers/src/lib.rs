@@ -7,12 +7,15 @@
 //! The words are HTTP/1.1 range GETs over mutual TLS ([`Asked`]). Agents prove to each other that they are of the same runtime, and on the
 //! node that they are asked for ([`Identity`]).
 //!
+//! Catalogs go from node to node too, along a tree ([`Net::catalog`]): each node asks the one above it, and the first lists the stores.
+//!
 //! A peer that is slow, dead, full or wrong costs a bounded delay ([`Limits`]) and is left alone for a while after; a read that the store
 //! can serve never fails for it.
 
 mod ask;
 mod body;
 mod breaker;
+mod catalog;
 mod limits;
 mod net;
 mod peer;
@@ -22,10 +25,11 @@ mod server;
 mod store;
 mod tls;
 
-pub use ask::{Asked, NotAsked};
+pub use ask::{Asked, AskedCatalog, NotAsked};
+pub use catalog::WantedCatalog;
 pub use limits::Limits;
 pub use net::{Neighbour, Net};
-pub use serve::{Answer, BodyError, Refusal, Source};
+pub use serve::{Answer, BodyError, CatalogAnswer, Refusal, Source};
 pub use server::Server;
 pub use store::{Mount, PeerStore, Spread};
 pub use tls::{Identity, TlsError};

@@ -13,6 +13,10 @@ pub struct Limits {
     pub progress: Duration,
     /// For all the waiting of one request: a peer that trickles is left at the byte reached.
     pub whole: Duration,
+    /// For the first byte of a catalog, or for word of it: the peer may wait for its listing.
+    pub catalog: Duration,
+    /// A catalog is waited for until its listing has seen nothing new for so long.
+    pub listing: Duration,
     /// Connections to all peers together, and requests that the server answers at a time.
     pub connections: usize,
 }
@@ -25,6 +29,8 @@ impl Default for Limits {
             first_byte: Duration::from_secs(10),
             progress: Duration::from_secs(5),
             whole: Duration::from_secs(20),
+            catalog: Duration::from_secs(30),
+            listing: Duration::from_secs(120),
             connections: 256,
         }
     }

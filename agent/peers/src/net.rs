@@ -148,6 +148,17 @@ impl Net {
         asked.filter_map(|member| view.peers.get(&member.node)).cloned().collect()
     }
 
+    /// Whom to ask for a Dataset's catalog, in order, and whether only for one that they have.
+    pub(crate) fn to_ask_for_catalog(&self, dataset: &str) -> (Vec<Arc<Peer>>, bool) {
+        let item = Item::catalog(dataset);
+        let view = self.view();
+        let above = view.members.above(&self.node, item);
+        if above.is_empty() {
+            return (self.behind(item, 1, true), true);
+        }
+        (above.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect(), false)
+    }
+
     /// The DNS name in the certificate of the agent on `node`.
     pub(crate) fn name_of(&self, node: &str) -> String {
         (self.name_of)(node)

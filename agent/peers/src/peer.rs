@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay_store::policy::Priority;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout};
 
-use crate::ask::{Asked, NODE};
+use crate::ask::{AGE, Asked, AskedCatalog, NODE, SEEN};
 use crate::breaker::Breaker;
 use crate::net::Net;
 use crate::pool::{Lease, Pool};
@@ -32,17 +32,23 @@ pub(crate) enum PeerError {
     Failed(String),
 }
 
+/// Catalogs asked of one peer at a time.
+const CATALOGS: usize = 8;
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     address: SocketAddr,
     connections: usize,
     pool: Arc<Pool>,
+    /// Who waits for a listing takes no connection of those who wait for bytes.
+    catalogs: Arc<Pool>,
     breaker: Mutex<Breaker>,
 }
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr, name: ServerName<'static>, connections: usize) -> Self {
-        Self { address, connections, pool: Arc::new(Pool::new(address, name, connections)), breaker: Mutex::default() }
+        let pool = |connections| Arc::new(Pool::new(address, name.clone(), connections));
+        Self { address, connections, pool: pool(connections), catalogs: pool(CATALOGS), breaker: Mutex::default() }
     }
 
     pub(crate) fn is_at(&self, address: SocketAddr, connections: usize) -> bool {
@@ -59,7 +65,15 @@ impl Peer {
 
     /// Asks; a body has given its first piece already. What comes of it, the breaker knows.
     pub(crate) async fn get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
-        let got = self.try_get(net, asked).await;
+        self.noted(net, self.try_get(net, asked).await)
+    }
+
+    /// Asks for a catalog.
+    pub(crate) async fn catalog(self: &Arc<Self>, net: &Arc<Net>, asked: &AskedCatalog) -> Result<PeerCatalog, PeerError> {
+        self.noted(net, self.try_catalog(net, asked).await)
+    }
+
+    fn noted<T>(&self, net: &Net, got: Result<T, PeerError>) -> Result<T, PeerError> {
         match &got {
             // Whether it works to the end the body tells.
             Ok(_) | Err(PeerError::Busy) => {}
@@ -72,38 +86,91 @@ impl Peer {
     async fn try_get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
         let limits = &net.limits;
         let permits = timeout(limits.queue, self.pool.permits(asked.priority == Priority::Prefetch)).await;
-        let permits = permits.map_err(|_| PeerError::Busy)?;
-        let failed = |error: &dyn std::fmt::Display| PeerError::Failed(error.to_string());
-        let mut lease = Pool::lease(&self.pool, net, permits).await.map_err(PeerError::Failed)?;
+        let lease = Pool::lease(&self.pool, net, permits.map_err(|_| PeerError::Busy)?).await.map_err(PeerError::Failed)?;
         let mut budget = limits.whole;
-        let response = loop {
-            let request = request(net, asked).map_err(|e| failed(&e))?;
-            let sent =
-                wait(&mut budget, limits.first_byte, lease.sender.send_request(request)).await.map_err(PeerError::Failed)?;
-            match sent {
-                Ok(response) => break response,
-                // The peer closed the connection while nobody used it.
-                Err(_) if lease.used => lease.renew(net).await.map_err(PeerError::Failed)?,
-                Err(error) => return Err(failed(&error)),
-            }
-        };
+        let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));
+        let (response, lease) = send(net, lease, &mut budget, limits.first_byte, made).await?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Err(PeerError::Refused(response.status()));
         }
         check(&response, asked).map_err(PeerError::Failed)?;
-        let expected = asked.range.end - asked.range.start;
-        let (peer, net) = (self.clone(), net.clone());
-        let mut body =
-            PeerBody { incoming: response.into_body(), lease: Some(lease), peer, net, left: expected, budget, first: None };
+        let mut body = self.body(net, response, lease, asked.range.end - asked.range.start, budget);
         // Until then another one can be asked from the start.
         body.first = body.read(body.net.limits.first_byte).await?;
         Ok(body)
     }
+
+    async fn try_catalog(self: &Arc<Self>, net: &Arc<Net>, asked: &AskedCatalog) -> Result<PeerCatalog, PeerError> {
+        let limits = &net.limits;
+        let permits = timeout(limits.catalog, self.catalogs.permits(false)).await.map_err(|_| PeerError::Busy)?;
+        let lease = Pool::lease(&self.catalogs, net, permits).await.map_err(PeerError::Failed)?;
+        // A catalog may be long: each piece has its limit, the whole has none but theirs.
+        let mut budget = Duration::MAX;
+        let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));
+        let (response, lease) = send(net, lease, &mut budget, limits.catalog, made).await?;
+        let says = |name: &str| response.headers().get(name)?.to_str().ok()?.parse::<u64>().ok();
+        let lacks = |name| move || PeerError::Failed(format!("its answer has no {name}"));
+        match response.status() {
+            StatusCode::OK => {
+                let len = says(CONTENT_LENGTH.as_str()).ok_or_else(lacks("length"))?;
+                let age = Duration::from_millis(says(AGE).ok_or_else(lacks(AGE))?);
+                Ok(PeerCatalog::Here { body: self.body(net, response, lease, len, budget), age })
+            }
+            StatusCode::ACCEPTED => {
+                let seen = says(SEEN).ok_or_else(lacks(SEEN))?;
+                self.breaker().succeeded();
+                lease.give_back();
+                Ok(PeerCatalog::NotYet { seen })
+            }
+            status => Err(PeerError::Refused(status)),
+        }
+    }
+
+    fn body(
+        self: &Arc<Self>,
+        net: &Arc<Net>,
+        response: Response<Incoming>,
+        lease: Lease,
+        left: u64,
+        budget: Duration,
+    ) -> PeerBody {
+        let (peer, net) = (self.clone(), net.clone());
+        PeerBody { incoming: response.into_body(), lease: Some(lease), peer, net, left, budget, first: None }
+    }
 }
 
-fn request(net: &Net, asked: &Asked) -> Result<Request<Empty<Bytes>>, http::Error> {
-    let mut request = Request::get(asked.uri()).header(HOST, "agent").header(NODE, net.node()).body(Empty::new())?;
-    asked.add_headers(request.headers_mut());
+/// What a peer says when it is asked for a catalog.
+pub(crate) enum PeerCatalog {
+    /// Here it is; so long ago its listing began.
+    Here { body: PeerBody, age: Duration },
+    /// It is being listed, and so many objects were seen.
+    NotYet { seen: u64 },
+}
+
+/// Sends a request over the connection, or over a new one if the peer had closed it.
+async fn send(
+    net: &Net,
+    mut lease: Lease,
+    budget: &mut Duration,
+    first_byte: Duration,
+    request: impl Fn() -> Result<Request<Empty<Bytes>>, http::Error>,
+) -> Result<(Response<Incoming>, Lease), PeerError> {
+    let failed = |error: &dyn std::fmt::Display| PeerError::Failed(error.to_string());
+    loop {
+        let request = request().map_err(|e| failed(&e))?;
+        let sent = wait(budget, first_byte, lease.sender.send_request(request)).await.map_err(PeerError::Failed)?;
+        match sent {
+            Ok(response) => return Ok((response, lease)),
+            // The peer closed the connection while nobody used it.
+            Err(_) if lease.used => lease.renew(net).await.map_err(PeerError::Failed)?,
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+}
+
+fn request(net: &Net, uri: &str, add: impl Fn(&mut HeaderMap)) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let mut request = Request::get(uri).header(HOST, "agent").header(NODE, net.node()).body(Empty::new())?;
+    add(request.headers_mut());
     Ok(request)
 }
 

@@ -22,14 +22,16 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::ask::NODE;
+use crate::ask::{AGE, NODE, SEEN};
 use crate::net::Net;
-use crate::{Asked, tls};
+use crate::{Asked, AskedCatalog, ask, tls};
 
 /// Bodies that are sent at a time; each holds at most one block in memory.
 const BODIES: usize = 48;
 /// Those of background work among them.
 const BACKGROUND: usize = BODIES / 2;
+/// Catalogs that are sent at a time.
+const CATALOGS: usize = 4;
 /// A request waits so long for its turn.
 const QUEUE: Duration = Duration::from_secs(4);
 /// A connection is closed after so long, so that no certificate counts for much longer than it is valid.
@@ -50,6 +52,27 @@ pub enum Refusal {
     /// Only what is held was asked for, and this is not.
     #[error("not held here")]
     NotHeld,
+    /// A catalog that will not come: the stores cannot be listed here.
+    #[error("not to be listed here")]
+    NotListed,
+}
+
+/// A catalog, or word of one.
+pub enum CatalogAnswer {
+    /// This one.
+    Here {
+        /// Its bytes, in order.
+        pieces: Answer,
+        /// How many.
+        len: u64,
+        /// Time since its listing began.
+        age: Duration,
+    },
+    /// It is being listed.
+    NotYet {
+        /// Objects listed so far.
+        seen: u64,
+    },
 }
 
 /// Where a server's answers come from.
@@ -57,6 +80,12 @@ pub enum Refusal {
 pub trait Source: Send + Sync + 'static {
     /// The bytes asked for, exactly, brought in from the store where they are missing (but not for [`Asked::held`]) and never from another agent.
     async fn read(&self, asked: &Asked) -> Result<Answer, Refusal>;
+
+    /// A catalog that is as wanted. Where there is none and it may be waited for, it waits for one, much shorter than
+    /// [`crate::Limits::catalog`]. Who lists nothing has none.
+    async fn catalog(&self, _asked: &AskedCatalog) -> Result<CatalogAnswer, Refusal> {
+        Err(Refusal::NotHere)
+    }
 }
 
 type Body = UnsyncBoxBody<Bytes, BodyError>;
@@ -67,12 +96,13 @@ pub(crate) struct Serve {
     source: Arc<dyn Source>,
     bodies: Arc<Semaphore>,
     background: Arc<Semaphore>,
+    catalogs: Arc<Semaphore>,
 }
 
 impl Serve {
     pub(crate) fn new(net: Arc<Net>, source: Arc<dyn Source>) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { net, source, bodies: semaphore(BODIES), background: semaphore(BACKGROUND) }
+        Self { net, source, bodies: semaphore(BODIES), background: semaphore(BACKGROUND), catalogs: semaphore(CATALOGS) }
     }
 
     async fn turn(&self, priority: Priority) -> Option<Turn> {
@@ -135,11 +165,16 @@ impl Connection {
         if !self.is_known(request) {
             return Err((StatusCode::FORBIDDEN, "the certificate is of no agent of this runtime on the node named".to_owned()));
         }
-        let asked = Asked::parse(request.method(), request.uri(), request.headers());
-        let asked = asked.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))?;
-        let turn = self.serve.turn(asked.priority).await;
-        let turn = turn.ok_or_else(|| (StatusCode::SERVICE_UNAVAILABLE, "too many ask at once".to_owned()))?;
-        let mut answer = self.serve.source.read(&asked).await.map_err(|refusal| (StatusCode::NOT_FOUND, refusal.to_string()))?;
+        let asked = ask::Request::parse(request.method(), request.uri(), request.headers());
+        match asked.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))? {
+            ask::Request::Bytes(asked) => self.bytes(&asked).await,
+            ask::Request::Catalog(asked) => self.catalog(&asked).await,
+        }
+    }
+
+    async fn bytes(self: &Arc<Self>, asked: &Asked) -> Result<Response<Body>, (StatusCode, String)> {
+        let turn = self.serve.turn(asked.priority).await.ok_or_else(too_many)?;
+        let mut answer = self.serve.source.read(asked).await.map_err(not_found)?;
         // A store that fails at once can be told as such; later the body can only break off.
         let first = match answer.next().await {
             Some(Ok(first)) => first,
@@ -147,14 +182,37 @@ impl Connection {
             None => return Err((StatusCode::BAD_GATEWAY, "there are no bytes".to_owned())),
         };
         let pieces = stream::iter([Ok(first)]).chain(answer).boxed();
+        let response = Response::builder().status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, asked.content_range());
+        self.send(response, asked.range.end - asked.range.start, pieces, turn)
+    }
+
+    /// A turn is for sending: who waits for a listing takes nobody's.
+    async fn catalog(self: &Arc<Self>, asked: &AskedCatalog) -> Result<Response<Body>, (StatusCode, String)> {
+        let response = Response::builder();
+        match self.serve.source.catalog(asked).await.map_err(not_found)? {
+            CatalogAnswer::NotYet { seen } => {
+                let response = response.status(StatusCode::ACCEPTED).header(SEEN, seen).header(CONTENT_LENGTH, 0);
+                response.body(Full::default().map_err(|never| match never {}).boxed_unsync()).map_err(unsaid)
+            }
+            CatalogAnswer::Here { pieces, len, age } => {
+                let asked_at = Instant::now();
+                let turn = timeout(QUEUE, self.serve.catalogs.clone().acquire_owned()).await.map_err(|_| too_many())?;
+                let turn = Turn { _body: turn.ok(), _background: None };
+                let age = (age + asked_at.elapsed()).as_millis();
+                self.send(response.header(AGE, age.to_string()), len, pieces, turn)
+            }
+        }
+    }
+
+    fn send(
+        self: &Arc<Self>,
+        response: http::response::Builder,
+        len: u64,
+        pieces: Answer,
+        turn: Turn,
+    ) -> Result<Response<Body>, (StatusCode, String)> {
         let sending = Sending { pieces, connection: self.clone(), _turn: turn };
-        let length = asked.range.end - asked.range.start;
-        Response::builder()
-            .status(StatusCode::PARTIAL_CONTENT)
-            .header(CONTENT_RANGE, asked.content_range())
-            .header(CONTENT_LENGTH, length)
-            .body(StreamBody::new(sending).boxed_unsync())
-            .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+        response.header(CONTENT_LENGTH, len).body(StreamBody::new(sending).boxed_unsync()).map_err(unsaid)
     }
 
     /// Whether the certificate is that of the node which the request says it is of, by a name that only this runtime's agents have.
@@ -165,6 +223,18 @@ impl Connection {
         };
         *self.known.get_or_init(judge)
     }
+}
+
+fn too_many() -> (StatusCode, String) {
+    (StatusCode::SERVICE_UNAVAILABLE, "too many ask at once".to_owned())
+}
+
+fn not_found(refusal: Refusal) -> (StatusCode, String) {
+    (StatusCode::NOT_FOUND, refusal.to_string())
+}
+
+fn unsaid(error: http::Error) -> (StatusCode, String) {
+    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
 /// A body on its way, which tells when it waits for the receiver.

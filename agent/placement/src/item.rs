@@ -5,15 +5,24 @@ pub const EXTENT: u64 = 8 << 20;
 /// The odd number nearest to 2^64 divided by the golden ratio: its multiples are far apart.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Something that is placed: an object version, or an extent of one.
+/// Something that is placed: an object version, an extent of one, or a catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Item(u64);
 
 impl Item {
     /// A version of an object, named by its store's id, its key there and its version's token.
     pub fn object(store: &str, key: &str, version: &str) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key("forebay placement object v1");
-        for part in [store, key, version] {
+        Self::of("forebay placement object v1", &[store, key, version])
+    }
+
+    /// A Dataset's catalog, by the Dataset's `namespace/name`.
+    pub fn catalog(dataset: &str) -> Self {
+        Self::of("forebay placement catalog v1", &[dataset])
+    }
+
+    fn of(kind: &str, parts: &[&str]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(kind);
+        for part in parts {
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }

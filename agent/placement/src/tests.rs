@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -34,6 +34,14 @@ fn golden_vectors() {
         let objects = names(&members.owners(item, 3)).join(" ");
         let extents = [0, EXTENT, 9 * EXTENT + 5].map(|offset| names(&members.owners(item.extent_at(offset), 2)).join(" "));
         told.push_str(&format!("{n}: {objects} | {}\n", extents.join(" | ")));
+    }
+    for dataset in ["ml/imagenet", "default/set"] {
+        let item = Item::catalog(dataset);
+        let above = nodes.each_ref().map(|node| {
+            let above = names(&members.above(node, item));
+            [node.clone()].into_iter().chain(above).collect::<Vec<_>>().join(" < ")
+        });
+        told.push_str(&format!("{dataset}: {}\n", above.join(" | ")));
     }
     assert_eq!(told, golden);
 }
@@ -136,6 +144,33 @@ fn the_owner_in_the_same_zone_is_asked_first_and_a_spare_one_last() {
     assert!(moved > 0, "the zones decided nothing");
 }
 
+#[test]
+fn a_catalog_goes_from_its_first_owner_to_all_in_a_tree() {
+    for count in [1usize, 2, 3, 7, 40, 1000] {
+        let nodes: Vec<String> = (0..count).map(|n| format!("node-{n}")).collect();
+        let members = members(&nodes);
+        let item = Item::catalog("ml/imagenet");
+        let root = &members.owners(item, 1)[0].node;
+        let mut below: BTreeMap<String, usize> = BTreeMap::new();
+        for node in &nodes {
+            let above = names(&members.above(node, item));
+            assert_eq!(above.is_empty(), node == root);
+            assert!(above.last().is_none_or(|last| last == root), "{node}: {above:?}");
+            assert!(above.len() <= count.ilog2() as usize, "{node}: {above:?}");
+            if let Some(parent) = above.first() {
+                *below.entry(parent.clone()).or_default() += 1;
+                assert_eq!(above[1..], names(&members.above(parent, item)), "who is above {parent} is above {node}");
+            }
+        }
+        assert!(below.values().all(|children| *children <= 2), "{below:?}");
+    }
+    let leaving = Members::new(["n1", "n2", "n3"].map(|node| Member { leaving: node == "n2", ..member(node, None) }));
+    let item = Item::catalog("ml/imagenet");
+    assert!(leaving.above("n2", item).is_empty() && leaving.above("unknown", item).is_empty());
+    assert!(["n1", "n3"].iter().all(|node| !names(&leaving.above(node, item)).contains(&"n2".to_owned())));
+    assert_ne!(Item::catalog("a/b"), Item::object("a/b", "", ""));
+}
+
 fn nodes() -> impl Strategy<Value = BTreeSet<String>> {
     proptest::collection::btree_set("[a-z][a-z0-9-]{0,8}", 1..12)
 }
@@ -176,7 +211,7 @@ proptest! {
         for (i, me) in all.iter().enumerate() {
             let seen = |other: usize| other == i || views[i] & (1 << other) != 0;
             let view = Members::new((0..all.len()).filter(|other| seen(*other)).map(|other| all[other].clone()));
-            for asked in view.to_ask(&me.node, item(n), copies, 1) {
+            for asked in view.to_ask(&me.node, item(n), copies, 1).into_iter().chain(view.above(&me.node, item(n))) {
                 prop_assert!(place(&asked.node) < place(&me.node), "{} asks {}", me.node, asked.node);
             }
         }

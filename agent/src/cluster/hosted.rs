@@ -135,6 +135,9 @@ impl Hosted {
             Err(error) => state.fault = Some(format!("{error:#}")),
             Ok(dataset) => {
                 state.fault = None;
+                if let Some(wish) = state.handled.refreshed.clone() {
+                    dataset.was_refreshed(wish);
+                }
                 if state.tree.is_none() {
                     state.tree = Some(Arc::new(Switch::new(dataset.clone())));
                 }
@@ -158,7 +161,7 @@ impl Hosted {
         if handled.refreshed.as_ref() == Some(&wish) || under_way.as_ref().is_some_and(|(asked, _)| *asked == wish) {
             return;
         }
-        let number = dataset.refresh();
+        let number = dataset.refresh(Some(wish.clone()));
         state.wish = Some((wish, number));
     }
 
@@ -172,7 +175,7 @@ impl Hosted {
     /// Asks for a new listing without a wish of the operator.
     pub(crate) fn refresh(&self) {
         if let Some(dataset) = &self.state().dataset {
-            dataset.refresh();
+            dataset.refresh(None);
         }
     }
 

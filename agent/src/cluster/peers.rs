@@ -2,23 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use forebay_api::DatasetName;
 use forebay_api::session::{AgentIdentity, PeerState, PeersChange};
 use forebay_crds::dataset::DatasetSpec;
-use forebay_dataset::{Direct, Mount, Share};
+use forebay_dataset::{Dataset, Direct, Mount, Share};
 use forebay_fetch::Class;
-use forebay_peers::{Answer, Asked, Limits, Mount as PeerMount, Neighbour, Net, PeerStore, Refusal, Source, Spread};
+use forebay_peers::{
+    Answer, Asked, AskedCatalog, CatalogAnswer, Limits, Mount as PeerMount, Neighbour, Net, PeerStore, Refusal, Source, Spread,
+};
 use forebay_store::policy::Priority;
 use forebay_store::{StoreId, Version};
 use tokio::sync::watch;
 
 use super::node::Node;
 
+pub(super) mod catalogs;
+
 /// How long an agent may be away, as while its pod is replaced, before others take over what it keeps.
 const SETTLE: Duration = Duration::from_secs(20);
+/// How much later than another agent this one may hear of a Dataset.
+const HEARSAY: Duration = Duration::from_secs(3);
 
 /// The agent on `node` among those of its runtime.
 pub(super) fn net(runtime: &str, node: &str) -> Arc<Net> {
@@ -91,15 +97,37 @@ impl Given {
     pub(super) fn begin(&self, node: &Arc<Node>) {
         let _ = self.0.set(Arc::downgrade(node));
     }
+
+    fn node(&self) -> Option<Arc<Node>> {
+        self.0.get().and_then(Weak::upgrade)
+    }
+
+    /// The Dataset, also if this agent is only about to hear of it.
+    async fn expected(&self, name: &str) -> Option<Dataset> {
+        let asked = Instant::now();
+        loop {
+            if let Some(found) = self.node().and_then(|node| dataset(&node, name)) {
+                return Some(found);
+            }
+            if asked.elapsed() > HEARSAY {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// The Dataset `namespace/name`, if `node` serves it.
+fn dataset(node: &Node, name: &str) -> Option<Dataset> {
+    let (namespace, name) = name.split_once('/')?;
+    node.table.get(&DatasetName::new(namespace, name))?.for_peers()
 }
 
 #[async_trait]
 impl Source for Given {
     async fn read(&self, asked: &Asked) -> Result<Answer, Refusal> {
-        let node = self.0.get().and_then(Weak::upgrade).ok_or(Refusal::NotHere)?;
-        let (namespace, name) = asked.dataset.split_once('/').ok_or(Refusal::NotHere)?;
-        let hosted = node.table.get(&DatasetName::new(namespace, name)).ok_or(Refusal::NotHere)?;
-        let dataset = hosted.for_peers().ok_or(Refusal::NotHere)?;
+        let node = self.node().ok_or(Refusal::NotHere)?;
+        let dataset = dataset(&node, &asked.dataset).ok_or(Refusal::NotHere)?;
         let remote = dataset.object_for_peer(&asked.store, &asked.key, &asked.version, asked.size).ok_or(Refusal::NotHere)?;
         if asked.held && !remote.object.holds(&asked.range) {
             return Err(Refusal::NotHeld);
@@ -109,6 +137,11 @@ impl Source for Given {
             Priority::Prefetch => Class::Background,
         };
         Ok(node.stream(remote, class, asked.range.clone()))
+    }
+
+    async fn catalog(&self, asked: &AskedCatalog) -> Result<CatalogAnswer, Refusal> {
+        let dataset = self.expected(&asked.dataset).await.ok_or(Refusal::NotHere)?;
+        catalogs::give(&dataset, asked).await
     }
 }
 

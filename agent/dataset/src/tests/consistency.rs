@@ -23,7 +23,7 @@ async fn a_snapshot_stays_until_it_is_refreshed_and_open_files_stay_beyond() {
     store.memory.put("b", content(4, 10));
     assert_eq!(run.cat("/a/old").await.unwrap(), content(1, 5000), "cached, and pinned to the snapshot");
     assert!(matches!(run.find("/b"), Err(FsError::NotFound)));
-    run.dataset.refresh();
+    run.dataset.refresh(None);
     run.listed_after(first).await;
     assert_eq!(run.cat("/a/old").await.unwrap(), content(3, 5000));
     assert_eq!(run.cat("/b").await.unwrap(), content(4, 10));
@@ -47,7 +47,7 @@ async fn a_refresh_is_answered_by_a_listing_that_began_after_it() {
     })
     .await;
     // The listing under way may have passed the place where something is new by now.
-    let wish = run.dataset.refresh();
+    let wish = run.dataset.refresh(None);
     assert_eq!(run.dataset.refreshed(), 0);
     gate.open();
     run.listed_after(1).await;

@@ -61,7 +61,7 @@ async fn a_generation_that_mounts_show_is_kept_through_refreshes_and_restarts() 
     let old = object(&run, "/a");
 
     store.memory.put("a", content(2, 5000));
-    run.dataset.refresh();
+    run.dataset.refresh(None);
     run.listed_after(1).await;
     assert_eq!(run.cat("/a").await.unwrap(), content(2, 5000));
     assert_eq!(read(&run, &old).await, content(1, 5000), "from the cache: the store has another version");
@@ -93,7 +93,7 @@ async fn what_mounts_of_another_boot_showed_is_not_kept() {
     run.listed_after(0).await;
     let composed = run.dataset.compose_held(&owner()).unwrap().unwrap();
     store.memory.put("a", content(2, 10));
-    run.dataset.refresh();
+    run.dataset.refresh(None);
     run.listed_after(1).await;
     run.end(true).await;
     let mark = composed.image.with_extension("held");

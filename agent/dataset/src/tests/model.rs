@@ -137,7 +137,7 @@ impl World {
     async fn refresh(&mut self) {
         self.heal();
         let before = *self.run().dataset.generation().borrow();
-        self.run().dataset.refresh();
+        self.run().dataset.refresh(None);
         self.run().listed_after(before).await;
         self.reference.tree = self.reference.store.clone();
     }

@@ -107,6 +107,7 @@ mod tests {
             fetcher: Fetcher::new(FetchConfig::default(), tokio::runtime::Handle::current()),
             state_dir: dir.path().join("state"),
             share: None,
+            catalogs: None,
         };
         let dataset = Dataset::open(parts).unwrap();
         let cached = || dataset.status().cache.bytes;

@@ -1,0 +1,164 @@
+//! Catalogs of other nodes in place of a listing of one's own, and what the others get.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use forebay_catalog::{Adoption, CatalogError, Incoming, MountSpec};
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use crate::dataset::{Dataset, Inner};
+use crate::generation::Generation;
+use crate::{Mount, schedule};
+
+/// How new a catalog must be to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fresh {
+    /// Its listing began no earlier; `None`: whenever.
+    pub since: Option<Instant>,
+    /// Or it was made for this wish, whenever that was.
+    pub wish: Option<String>,
+}
+
+/// The other nodes that show the same tree.
+#[async_trait]
+pub trait Catalogs: Debug + Send + Sync {
+    /// Writes a catalog of another node that does to `into`, and gives the time since its listing began; `None`: there is none to be had,
+    /// and this node is to list. `tree` stands for the mounts; `seen` is told how many objects the listing waited for has seen.
+    async fn take(&self, tree: &str, fresh: &Fresh, into: File, seen: &AtomicU64) -> Option<Duration>;
+}
+
+/// A catalog for another node.
+#[derive(Debug)]
+pub struct Catalog {
+    /// Its file, at the beginning.
+    pub file: File,
+    /// The file's length in bytes.
+    pub len: u64,
+    /// Time since its listing began.
+    pub age: Duration,
+}
+
+/// Why another node gets no catalog.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoCatalog {
+    /// It is of other mounts, or cannot be listed here.
+    Never,
+    /// There is none that does, and it was not to be waited for.
+    NotNow,
+    /// It is being listed, and so many objects were seen.
+    NotYet(u64),
+}
+
+/// Another node waits so long for a catalog before it is told that there is none yet.
+const PATIENCE: Duration = Duration::from_secs(8);
+/// A node that wants a newer tree than there is may have heard of a wish first that this one is about to hear of.
+const HEARSAY: Duration = Duration::from_secs(2);
+
+/// Stands for a tree of these mounts.
+pub(crate) fn tree_of(dataset: &str, mounts: &[Mount]) -> String {
+    let specs: Vec<MountSpec> = mounts.iter().map(Mount::spec).collect();
+    let described = serde_json::to_vec(&(dataset, specs)).unwrap_or_default();
+    blake3::hash(&described).to_hex().to_string()
+}
+
+impl Dataset {
+    /// What another node gets that wants a catalog of the tree `tree`; see [`Fresh`]. With `held` nobody waits. Where a newer tree is
+    /// wanted than there is, and none is being listed, it is listed: one node does it for all.
+    ///
+    /// # Errors
+    /// [`NoCatalog`]
+    pub async fn catalog_for_peer(&self, tree: &str, fresh: &Fresh, held: bool) -> Result<Catalog, NoCatalog> {
+        let inner = &self.inner;
+        if tree != inner.tree {
+            return Err(NoCatalog::Never);
+        }
+        let (arrived, mut wished) = (Instant::now(), false);
+        let mut generation = self.generation();
+        loop {
+            generation.borrow_and_update();
+            if let Some(current) = inner.generations.current().filter(|current| inner.does(current, fresh)) {
+                return inner.open_catalog(&current);
+            }
+            if held {
+                return Err(NoCatalog::NotNow);
+            }
+            let (listing, failed) = {
+                let state = inner.state();
+                (state.listing, state.listing_failure.is_some())
+            };
+            if failed && !listing {
+                return Err(NoCatalog::Never);
+            }
+            let waited = arrived.elapsed();
+            if waited >= PATIENCE {
+                return Err(NoCatalog::NotYet(inner.listed.load(Ordering::Relaxed)));
+            }
+            if waited >= HEARSAY && !listing && !std::mem::replace(&mut wished, true) {
+                self.refresh(None);
+            }
+            let _ = timeout(Duration::from_millis(200), generation.changed()).await;
+        }
+    }
+}
+
+impl Inner {
+    /// Which catalog of another node does now.
+    pub(crate) fn how_fresh(&self) -> Fresh {
+        if let Some(fresh) = self.wishes.open() {
+            return fresh;
+        }
+        // As old as the one there is will not do, and one that is due soon would be due everywhere at once.
+        let relist = self.settings.consistency.relist_after();
+        let since = relist.map(|age| Instant::now().checked_sub(age / 2).unwrap_or_else(Instant::now));
+        Fresh { since, wish: None }
+    }
+
+    fn does(&self, current: &Generation, fresh: &Fresh) -> bool {
+        let answers = fresh.wish.as_ref().is_some_and(|wish| self.wishes.has_answered(wish));
+        answers || fresh.since.is_none_or(|since| current.age() <= since.elapsed())
+    }
+
+    fn open_catalog(&self, current: &Generation) -> Result<Catalog, NoCatalog> {
+        // It may have been removed since; the next is on its way then.
+        let file = File::open(current.catalog.path()).map_err(|_| NoCatalog::NotYet(0))?;
+        Ok(Catalog { file, len: current.catalog.file_len(), age: current.age() })
+    }
+
+    /// Takes a catalog of another node as generation `number`; `None`: this node is to list.
+    pub(crate) async fn take_from_others(&self, number: u32, fresh: &Fresh) -> Option<Arc<Generation>> {
+        let others = self.catalogs.as_ref()?;
+        let path = self.generations.path(number);
+        let incoming = Incoming::new(&path).and_then(|incoming| Ok((incoming.file()?, incoming)));
+        let taken = match incoming {
+            Err(error) => Err(error),
+            Ok((file, incoming)) => {
+                let age = others.take(&self.tree, fresh, file, &self.listed).await?;
+                let listed_at = SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH);
+                let (dataset, mounts) = (self.settings.name.clone(), self.mounts.iter().map(Mount::spec).collect());
+                let listed_at_ns = schedule::nanoseconds(listed_at);
+                let adoption = Adoption { dataset, mounts, generation: u64::from(number), listed_at_ns };
+                let adopted = tokio::task::spawn_blocking(move || incoming.adopt(adoption)).await;
+                adopted.unwrap_or(Err(CatalogError::Abandoned))
+            }
+        };
+        let installed = taken.map_err(|error| error.to_string()).and_then(|catalog| {
+            self.expect_fill();
+            self.generations.install(catalog, number).map_err(|error| error.to_string())
+        });
+        match installed {
+            Ok(generation) => {
+                info!(dataset = self.settings.name, generation = number, "the tree as another node listed it");
+                Some(generation)
+            }
+            Err(error) => {
+                warn!(dataset = self.settings.name, error, "another node's catalog cannot be used; the stores are listed");
+                None
+            }
+        }
+    }
+}
