@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use forebay_api::node::{CallError, NodeClient, memory_dir};
 use forebay_cache::{Medium, TierConfig};
 use forebay_crds::CacheRuntimeSpec;
@@ -34,6 +34,12 @@ async fn one(tier: &Tier, options: &cli::Cluster, csi: &NodeClient) -> anyhow::R
         (Wanted::Disk, None) => bail!("a tier of medium Disk needs a path"),
         (Wanted::Disk, Some(path)) => {
             std::fs::create_dir_all(path.as_path()).with_context(|| format!("make {}", path.as_str()))?;
+            ensure!(
+                !tiers::is_tmpfs(path.as_path()),
+                "{} is a file system in memory, and what it holds counts against this agent's memory limit: name a directory of a disk, or \
+                 choose medium: Memory",
+                path.as_str()
+            );
             tiers::disk(tier, path.as_path().to_owned())
         }
         (Wanted::Memory, _) => {
