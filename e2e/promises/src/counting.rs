@@ -8,11 +8,15 @@ use anyhow::{Context, Result};
 
 use crate::Store;
 
+/// What stands in the query of each page of a listing.
+const LISTING: &[u8] = b"list-type=2";
+
 /// Stands before a store and counts the bytes that leave it, as the network would.
 #[derive(Debug)]
 pub struct Counting {
     address: SocketAddr,
     out: Arc<AtomicU64>,
+    listings: Arc<AtomicU64>,
     ended: Arc<AtomicBool>,
 }
 
@@ -24,8 +28,8 @@ impl Counting {
             endpoint.trim_start_matches("http://").parse().with_context(|| format!("the endpoint {endpoint}"))?;
         let listener = TcpListener::bind((store.ip(), 0))?;
         let address = listener.local_addr()?;
-        let (out, ended) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counted, end) = (out.clone(), ended.clone());
+        let (out, listings, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (counted, listed, end) = (out.clone(), listings.clone(), ended.clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if end.load(Ordering::Acquire) {
@@ -33,12 +37,22 @@ impl Counting {
                 }
                 let Ok(server) = TcpStream::connect(store) else { continue };
                 let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
-                let counted = counted.clone();
-                thread::spawn(move || pump(from_client, to_server, &AtomicU64::new(0)));
-                thread::spawn(move || pump(server, client, &counted));
+                let (counted, listed) = (counted.clone(), listed.clone());
+                thread::spawn(move || {
+                    pump(from_client, to_server, |asked| {
+                        // Each request is written at once, and none of ours has a body.
+                        let pages = asked.windows(LISTING.len()).filter(|window| *window == LISTING).count();
+                        listed.fetch_add(pages as u64, Ordering::Relaxed);
+                    })
+                });
+                thread::spawn(move || {
+                    pump(server, client, |bytes| {
+                        counted.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    })
+                });
             }
         });
-        Ok(Self { address, out, ended })
+        Ok(Self { address, out, listings, ended })
     }
 
     /// Where it is, as a URL.
@@ -50,6 +64,11 @@ impl Counting {
     pub fn bytes(&self) -> u64 {
         self.out.load(Ordering::Relaxed)
     }
+
+    /// Pages of listings that were asked for by this way.
+    pub fn listings(&self) -> u64 {
+        self.listings.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Counting {
@@ -60,10 +79,10 @@ impl Drop for Counting {
     }
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, count: &AtomicU64) {
+fn pump(mut from: TcpStream, mut to: TcpStream, look: impl Fn(&[u8])) {
     let mut buf = vec![0; 256 << 10];
     while let Ok(len @ 1..) = from.read(&mut buf) {
-        count.fetch_add(len as u64, Ordering::Relaxed);
+        look(&buf[..len]);
         if to.write_all(&buf[..len]).is_err() {
             break;
         }

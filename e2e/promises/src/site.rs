@@ -25,8 +25,9 @@ pub struct Site {
 
 impl Site {
     /// Brings all of it up. Needs root, and in the environment FOREBAY_IMAGES: the directory that `cargo xtask images` filled.
-    /// With FOREBAY_CLUSTER, the directory of a cluster that is up, that one is used and stays; the chart is upgraded in it.
-    pub fn start() -> Result<Self> {
+    /// With FOREBAY_CLUSTER, the directory of a cluster that is up, that one is used and stays, whatever nodes it has; the chart is upgraded
+    /// in it.
+    pub fn start(nodes: u8) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("forebay-promises-").tempdir()?;
         let images = images()?;
         let kept = std::env::var_os("FOREBAY_CLUSTER").map(PathBuf::from);
@@ -41,6 +42,7 @@ impl Site {
             None => {
                 let mut options = ClusterOptions::new(dir.path().join("cluster"));
                 options.images = images;
+                options.nodes = nodes;
                 Cluster::start(&options)?
             }
         };

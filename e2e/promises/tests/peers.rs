@@ -1,100 +1,36 @@
 //! Many nodes, one cache: what they read leaves the store about once.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{Counting, NAMESPACE, Reader, SOON, SUMS, Site, Store, dataset, has_condition, sums_of};
+use forebay_promises::{NAMESPACE, SOON, Site, has_condition};
 
 use crate::Promise;
+use crate::source::{DIRS, Source};
 
 pub(crate) const PROMISES: &[Promise] = &[
+    ("peers::a_tree_is_listed_once_for_all_nodes", listed_once),
     ("peers::what_all_nodes_read_at_once_leaves_the_store_once", once),
     ("peers::nodes_share_pinned_data_and_bring_in_what_a_node_that_went_had_kept", shared),
     ("peers::a_node_that_is_drained_gives_what_it_alone_keeps_to_others", drained),
     ("peers::an_agent_killed_in_the_middle_costs_no_byte_of_what_others_read", killed),
 ];
 
-/// A store with a tree of its own, and what counts before it.
-struct Source {
-    store: Store,
-    counting: Counting,
-    name: &'static str,
-    bytes: u64,
-    nodes: Vec<String>,
-}
-
-/// Files of many sizes whose bytes have no order: big ones of several extents, many small ones.
-fn write_tree(to: &Path) -> Result<(u64, u64)> {
-    let sizes =
-        [20_000_000u64, 9_000_000].into_iter().chain((0..8).map(|n| 1_500_000 + n)).chain((0..150).map(|n| 20_000 + n * 331));
-    let (mut files, mut total, mut seed) = (0, 0, 0x9e37_79b9_7f4a_7c15u64);
-    for size in sizes {
-        let mut bytes = Vec::with_capacity(usize::try_from(size)? + 8);
-        while (bytes.len() as u64) < size {
-            seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-            bytes.extend_from_slice(&seed.to_be_bytes());
-        }
-        bytes.truncate(usize::try_from(size)?);
-        let dir = to.join(format!("d{}", files % 7));
-        std::fs::create_dir_all(&dir)?;
-        std::fs::write(dir.join(format!("f{files:04}")), bytes)?;
-        (files, total) = (files + 1, total + size);
-    }
-    Ok((files, total))
-}
-
-impl Source {
-    /// A Dataset that every node has listed and none has read.
-    fn start(site: &Site, name: &'static str) -> Result<Self> {
-        Self::with(site, name, "")
-    }
-
-    /// The same with more lines of its spec.
-    fn with(site: &Site, name: &'static str, spec: &str) -> Result<Self> {
-        let store = Store::start(&site.cluster, &site.work(name)?)?;
-        let (files, bytes) = write_tree(&store.source)?;
-        store.upload()?;
-        let counting = Counting::before(&store)?;
-        let mount = store.mount(name).replace(&store.endpoint(), &counting.endpoint());
-        let dataset = dataset(name, &mount).replace("---\n", &format!("{spec}---\n"));
-        site.cluster.apply(&(store.secret(name) + &dataset))?;
-        let nodes: Vec<String> =
-            site.cluster.nodes()?.iter().filter(|node| node.is_up()).map(|node| node.name().to_owned()).collect();
-        ensure!(nodes.len() > 1, "one node has no other to ask");
-        site.wait_for("every node to have listed", &["dataset", name], |object| {
-            object["status"]["catalog"]["files"] == files && object["status"]["nodes"]["ready"] == nodes.len()
-        })?;
-        Ok(Self { store, counting, name, bytes, nodes })
-    }
-
-    /// A pod on each node that reads everything at once with the others.
-    fn readers(&self, site: &Site) -> Result<Vec<Reader>> {
-        let script = format!("echo reading; {SUMS}");
-        let reader =
-            |node: &String| Reader::of_claim("default", &format!("{}-{node}", self.name), self.name).on(node).script(&script);
-        let readers: Vec<Reader> = self.nodes.iter().map(reader).collect();
-        for reader in &readers {
-            reader.remove(site)?;
-            reader.start(site)?;
-        }
-        Ok(readers)
-    }
-
-    fn finish(&self, site: &Site, readers: &[Reader]) -> Result<()> {
-        let expected = sums_of(&self.store.source)?;
-        for (reader, node) in readers.iter().zip(&self.nodes) {
-            let printed = reader.finish(site)?;
-            ensure!(printed.lines().last() == Some(&*expected), "on {node}: {printed}, and the store has {expected}");
-            reader.remove(site)?;
-        }
-        Ok(())
-    }
-
-    fn end(self, site: &Site) -> Result<()> {
-        site.cluster.kubectl(&["delete", "dataset", self.name, "--timeout=180s"])?;
-        site.cluster.kubectl(&["delete", "secret", self.name]).map(drop)
-    }
+/// One listing asks for the root and each directory in it. Each node has one of its own without the others.
+fn listed_once(site: &Site) -> Result<()> {
+    let source = Source::start(site, "listed")?;
+    let (nodes, one) = (source.nodes.len() as u64, 1 + DIRS);
+    let first = source.counting.listings();
+    let files = source.add_file()?;
+    let before = source.counting.listings();
+    site.cluster.kubectl(&["annotate", "dataset", source.name, "forebay.io/refresh=again"])?;
+    source.wait_listed(site, files)?;
+    site.wait_for("all nodes to show it", &["dataset", source.name], |dataset| {
+        dataset["status"]["handled"]["refresh"] == "again"
+    })?;
+    let again = source.counting.listings() - before;
+    crate::say(&format!("          {nodes} nodes: {first} pages listed at first, {again} for a refresh; {one} are one listing"));
+    ensure!(first < 2 * one && again < 2 * one, "{first} and {again} pages were listed for {nodes} nodes, and {one} are enough");
+    source.end(site)
 }
 
 fn once(site: &Site) -> Result<()> {
