@@ -1,6 +1,6 @@
 //! How a directory's names are packed into blocks: as many as fit, in order. Planning counts, writing does the same with bytes.
 
-use crate::format::{BLOCK, DIRENT_LEN, Dirent, INODE_LEN};
+use crate::format::{BLOCK, DIRENT_LEN, Dirent, INODE_LEN, ROOT_AT};
 
 /// The blocks of a directory, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,9 +30,10 @@ impl Packing {
         u64::from(self.closed) * BLOCK as u64 + self.used as u64
     }
 
-    /// Whether the last block lies behind the inode rather than on its own.
+    /// Whether the last block lies behind the inode rather than on its own: where both fit a block that they do not begin. The root has to
+    /// lie where the superblock says, behind the first slot.
     pub(crate) fn is_inline(&self) -> bool {
-        self.used <= BLOCK - INODE_LEN
+        self.used <= BLOCK - INODE_LEN - ROOT_AT
     }
 
     /// Bytes that lie behind the inode.

@@ -19,6 +19,8 @@ pub const MAX_SIZE: u64 = i64::MAX as u64 / BLOCK as u64 * BLOCK as u64;
 pub(crate) const SLOT: u64 = 32;
 /// Number of the root's inode.
 pub(crate) const ROOT_NID: u16 = 1;
+/// Where that lies in its block.
+pub(crate) const ROOT_AT: usize = ROOT_NID as usize * SLOT as usize;
 /// The block that inode numbers count from.
 pub(crate) const META_BLOCK: u32 = 1;
 /// Bytes of an inode without attributes.

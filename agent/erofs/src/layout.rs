@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::directory::{Dots, Packing};
-use crate::format::{BLOCK, INODE_LEN, MAX_SIZE, ROOT_NID, SLOT, XATTR_LEN, holes_len};
+use crate::format::{BLOCK, INODE_LEN, MAX_SIZE, ROOT_AT, SLOT, XATTR_LEN, holes_len};
 use crate::{Entry, Kind, Source, WriteError};
 
 /// An entry and its place.
@@ -46,7 +46,7 @@ pub(crate) struct Cursor<'a, S> {
 
 impl<'a, S: Source> Cursor<'a, S> {
     pub(crate) fn new(source: &'a S) -> Self {
-        Self { source, next: 0, unclaimed: 1, at: u64::from(ROOT_NID) * SLOT, blocks: 0 }
+        Self { source, next: 0, unclaimed: 1, at: ROOT_AT as u64, blocks: 0 }
     }
 
     /// Bytes of the inode area up to here.

@@ -86,6 +86,17 @@ fn df_shows_the_total_and_a_lookup_of_nothing_finds_nothing() {
     assert_eq!(image.written.bytes, fs::metadata(image.path()).unwrap().len());
 }
 
+/// The root's names lie behind its inode up to one length, and in a block of their own from there on.
+#[test]
+fn roots_of_every_length_around_a_block() {
+    for len in 3_950..4_095 {
+        let names = (0..19).map(|n| format!("{n:0>188}")).chain([format!("{:x>1$}", "", len - 3_839)]);
+        // Twelve bytes an entry, and as much as its name: `.` and `..` are 27.
+        assert_eq!(27 + names.clone().map(|name| 12 + name.len()).sum::<usize>(), len);
+        shows(&dir(names.map(|name| (name, file(0)))));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
