@@ -339,6 +339,7 @@ impl Model {
             Step::Unmap => {
                 self.mapped.clear();
                 self.kept.retain(|(_, slot)| slot.lock().unwrap().is_some());
+                self.keep();
             }
         }
     }
@@ -352,7 +353,13 @@ impl Model {
         let report = self.bench.recover();
         if report.failed_tiers.is_empty() && self.natives.is_empty() && self.mapped.is_empty() {
             self.exact = !self.broken && self.bench.cache().health().iter().all(|health| health.state == TierState::Ready);
+            self.keep();
         }
+    }
+
+    /// As the cache does from time to time: what could not be taken when a quota was lowered goes when it can.
+    fn keep(&mut self) {
+        self.bench.cache().step();
     }
 
     fn kill(&mut self, index: Loss, damage: &[(Damage, u64)], recover: bool) {
