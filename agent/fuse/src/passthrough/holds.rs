@@ -44,12 +44,12 @@ impl<H, K> Holds<H, K> {
     }
 
     /// Notes a release. With the last one `keep` turns the hold into what keeps the file ready; the inode that had to go for it, if
-    /// too many are kept.
-    pub(crate) fn released(&mut self, ino: u64, keep: impl FnOnce(H) -> K) -> Option<u64> {
+    /// too many are kept. `last`: nobody has it open any more, though other servers may have heard of releases that are missed here.
+    pub(crate) fn released(&mut self, ino: u64, last: bool, keep: impl FnOnce(H) -> K) -> Option<u64> {
         let Entry::Occupied(mut there) = self.inodes.entry(ino) else { return None };
         match there.get_mut() {
             Held::Kept { .. } => return None,
-            Held::Open { handles, .. } if *handles > 1 => {
+            Held::Open { handles, .. } if *handles > 1 && !last => {
                 *handles -= 1;
                 return None;
             }
@@ -100,17 +100,20 @@ mod tests {
         let mut holds: Holds<(), ()> = Holds::new(2);
         for ino in 1..=2 {
             holds.opened(ino, Some(()));
-            assert_eq!(holds.released(ino, drop), None);
+            assert_eq!(holds.released(ino, false, drop), None);
         }
         holds.opened(1, Some(()));
         holds.opened(1, None);
-        assert_eq!((holds.released(1, |()| unreachable!()), holds.kept()), (None, 1));
-        assert_eq!(holds.released(1, drop), None);
+        assert_eq!((holds.released(1, false, |()| unreachable!()), holds.kept()), (None, 1));
+        assert_eq!(holds.released(1, false, drop), None);
         holds.opened(3, Some(()));
-        assert_eq!(holds.released(3, drop), Some(2));
+        assert_eq!(holds.released(3, false, drop), Some(2));
         assert_eq!((holds.kept(), holds.has(1), holds.has(2), holds.has(3)), (2, true, false, true));
         holds.forget(1);
         assert_eq!((holds.kept(), holds.has(1)), (1, false));
+        // Of these three handles another server has heard that two are closed.
+        (0..3).for_each(|_| holds.opened(4, Some(())));
+        assert_eq!((holds.released(4, true, drop), holds.kept()), (None, 2));
     }
 
     #[test]
@@ -119,8 +122,8 @@ mod tests {
         holds.opened(1, Some(()));
         holds.forget(1);
         assert!(holds.has(1), "it is open");
-        assert_eq!(holds.released(1, |()| unreachable!()), Some(1));
+        assert_eq!(holds.released(1, false, |()| unreachable!()), Some(1));
         holds.opened(2, None);
-        assert_eq!((holds.has(2), holds.released(2, drop)), (false, None));
+        assert_eq!((holds.has(2), holds.released(2, false, drop)), (false, None));
     }
 }

@@ -159,10 +159,6 @@ impl Passthrough {
 
     /// Closes one handle of `ino`, as `request` wants it.
     pub(crate) fn release(self: &Arc<Self>, ino: u64, request: Unique) {
-        let surplus = self.holds().released(ino, |hold| {
-            let whom = Arc::downgrade(self);
-            hold.keep(Box::new(move || Self::give_back(&whom, ino)))
-        });
         let is_counted = match self.table.hear(request.number()) {
             Heard::New => false,
             Heard::Before(_) => true,
@@ -170,6 +166,10 @@ impl Passthrough {
             Heard::Unknown => request.is_sent_again(),
         };
         let was_last = !is_counted && self.table.release(ino);
+        let surplus = self.holds().released(ino, was_last, |hold| {
+            let whom = Arc::downgrade(self);
+            hold.keep(Box::new(move || Self::give_back(&whom, ino)))
+        });
         // A former server's file: nobody here keeps it ready, and nobody else would close its id.
         if was_last && !self.holds().has(ino) {
             self.close(ino);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
+use std::task::{Context, Waker};
 
 use forebay_backing::TABLE_BYTES;
 use proptest::prelude::*;
@@ -342,7 +343,18 @@ impl Model {
         popped.is_some()
     }
 
+    /// As each server does soon when it has left something.
+    fn sweep_what_was_left(&self) {
+        for Server { passthrough, .. } in &self.servers {
+            let left = std::pin::pin!(passthrough.left.notified());
+            if left.poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+                passthrough.sweep();
+            }
+        }
+    }
+
     fn evict(&mut self, ino: u64) {
+        self.sweep_what_was_left();
         for Server { ready, .. } in &self.servers {
             let wanted = lock(&ready.0).get(&ino).map(|(_, wanted)| wanted.clone());
             if let Some(wanted) = wanted {
