@@ -73,6 +73,8 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             stage("demo", &mut || demo::run(&DemoArgs { small: true, keep: false, agent: Some(agent.clone()) }));
             stage("short benchmark", &mut || bench::run(&BenchArgs::short(agent.clone())));
             stage("promises in the cluster", &mut || promises::all(&images));
+        } else {
+            say("not run: demo, short benchmark and promises, for want of images");
         }
     }
     summary(&stages)?;

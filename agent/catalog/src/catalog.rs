@@ -73,7 +73,8 @@ impl Catalog {
         }
         // SAFETY: the bytes behind a map must not change and the file must not shrink while it is mapped. A catalog
         // is private to the agent, is complete under its name from the first moment (temporary name, sync, rename),
-        // is never written to afterwards, and goes only by rename or removal, which leave a mapped file as it is.
+        // is never written to afterwards, and goes only by rename or removal, which leave a mapped file as it is. One that comes from
+        // another node is mapped under its temporary name, and let go of before it is written to (`incoming.rs`).
         let map = unsafe { Mmap::map(&file) }.during("map the catalog", path)?;
         let header = Header::decode(&map, map.len() as u64).map_err(|e| match e {
             HeaderError::Format(found) => CatalogError::Format { path: path.to_owned(), found, supported: FORMAT },

@@ -11,8 +11,9 @@ use forebay_catalog::{Adoption, CatalogError, Incoming, MountSpec};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::dataset::{Dataset, Inner};
+use crate::dataset::{Dataset, Inner, Writing};
 use crate::generation::Generation;
+use crate::life::CALM;
 use crate::{Mount, schedule};
 
 /// How new a catalog must be to do.
@@ -28,7 +29,7 @@ pub struct Fresh {
 #[async_trait]
 pub trait Catalogs: Debug + Send + Sync {
     /// Writes a catalog of another node that does to `into`, and gives the time since its listing began; `None`: there is none to be had,
-    /// and this node is to list. `tree` stands for the mounts; `seen` is told how many objects the listing waited for has seen.
+    /// and this node is to list. `tree` is [`Dataset::tree`]; `seen` is told how many objects the listing waited for has seen.
     async fn take(&self, tree: &str, fresh: &Fresh, into: File, seen: &AtomicU64) -> Option<Duration>;
 }
 
@@ -46,7 +47,7 @@ pub struct Catalog {
 /// Why another node gets no catalog.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NoCatalog {
-    /// It is of other mounts, or cannot be listed here.
+    /// It cannot be listed here.
     Never,
     /// There is none that does, and it was not to be waited for.
     NotNow,
@@ -67,16 +68,18 @@ pub(crate) fn tree_of(dataset: &str, mounts: &[Mount]) -> String {
 }
 
 impl Dataset {
-    /// What another node gets that wants a catalog of the tree `tree`; see [`Fresh`]. With `held` nobody waits. Where a newer tree is
-    /// wanted than there is, and none is being listed, it is listed: one node does it for all.
+    /// Stands for the tree's mounts: nodes that have the same give each other catalogs.
+    pub fn tree(&self) -> &str {
+        &self.inner.tree
+    }
+
+    /// What another node gets that wants a catalog of this tree. With `held` nobody waits. Where a newer one is wanted than there is, and
+    /// none is being listed, it is listed: one node does it for all.
     ///
     /// # Errors
     /// [`NoCatalog`]
-    pub async fn catalog_for_peer(&self, tree: &str, fresh: &Fresh, held: bool) -> Result<Catalog, NoCatalog> {
+    pub async fn catalog_for_peer(&self, fresh: &Fresh, held: bool) -> Result<Catalog, NoCatalog> {
         let inner = &self.inner;
-        if tree != inner.tree {
-            return Err(NoCatalog::Never);
-        }
         let (arrived, mut wished) = (Instant::now(), false);
         let mut generation = self.generation();
         loop {
@@ -98,8 +101,10 @@ impl Dataset {
             if waited >= PATIENCE {
                 return Err(NoCatalog::NotYet(inner.listed.load(Ordering::Relaxed)));
             }
-            if waited >= HEARSAY && !listing && !std::mem::replace(&mut wished, true) {
-                self.refresh(None);
+            // Of many that complain of one changed object each may come a moment after the last listing began.
+            let calm = fresh.wish.is_some() || inner.age() >= CALM;
+            if waited >= HEARSAY && calm && !listing && !std::mem::replace(&mut wished, true) && inner.wishes.open().is_none() {
+                self.refresh(fresh.wish.clone());
             }
             let _ = timeout(Duration::from_millis(200), generation.changed()).await;
         }
@@ -112,10 +117,12 @@ impl Inner {
         if let Some(fresh) = self.wishes.open() {
             return fresh;
         }
-        // As old as the one there is will not do, and one that is due soon would be due everywhere at once.
-        let relist = self.settings.consistency.relist_after();
-        let since = relist.map(|age| Instant::now().checked_sub(age / 2).unwrap_or_else(Instant::now));
-        Fresh { since, wish: None }
+        // Where there is none, one does that is not due. Else one that is due soon does not: it would be due everywhere at once.
+        let oldest = self.settings.consistency.relist_after().map(|age| match self.generations.current() {
+            None => age,
+            Some(_) => age / 2,
+        });
+        Fresh { since: oldest.map(|age| Instant::now().checked_sub(age).unwrap_or_else(Instant::now)), wish: None }
     }
 
     fn does(&self, current: &Generation, fresh: &Fresh) -> bool {
@@ -130,7 +137,7 @@ impl Inner {
     }
 
     /// Takes a catalog of another node as generation `number`; `None`: this node is to list.
-    pub(crate) async fn take_from_others(&self, number: u32, fresh: &Fresh) -> Option<Arc<Generation>> {
+    pub(crate) async fn take_from_others(&self, number: u32, fresh: &Fresh, writing: Writing) -> Option<Arc<Generation>> {
         let others = self.catalogs.as_ref()?;
         let path = self.generations.path(number);
         let incoming = Incoming::new(&path).and_then(|incoming| Ok((incoming.file()?, incoming)));
@@ -142,7 +149,11 @@ impl Inner {
                 let (dataset, mounts) = (self.settings.name.clone(), self.mounts.iter().map(Mount::spec).collect());
                 let listed_at_ns = schedule::nanoseconds(listed_at);
                 let adoption = Adoption { dataset, mounts, generation: u64::from(number), listed_at_ns };
-                let adopted = tokio::task::spawn_blocking(move || incoming.adopt(adoption)).await;
+                let adopted = tokio::task::spawn_blocking(move || {
+                    let _writing = writing;
+                    incoming.adopt(adoption)
+                });
+                let adopted = adopted.await;
                 adopted.unwrap_or(Err(CatalogError::Abandoned))
             }
         };

@@ -10,7 +10,7 @@ use forebay_cache::{Cache, DatasetId, DatasetPolicy, Landing, ObjectId};
 use forebay_catalog::Entry;
 use forebay_fetch::{Fetcher, Remote};
 use k8s_openapi::jiff::Timestamp;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
 use crate::ahead::Ahead;
 use crate::failures::Failures;
@@ -52,7 +52,7 @@ pub(crate) struct Inner {
     labels: Vec<Arc<str>>,
     pub(crate) share: Option<Arc<dyn Share>>,
     pub(crate) catalogs: Option<Arc<dyn Catalogs>>,
-    /// Stands for the mounts, see [`Catalogs::take`].
+    /// Stands for the mounts.
     pub(crate) tree: String,
     pub(crate) cache: Cache,
     pub(crate) cache_id: DatasetId,
@@ -85,10 +85,15 @@ pub(crate) struct Inner {
     /// Whether pinned files that are complete are published.
     pub(crate) publishes: AtomicBool,
     pub(crate) passes: watch::Sender<u64>,
+    /// Held while a catalog is written, also by a thread whose caller has gone.
+    pub(crate) writing: Arc<tokio::sync::Mutex<()>>,
     state: Mutex<State>,
     current: watch::Sender<u64>,
     pub(crate) started: Instant,
 }
+
+/// The right to write a catalog into the Dataset's directory. It ends with the last clone.
+pub(crate) type Writing = Arc<OwnedMutexGuard<()>>;
 
 /// What the life is doing, for the status.
 #[derive(Clone, Debug, Default)]
@@ -162,6 +167,7 @@ impl Dataset {
             released: Notify::new(),
             publishes: AtomicBool::new(false),
             passes: watch::Sender::new(0),
+            writing: Arc::default(),
             read_bytes: AtomicU64::new(0),
             hit_bytes: AtomicU64::new(0),
             condition_times: Mutex::default(),

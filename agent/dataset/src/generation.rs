@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use forebay_catalog::Catalog;
 
@@ -16,6 +16,8 @@ pub(crate) struct Generation {
     pub(crate) overrides: Overrides,
     /// Where its objects are, once a composed mount needed it.
     pub(crate) objects: OnceLock<ObjectTable>,
+    /// Its age when it was opened, and since when: the clock may be set meanwhile.
+    age: (Duration, Instant),
     open: AtomicI64,
     held: AtomicBool,
 }
@@ -25,13 +27,15 @@ impl Generation {
     pub(crate) fn new(catalog: Catalog, path: &Path) -> std::io::Result<Self> {
         let number = u32::try_from(catalog.info().generation).map_err(std::io::Error::other)?;
         let overrides = Overrides::open(&path.with_extension("overrides"))?;
-        Ok(Self { number, catalog, overrides, objects: OnceLock::new(), open: AtomicI64::new(0), held: AtomicBool::new(false) })
+        let age = (age_of(&catalog), Instant::now());
+        let (open, held) = (AtomicI64::new(0), AtomicBool::new(false));
+        Ok(Self { number, catalog, overrides, objects: OnceLock::new(), age, open, held })
     }
 
     /// Time since its listing began.
     pub(crate) fn age(&self) -> Duration {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        now.saturating_sub(Duration::from_nanos(u64::try_from(self.catalog.info().listed_at_ns).unwrap_or(0)))
+        let (then, since) = self.age;
+        then.saturating_add(since.elapsed())
     }
 
     /// A handle was opened on this generation.
@@ -57,4 +61,11 @@ impl Generation {
     pub(crate) fn in_use(&self) -> bool {
         self.open.load(Ordering::Acquire) > 0 || self.is_held()
     }
+}
+
+/// By the clock as it is now; one that was listed later than that is of any age.
+fn age_of(catalog: &Catalog) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let listed = Duration::from_nanos(u64::try_from(catalog.info().listed_at_ns).unwrap_or(0));
+    now.checked_sub(listed).unwrap_or(Duration::MAX)
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dataset::{Dataset, Filling, Inner};
+use crate::dataset::{Dataset, Filling, Inner, Writing};
 use crate::generation::Generation;
 use crate::listing::{self, ListingError};
 use crate::prefetch::Pass;
@@ -20,7 +20,7 @@ use crate::{Mount, schedule};
 
 /// A tree is not listed again sooner than this because readers meet changed objects: one change at the store
 /// makes many readers complain at once.
-const CALM: Duration = Duration::from_secs(5);
+pub(crate) const CALM: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether all that was brought in is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -82,6 +82,8 @@ impl Dataset {
         if let Some(filling) = filling {
             filling.stop().await;
         }
+        // Who opens the directory next must not find a file coming in from here.
+        drop(inner.writing.lock().await);
     }
 }
 
@@ -131,9 +133,13 @@ impl Inner {
         self.listed.store(0, Ordering::Relaxed);
         let (answer, fresh) = (self.wishes.answer(), self.how_fresh());
         self.state().listing = true;
-        let listed = match self.take_from_others(number, &fresh).await {
+        let writing: Writing = Arc::new(self.writing.clone().lock_owned().await);
+        let listed = match self.take_from_others(number, &fresh, writing.clone()).await {
             Some(generation) => Ok(generation),
-            None => self.list_into(number).await,
+            None => {
+                self.listed.store(0, Ordering::Relaxed);
+                self.list_into(number, writing).await
+            }
         };
         self.state().listing = false;
         let generation = listed?;
@@ -145,7 +151,7 @@ impl Inner {
         Ok(generation)
     }
 
-    async fn list_into(&self, number: u32) -> Result<Arc<Generation>, ListingError> {
+    async fn list_into(&self, number: u32, writing: Writing) -> Result<Arc<Generation>, ListingError> {
         let config = BuilderConfig {
             dataset: self.settings.name.clone(),
             generation: u64::from(number),
@@ -155,7 +161,7 @@ impl Inner {
         };
         let builder = Builder::new(self.generations.dir(), config)?;
         let path = self.generations.path(number);
-        let catalog = listing::list(&self.mounts, builder, &path, &self.listed).await?;
+        let catalog = listing::list(&self.mounts, builder, &path, &self.listed, writing).await?;
         self.expect_fill();
         Ok(self.generations.install(catalog, number)?)
     }

@@ -10,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use crate::Mount;
-use crate::dataset::ListingFailure;
+use crate::dataset::{ListingFailure, Writing};
 
 /// Mounts listed at a time.
 const MOUNTS: usize = 4;
@@ -71,10 +71,19 @@ impl From<ListingError> for ListingFailure {
 
 /// Lists all mounts into `builder` and finishes the catalog at `path`. `seen` counts objects as they come.
 /// Cancellation-safe: nothing is left at `path` unless the catalog is whole.
-pub(crate) async fn list(mounts: &[Mount], builder: Builder, path: &Path, seen: &AtomicU64) -> Result<Catalog, ListingError> {
+pub(crate) async fn list(
+    mounts: &[Mount],
+    builder: Builder,
+    path: &Path,
+    seen: &AtomicU64,
+    writing: Writing,
+) -> Result<Catalog, ListingError> {
     let (pages, inbox) = mpsc::channel(PAGES);
     let path = path.to_owned();
-    let build = tokio::task::spawn_blocking(move || build(builder, inbox, &path));
+    let build = tokio::task::spawn_blocking(move || {
+        let _writing = writing;
+        build(builder, inbox, &path)
+    });
     let listed = futures::stream::iter((0..).zip(mounts.to_vec()))
         .map(|(mount, wanted)| {
             let out = Out { mount, pages: pages.clone(), seen };

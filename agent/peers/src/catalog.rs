@@ -72,7 +72,7 @@ impl Net {
                 Ok(PeerCatalog::Here { body, age }) => {
                     let answered_at = Instant::now();
                     match copy(body, into).await {
-                        Ok(()) => return Some(age + answered_at.elapsed()),
+                        Ok(()) => return Some(age.saturating_add(answered_at.elapsed())),
                         Err(error) => Err(error.to_string()),
                     }
                 }

@@ -30,7 +30,7 @@ impl Default for Limits {
             progress: Duration::from_secs(5),
             whole: Duration::from_secs(20),
             catalog: Duration::from_secs(30),
-            listing: Duration::from_secs(120),
+            listing: Duration::from_secs(300),
             connections: 256,
         }
     }

@@ -11,6 +11,8 @@ use crate::peer::Peer;
 use crate::tls::Tls;
 use crate::{Identity, Limits, TlsError};
 
+/// How many nodes the first of all asks for a catalog that they may have.
+const BEHIND: usize = 8;
 /// How many nodes stand in for owners that do not answer.
 const SPARE: usize = 1;
 
@@ -154,7 +156,7 @@ impl Net {
         let view = self.view();
         let above = view.members.above(&self.node, item);
         if above.is_empty() {
-            return (self.behind(item, 1, true), true);
+            return (self.behind(item, BEHIND, true), true);
         }
         (above.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect(), false)
     }

@@ -34,6 +34,10 @@ pub(crate) enum PeerError {
 
 /// Catalogs asked of one peer at a time.
 const CATALOGS: usize = 8;
+/// Bytes of a catalog that no node can have: of 300 million files it has as many.
+const LONGEST: u64 = 64 << 30;
+/// Bytes a second of a catalog; what takes longer comes from elsewhere.
+const SLOWEST: u64 = 1 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -104,8 +108,7 @@ impl Peer {
         let limits = &net.limits;
         let permits = timeout(limits.catalog, self.catalogs.permits(false)).await.map_err(|_| PeerError::Busy)?;
         let lease = Pool::lease(&self.catalogs, net, permits).await.map_err(PeerError::Failed)?;
-        // A catalog may be long: each piece has its limit, the whole has none but theirs.
-        let mut budget = Duration::MAX;
+        let mut budget = limits.catalog;
         let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));
         let (response, lease) = send(net, lease, &mut budget, limits.catalog, made).await?;
         let says = |name: &str| response.headers().get(name)?.to_str().ok()?.parse::<u64>().ok();
@@ -113,6 +116,10 @@ impl Peer {
         match response.status() {
             StatusCode::OK => {
                 let len = says(CONTENT_LENGTH.as_str()).ok_or_else(lacks("length"))?;
+                if len > LONGEST {
+                    return Err(PeerError::Failed(format!("a catalog of {len} bytes is longer than any")));
+                }
+                let budget = limits.whole.saturating_add(Duration::from_secs(len / SLOWEST));
                 let age = Duration::from_millis(says(AGE).ok_or_else(lacks(AGE))?);
                 Ok(PeerCatalog::Here { body: self.body(net, response, lease, len, budget), age })
             }

@@ -32,6 +32,8 @@ const BODIES: usize = 48;
 const BACKGROUND: usize = BODIES / 2;
 /// Catalogs that are sent at a time.
 const CATALOGS: usize = 4;
+/// Questions for catalogs that wait at a time: each has a connection, of which readers need the most.
+const WAITING: usize = 64;
 /// A request waits so long for its turn.
 const QUEUE: Duration = Duration::from_secs(4);
 /// A connection is closed after so long, so that no certificate counts for much longer than it is valid.
@@ -97,12 +99,14 @@ pub(crate) struct Serve {
     bodies: Arc<Semaphore>,
     background: Arc<Semaphore>,
     catalogs: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 impl Serve {
     pub(crate) fn new(net: Arc<Net>, source: Arc<dyn Source>) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { net, source, bodies: semaphore(BODIES), background: semaphore(BACKGROUND), catalogs: semaphore(CATALOGS) }
+        let (bodies, background) = (semaphore(BODIES), semaphore(BACKGROUND));
+        Self { net, source, bodies, background, catalogs: semaphore(CATALOGS), waiting: semaphore(WAITING) }
     }
 
     async fn turn(&self, priority: Priority) -> Option<Turn> {
@@ -189,7 +193,16 @@ impl Connection {
     /// A turn is for sending: who waits for a listing takes nobody's.
     async fn catalog(self: &Arc<Self>, asked: &AskedCatalog) -> Result<Response<Body>, (StatusCode, String)> {
         let response = Response::builder();
-        match self.serve.source.catalog(asked).await.map_err(not_found)? {
+        let waits = self.serve.waiting.try_acquire();
+        let found = match &waits {
+            Ok(_) => self.serve.source.catalog(asked).await,
+            Err(_) => match self.serve.source.catalog(&AskedCatalog { held: true, ..asked.clone() }).await {
+                Err(Refusal::NotHeld) if !asked.held => Ok(CatalogAnswer::NotYet { seen: 0 }),
+                found => found,
+            },
+        };
+        drop(waits);
+        match found.map_err(not_found)? {
             CatalogAnswer::NotYet { seen } => {
                 let response = response.status(StatusCode::ACCEPTED).header(SEEN, seen).header(CONTENT_LENGTH, 0);
                 response.body(Full::default().map_err(|never| match never {}).boxed_unsync()).map_err(unsaid)

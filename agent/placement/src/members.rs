@@ -117,15 +117,18 @@ impl Members {
     }
 
     /// Who passes `item`, which all nodes want whole, on to `node`: the nodes form a tree whose root is the first owner, and each has two
-    /// below it. The one just above `node` comes first, then those above that one, up to the root. Empty for the root and for a node that is
-    /// leaving. All score higher than `node`, as with [`Members::to_ask`].
+    /// below it. The one just above `node` comes first, then those above that one, up to the root. Empty for the root. Nobody has a node that
+    /// is leaving above it, and that one has those above it that score higher. All score higher than `node`, as with [`Members::to_ask`].
     pub fn above(&self, node: &str, item: Item) -> Vec<&Member> {
-        let ranked = self.owners(item, self.all.len());
-        let Some(mut place) = ranked.iter().position(|member| member.node == node) else { return Vec::new() };
+        let ranked = || self.all.iter().map(|(seed, member)| (Reverse(item.score(*seed)), member));
+        let Some(own) = ranked().find(|(_, member)| member.node == node) else { return Vec::new() };
+        let mut higher: Vec<_> = ranked().filter(|one| !one.1.leaving && *one < own).collect();
+        higher.sort_unstable();
         let mut above = Vec::new();
+        let mut place = higher.len();
         while place > 0 {
             place = (place - 1) / 2;
-            above.push(ranked[place]);
+            above.push(higher[place].1);
         }
         above
     }

@@ -57,6 +57,8 @@ struct State {
     evicting: Option<String>,
     /// The newest wish for a listing that is not carried out yet, and its number with the Dataset at work.
     wish: Option<(String, u64)>,
+    /// The number of the newest wish whose listing the mounts show.
+    shown: u64,
     removed: bool,
 }
 
@@ -78,6 +80,7 @@ impl Hosted {
             handled,
             evicting: None,
             wish: None,
+            shown: 0,
             removed: false,
             desired: desired.clone(),
         };
@@ -135,8 +138,14 @@ impl Hosted {
             Err(error) => state.fault = Some(format!("{error:#}")),
             Ok(dataset) => {
                 state.fault = None;
-                if let Some(wish) = state.handled.refreshed.clone() {
-                    dataset.was_refreshed(wish);
+                match state.handled.refreshed.take() {
+                    // Its catalog is lost, or of other mounts: another node's may be from before the wish.
+                    Some(_) if *dataset.generation().borrow() == 0 => {}
+                    Some(wish) => {
+                        dataset.was_refreshed(wish.clone());
+                        state.handled.refreshed = Some(wish);
+                    }
+                    None => {}
                 }
                 if state.tree.is_none() {
                     state.tree = Some(Arc::new(Switch::new(dataset.clone())));
@@ -145,7 +154,7 @@ impl Hosted {
                 let task = tokio::spawn(self.clone().live(dataset.clone(), stop.clone()));
                 state.life = Some(Life { stop, task });
                 state.dataset = Some(dataset);
-                state.wish = None;
+                (state.wish, state.shown) = (None, 0);
             }
         }
         drop(state);
@@ -162,7 +171,11 @@ impl Hosted {
             return;
         }
         let number = dataset.refresh(Some(wish.clone()));
-        state.wish = Some((wish, number));
+        // Another node may have heard of it first, and had it carried out here.
+        match number <= state.shown {
+            true => state.handled.refreshed = Some(wish),
+            false => state.wish = Some((wish, number)),
+        }
     }
 
     /// Takes up new wishes without touching anything else.
@@ -224,7 +237,9 @@ impl Hosted {
             if let Some(tree) = &state.tree {
                 tree.set(dataset.clone());
             }
-            if let Some((wish, _)) = state.wish.take_if(|(_, number)| *number <= dataset.refreshed()) {
+            state.shown = dataset.refreshed();
+            let shown = state.shown;
+            if let Some((wish, _)) = state.wish.take_if(|(_, number)| *number <= shown) {
                 state.handled.refreshed = Some(wish);
             }
             let names = dataset.top_names(TOP);

@@ -79,7 +79,7 @@ impl Node {
             fetcher: self.fetcher.clone(),
             state_dir,
             share: peers::share(&self.net, spread),
-            catalogs: peers::catalogs::of_others(&self.net, &desired.dataset, &desired.spec),
+            catalogs: peers::catalogs::of_others(&self.net, desired),
         })?)
     }
 

@@ -17,6 +17,7 @@ use forebay_store::policy::Priority;
 use forebay_store::{StoreId, Version};
 use tokio::sync::watch;
 
+use super::hosted::Hosted;
 use super::node::Node;
 
 pub(super) mod catalogs;
@@ -102,14 +103,15 @@ impl Given {
         self.0.get().and_then(Weak::upgrade)
     }
 
-    /// The Dataset, also if this agent is only about to hear of it.
-    async fn expected(&self, name: &str) -> Option<Dataset> {
-        let asked = Instant::now();
+    /// The Dataset whose catalog is asked for, also if this agent is only about to hear of it, or of its new mounts.
+    async fn with_tree(&self, asked: &AskedCatalog) -> Option<Dataset> {
+        let arrived = Instant::now();
         loop {
-            if let Some(found) = self.node().and_then(|node| dataset(&node, name)) {
-                return Some(found);
+            let hosted = self.node().and_then(|node| hosted(&node, &asked.dataset));
+            if let Some(dataset) = hosted.and_then(|hosted| catalogs::with_tree(&hosted, &asked.tree)) {
+                return Some(dataset);
             }
-            if asked.elapsed() > HEARSAY {
+            if asked.held || arrived.elapsed() > HEARSAY {
                 return None;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -117,17 +119,17 @@ impl Given {
     }
 }
 
-/// The Dataset `namespace/name`, if `node` serves it.
-fn dataset(node: &Node, name: &str) -> Option<Dataset> {
+/// The Dataset `namespace/name` on `node`.
+fn hosted(node: &Node, name: &str) -> Option<Arc<Hosted>> {
     let (namespace, name) = name.split_once('/')?;
-    node.table.get(&DatasetName::new(namespace, name))?.for_peers()
+    node.table.get(&DatasetName::new(namespace, name))
 }
 
 #[async_trait]
 impl Source for Given {
     async fn read(&self, asked: &Asked) -> Result<Answer, Refusal> {
         let node = self.node().ok_or(Refusal::NotHere)?;
-        let dataset = dataset(&node, &asked.dataset).ok_or(Refusal::NotHere)?;
+        let dataset = hosted(&node, &asked.dataset).and_then(|hosted| hosted.for_peers()).ok_or(Refusal::NotHere)?;
         let remote = dataset.object_for_peer(&asked.store, &asked.key, &asked.version, asked.size).ok_or(Refusal::NotHere)?;
         if asked.held && !remote.object.holds(&asked.range) {
             return Err(Refusal::NotHeld);
@@ -140,7 +142,7 @@ impl Source for Given {
     }
 
     async fn catalog(&self, asked: &AskedCatalog) -> Result<CatalogAnswer, Refusal> {
-        let dataset = self.expected(&asked.dataset).await.ok_or(Refusal::NotHere)?;
+        let dataset = self.with_tree(asked).await.ok_or(Refusal::NotHere)?;
         catalogs::give(&dataset, asked).await
     }
 }

@@ -27,8 +27,9 @@ struct Other {
 impl Catalogs for Other {
     async fn take(&self, tree: &str, fresh: &Fresh, mut into: File, seen: &AtomicU64) -> Option<Duration> {
         let other = self.dataset.lock().unwrap().clone()?;
+        assert_eq!(other.tree(), tree);
         loop {
-            match other.catalog_for_peer(tree, fresh, false).await {
+            match other.catalog_for_peer(fresh, false).await {
                 Ok(mut catalog) => {
                     self.taken.fetch_add(1, Ordering::Relaxed);
                     let copied = io::copy(&mut catalog.file, &mut into).unwrap();
@@ -162,6 +163,17 @@ async fn a_wish_that_only_one_node_has_is_listed_by_the_other_for_both() {
     first.listed_after(before).await;
     second.listed_after(own).await;
     assert!(second.find("/b").is_ok() && two.pages()[1] == 0);
+    // A wish with a name: the other lists for it by its name, and is done when it hears of it.
+    two.put("c", 3);
+    let (before, own) = (*first.dataset.generation().borrow(), *second.dataset.generation().borrow());
+    second.dataset.refresh(Some("wish".into()));
+    first.listed_after(before).await;
+    second.listed_after(own).await;
+    assert!(second.find("/c").is_ok());
+    let pages = two.pages();
+    assert!(first.dataset.refresh(Some("wish".into())) <= first.dataset.refreshed());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((two.pages(), pages[1]), (pages, 0));
     first.end(true).await;
     second.end(true).await;
 }
@@ -217,11 +229,8 @@ async fn where_no_other_can_help_a_node_lists_for_itself() {
     assert_eq!(second.cat("/a").await.unwrap(), content(1, 1000));
     // Who must not wait is told at once, and nothing is listed for it.
     let (pages, fresh) = (two.pages(), Fresh { since: Some(Instant::now()), wish: None });
-    assert_eq!(first.dataset.catalog_for_peer(&first.dataset.inner.tree, &fresh, true).await.unwrap_err(), NoCatalog::NotNow);
+    assert_eq!(first.dataset.catalog_for_peer(&fresh, true).await.unwrap_err(), NoCatalog::NotNow);
     assert_eq!(two.pages(), pages);
-    // Of another tree there is none to be had.
-    let fresh = Fresh { since: None, wish: None };
-    assert_eq!(first.dataset.catalog_for_peer("another", &fresh, false).await.unwrap_err(), NoCatalog::Never);
     first.end(true).await;
     second.end(true).await;
 }
