@@ -1,6 +1,9 @@
 //! The peer path beside plain TCP on loopback: one reader, data in the peer's memory, interleaved rounds, both in this process.
 //!
-//! `cargo run --release -p forebay-peers --example speed [MIB]`
+//! `cargo run --release -p forebay-peers --example speed [MIB] [ROUND-TRIP-MS]`: with a delay both go through a link that has it. A rate
+//! the kernel gives: run it in a network namespace whose `lo` has `tc qdisc add dev lo root tbf rate 1gbit burst 256kb latency 50ms`.
+
+mod link;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -42,11 +45,12 @@ fn name_of(node: &str) -> String {
 fn main() -> Result<()> {
     let mib: u64 = std::env::args().nth(1).map_or(Ok(1024), |mib| mib.parse())?;
     let bytes = mib << 20;
+    let each_way = Duration::from_millis(std::env::args().nth(2).map_or(Ok(0), |ms| ms.parse())?) / 2;
     let runtime = tokio::runtime::Runtime::new()?;
-    let (net, store) = runtime.block_on(peers())?;
+    let (net, store) = runtime.block_on(peers(each_way))?;
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
-        let plain = plain_tcp(bytes)?;
+        let plain = plain_tcp(bytes, each_way)?;
         let peer = runtime.block_on(read(&store, bytes))?;
         let rate = |time: Duration| bytes as f64 / time.as_secs_f64() / 1e9;
         ratios.push(rate(peer) / rate(plain));
@@ -60,7 +64,7 @@ fn main() -> Result<()> {
 }
 
 /// This agent and one other, which scores higher for what is read.
-async fn peers() -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
+async fn peers(each_way: Duration) -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -77,7 +81,12 @@ async fn peers() -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
     };
     let (near, far) = (net_of("near")?, net_of("far")?);
     let server = Server::bind("127.0.0.1:0".parse()?).await?;
-    near.set_neighbours([Neighbour { node: "far".into(), zone: None, address: server.address()?, leaving: false }]);
+    near.set_neighbours([Neighbour {
+        node: "far".into(),
+        zone: None,
+        address: link::through(server.address()?, each_way)?,
+        leaving: false,
+    }]);
     tokio::spawn(server.run(far, Arc::new(Hot(Bytes::from(vec![7; 256 << 10]))), CancellationToken::new()));
     let direct = Arc::new(MemoryStore::new("memory://empty"));
     let store = PeerStore::new(Arc::new(Mount::new(near.clone(), "ml/speed", Spread::Sharded(1))), direct, Priority::Reader);
@@ -107,9 +116,9 @@ async fn read(store: &Arc<dyn UnderStore>, bytes: u64) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
-fn plain_tcp(bytes: u64) -> Result<Duration> {
+fn plain_tcp(bytes: u64, each_way: Duration) -> Result<Duration> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = listener.local_addr()?;
+    let address = link::through(listener.local_addr()?, each_way)?;
     let sending = std::thread::spawn(move || -> Result<()> {
         let (mut stream, _) = listener.accept()?;
         let piece = vec![7; 256 << 10];
