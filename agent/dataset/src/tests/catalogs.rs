@@ -200,6 +200,20 @@ async fn a_tree_with_an_age_is_listed_by_one_node_each_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_tree_takes_any_that_is_not_due() {
+    let age = Duration::from_secs(60);
+    let two = Two::new(Settings { consistency: Consistency::MaxAge(age), ..settings() });
+    two.stores[0].failing.inject(Rule::always(Fault::Error(StoreErrorKind::Denied)).on(Op::List));
+    let run = two.first();
+    let oldest = || run.dataset.inner.how_fresh().since.unwrap().elapsed();
+    assert!(oldest() >= age);
+    two.stores[0].failing.heal();
+    run.listed_after(0).await;
+    assert!((age / 2..age).contains(&oldest()), "{:?}", oldest());
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_no_other_can_help_a_node_lists_for_itself() {
     let two = Two::new(settings());
     two.put("a", 1);

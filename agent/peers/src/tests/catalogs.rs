@@ -146,6 +146,10 @@ async fn many_nodes_list_once() {
     // The first owner, new on its node, takes what others have, and does not wait for it.
     let again = nodes[0].list(None, None, &listings).await;
     assert_eq!((again[0], listings.load(Ordering::Relaxed)), (2, 3));
+    // Also if those next to it are as new as it is.
+    nodes[1..4].iter().for_each(|node| drop(node.has.send_replace(None)));
+    let again = nodes[0].list(None, None, &listings).await;
+    assert_eq!((again[0], listings.load(Ordering::Relaxed)), (1, 3), "what the fifth has since the second listing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
