@@ -84,8 +84,11 @@ impl Dataset {
         let mut generation = self.generation();
         loop {
             generation.borrow_and_update();
-            if let Some(current) = inner.generations.current().filter(|current| inner.does(current, fresh)) {
-                return inner.open_catalog(&current);
+            // In this order: what answers a wish is there before the wish counts as answered.
+            let answers = fresh.wish.as_ref().is_some_and(|wish| inner.wishes.has_answered(wish));
+            let does = |current: &Arc<Generation>| answers || fresh.since.is_none_or(|since| current.age() <= since.elapsed());
+            if let Some(current) = inner.generations.current().filter(does) {
+                return open(&current);
             }
             if held {
                 return Err(NoCatalog::NotNow);
@@ -125,17 +128,6 @@ impl Inner {
         Fresh { since: oldest.map(|age| Instant::now().checked_sub(age).unwrap_or_else(Instant::now)), wish: None }
     }
 
-    fn does(&self, current: &Generation, fresh: &Fresh) -> bool {
-        let answers = fresh.wish.as_ref().is_some_and(|wish| self.wishes.has_answered(wish));
-        answers || fresh.since.is_none_or(|since| current.age() <= since.elapsed())
-    }
-
-    fn open_catalog(&self, current: &Generation) -> Result<Catalog, NoCatalog> {
-        // It may have been removed since; the next is on its way then.
-        let file = File::open(current.catalog.path()).map_err(|_| NoCatalog::NotYet(0))?;
-        Ok(Catalog { file, len: current.catalog.file_len(), age: current.age() })
-    }
-
     /// Takes a catalog of another node as generation `number`; `None`: this node is to list.
     pub(crate) async fn take_from_others(&self, number: u32, fresh: &Fresh, writing: Writing) -> Option<Arc<Generation>> {
         let others = self.catalogs.as_ref()?;
@@ -172,4 +164,10 @@ impl Inner {
             }
         }
     }
+}
+
+fn open(current: &Generation) -> Result<Catalog, NoCatalog> {
+    // It may have been removed since; the next is on its way then.
+    let file = File::open(current.catalog.path()).map_err(|_| NoCatalog::NotYet(0))?;
+    Ok(Catalog { file, len: current.catalog.file_len(), age: current.age() })
 }

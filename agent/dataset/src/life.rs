@@ -30,6 +30,8 @@ const LOSING: u32 = 4;
 const HANDED_OVER: u32 = 3;
 /// So many times sooner what a node keeps is taken over when it is known to go.
 const HURRY: u32 = 10;
+/// What is being written when a life ends has so long to be done.
+const WRITTEN: Duration = Duration::from_secs(5);
 /// A tier that is not known by then is broken; prefetch goes on with the others.
 const RECOVERY: Duration = Duration::from_secs(300);
 
@@ -82,8 +84,8 @@ impl Dataset {
         if let Some(filling) = filling {
             filling.stop().await;
         }
-        // Who opens the directory next must not find a file coming in from here.
-        drop(inner.writing.lock().await);
+        // Who opens the directory next should not find a file coming in from here. A long merge cannot be cut short, and is not waited for.
+        let _ = tokio::time::timeout(WRITTEN, inner.writing.lock()).await;
     }
 }
 

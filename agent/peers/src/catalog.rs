@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub struct WantedCatalog {
     /// The Dataset, `namespace/name`.
     pub dataset: String,
-    /// Stands for the mounts it is made of.
+    /// Stands for this very Dataset and its mounts.
     pub tree: String,
     /// Its listing began no earlier; `None`: whenever.
     pub since: Option<Instant>,
@@ -77,8 +77,9 @@ impl Net {
                     }
                 }
                 Ok(PeerCatalog::NotYet { seen: now }) => {
-                    seen.store(now, Ordering::Relaxed);
-                    if now != moved.0 {
+                    // 0 says nothing: who is asked by many has no time to look.
+                    if now != 0 && now != moved.0 {
+                        seen.store(now, Ordering::Relaxed);
                         moved = (now, Instant::now());
                     }
                     Ok(())

@@ -108,7 +108,8 @@ impl Peer {
         let limits = &net.limits;
         let permits = timeout(limits.catalog, self.catalogs.permits(false)).await.map_err(|_| PeerError::Busy)?;
         let lease = Pool::lease(&self.catalogs, net, permits).await.map_err(PeerError::Failed)?;
-        let mut budget = limits.catalog;
+        // Who needs not wait answers as soon as for bytes.
+        let mut budget = if asked.held { limits.first_byte } else { limits.catalog };
         let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));
         let (response, lease) = send(net, lease, &mut budget, limits.catalog, made).await?;
         let says = |name: &str| response.headers().get(name)?.to_str().ok()?.parse::<u64>().ok();
@@ -117,7 +118,7 @@ impl Peer {
             StatusCode::OK => {
                 let len = says(CONTENT_LENGTH.as_str()).ok_or_else(lacks("length"))?;
                 if len > LONGEST {
-                    return Err(PeerError::Failed(format!("a catalog of {len} bytes is longer than any")));
+                    return Err(PeerError::Refused(StatusCode::PAYLOAD_TOO_LARGE));
                 }
                 let budget = limits.whole.saturating_add(Duration::from_secs(len / SLOWEST));
                 let age = Duration::from_millis(says(AGE).ok_or_else(lacks(AGE))?);

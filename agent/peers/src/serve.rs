@@ -197,7 +197,8 @@ impl Connection {
         let found = match &waits {
             Ok(_) => self.serve.source.catalog(asked).await,
             Err(_) => match self.serve.source.catalog(&AskedCatalog { held: true, ..asked.clone() }).await {
-                Err(Refusal::NotHeld) if !asked.held => Ok(CatalogAnswer::NotYet { seen: 0 }),
+                // It may be about to be there: who asks comes again.
+                Err(Refusal::NotHeld | Refusal::NotHere) if !asked.held => Ok(CatalogAnswer::NotYet { seen: 0 }),
                 found => found,
             },
         };
@@ -211,8 +212,9 @@ impl Connection {
                 let asked_at = Instant::now();
                 let turn = timeout(QUEUE, self.serve.catalogs.clone().acquire_owned()).await.map_err(|_| too_many())?;
                 let turn = Turn { _body: turn.ok(), _background: None };
-                let age = (age + asked_at.elapsed()).as_millis();
-                self.send(response.header(AGE, age.to_string()), len, pieces, turn)
+                // One of an age that nobody knows stays so.
+                let age = u64::try_from(age.saturating_add(asked_at.elapsed()).as_millis()).unwrap_or(u64::MAX);
+                self.send(response.header(AGE, age), len, pieces, turn)
             }
         }
     }

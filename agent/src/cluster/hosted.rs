@@ -322,6 +322,11 @@ impl Hosted {
         state.dataset.clone().filter(|_| !state.removed)
     }
 
+    /// Whether its Dataset lists and fetches: not while it is replaced, nor when it could not be.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.state().life.is_some()
+    }
+
     /// The operator wants it gone.
     pub(crate) fn remove(&self) {
         self.state().removed = true;

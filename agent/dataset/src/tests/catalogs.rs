@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use forebay_catalog::{Adoption, Incoming};
 use forebay_store::StoreErrorKind;
 use forebay_store::failing::{FailingStore, Fault, Gate, Op, Rule};
 
 use super::{Run, Store, content, settings, soon};
+use crate::generation::Generation;
 use crate::{Catalogs, Consistency, Dataset, Fresh, NoCatalog, Settings};
 
 /// The way to the other node, without a network.
@@ -197,6 +199,23 @@ async fn a_tree_with_an_age_is_listed_by_one_node_each_time() {
     assert!(listed <= 1, "the first listed {listed} times more or fewer than the second took");
     first.end(true).await;
     second.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_from_the_future_is_of_no_known_age() {
+    let two = Two::new(settings());
+    two.put("a", 1);
+    let first = two.first();
+    first.listed_after(0).await;
+    let current = first.dataset.inner.generations.current().unwrap();
+    let (path, info) = (two.dir.path().join("catalog-9.fbc"), current.catalog.info().clone());
+    let incoming = Incoming::new(&path).unwrap();
+    io::copy(&mut File::open(current.catalog.path()).unwrap(), &mut incoming.file().unwrap()).unwrap();
+    let listed_at_ns = info.listed_at_ns + 3_600_000_000_000;
+    let adoption = Adoption { dataset: info.dataset, mounts: info.mounts, generation: 9, listed_at_ns };
+    let generation = Generation::new(incoming.adopt(adoption).unwrap(), &path).unwrap();
+    assert_eq!(generation.age(), Duration::MAX);
+    first.end(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

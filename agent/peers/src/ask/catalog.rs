@@ -16,7 +16,7 @@ pub(crate) const SEEN: &str = "forebay-seen";
 pub struct AskedCatalog {
     /// The Dataset, `namespace/name`.
     pub dataset: String,
-    /// Stands for the mounts it is made of: only a catalog of the same ones is wanted.
+    /// Stands for this very Dataset and its mounts: only a catalog of the same ones is wanted.
     pub tree: String,
     /// Its listing began within so long; `None`: whenever.
     pub within: Option<Duration>,

@@ -68,11 +68,13 @@ impl Source for Node {
         let Ok(Ok(there)) = timeout(patience, has.wait_for(does)).await.map(|there| there.map(|there| there.clone())) else {
             return if asked.held { Err(Refusal::NotHeld) } else { Ok(CatalogAnswer::NotYet { seen: 1 }) };
         };
-        let (bytes, began, _) = there.unwrap();
+        let (bytes, began, wish) = there.unwrap();
+        // So is one whose age nobody knows.
+        let age = if wish.as_deref() == Some("of any age") { Duration::MAX } else { began.elapsed() };
         let len = bytes.len();
         let pieces: Vec<_> = bytes.chunks(10_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let sent = if way == Way::BreaksOff { pieces.len() / 2 } else { pieces.len() };
-        Ok(CatalogAnswer::Here { pieces: stream::iter(pieces).take(sent).boxed(), len: len as u64, age: began.elapsed() })
+        Ok(CatalogAnswer::Here { pieces: stream::iter(pieces).take(sent).boxed(), len: len as u64, age })
     }
 }
 
@@ -163,6 +165,19 @@ async fn a_node_that_gives_none_costs_a_listing_and_no_more() {
         assert_eq!(all[3], all[1], "{way:?}");
         assert_eq!(listings.load(Ordering::Relaxed), 3, "{way:?}: the first, and the two below it");
         assert!(nodes[0].asked.load(Ordering::Relaxed) > 0, "{way:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_catalog_of_unknown_age_comes_as_such_and_harms_nobody() {
+    let nodes = nodes(2).await;
+    nodes[0].has.send_replace(Some((Bytes::from_static(b"catalog"), Instant::now(), Some("of any age".into()))));
+    let wanted = WantedCatalog { dataset: DATASET.into(), tree: TREE.into(), since: None, wish: None };
+    for _ in 0..3 {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let age = timeout(DEADLINE, nodes[1].net.catalog(&wanted, file.reopen().unwrap(), &AtomicU64::new(0))).await.unwrap();
+        assert!(age.unwrap() >= Duration::from_millis(u64::MAX));
+        assert_eq!(fs::read(file.path()).unwrap(), b"catalog");
     }
 }
 

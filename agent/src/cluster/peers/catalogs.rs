@@ -48,9 +48,9 @@ impl Catalogs for Others {
     }
 }
 
-/// The Dataset if its tree is this one.
+/// The Dataset if its tree is this one, and it is at work.
 pub(super) fn with_tree(hosted: &Hosted, tree: &str) -> Option<Dataset> {
-    hosted.for_peers().filter(|dataset| tree_of(&hosted.uid, dataset.tree()) == tree)
+    hosted.for_peers().filter(|dataset| hosted.is_at_work() && tree_of(&hosted.uid, dataset.tree()) == tree)
 }
 
 /// What another agent gets that asks for a catalog of this Dataset.
@@ -125,6 +125,7 @@ mod tests {
         assert!(of_others(&net, &desired("1", "file:///data")).is_none());
         for hosted in [one, anew, other] {
             hosted.rest().await;
+            assert!(with_tree(&hosted, &tree(&hosted)).is_none(), "it does not list any more");
         }
     }
 }
