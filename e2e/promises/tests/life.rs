@@ -68,7 +68,8 @@ fn scaled(site: &Site) -> Result<()> {
         )?;
     }
     site.patch_runtime("json", r#"[{"op": "remove", "path": "/spec/replicas"}]"#)?;
-    site.wait_for("all agents again", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == 2)?;
+    let nodes = site.cluster.nodes()?.iter().filter(|node| node.is_up()).count();
+    site.wait_for("all agents again", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
     site.wait_phase("default", "first", "Ready").map(drop)
 }
 
