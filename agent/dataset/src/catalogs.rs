@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use forebay_catalog::{Adoption, CatalogError, Incoming, MountSpec};
+use forebay_catalog::{Adoption, Incoming, MountSpec};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::dataset::{Dataset, Inner, Writing};
 use crate::generation::Generation;
 use crate::life::CALM;
+use crate::listing::ListingError;
 use crate::{Mount, schedule};
 
 /// How new a catalog must be to do.
@@ -61,9 +62,8 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const HEARSAY: Duration = Duration::from_secs(2);
 
 /// Stands for a tree of these mounts.
-pub(crate) fn tree_of(dataset: &str, mounts: &[Mount]) -> String {
-    let specs: Vec<MountSpec> = mounts.iter().map(Mount::spec).collect();
-    let described = serde_json::to_vec(&(dataset, specs)).unwrap_or_default();
+pub(crate) fn tree_of(dataset: &str, mounts: &[MountSpec]) -> String {
+    let described = serde_json::to_vec(&(dataset, mounts)).unwrap_or_default();
     blake3::hash(&described).to_hex().to_string()
 }
 
@@ -130,39 +130,32 @@ impl Inner {
 
     /// Takes a catalog of another node as generation `number`; `None`: this node is to list.
     pub(crate) async fn take_from_others(&self, number: u32, fresh: &Fresh, writing: Writing) -> Option<Arc<Generation>> {
-        let others = self.catalogs.as_ref()?;
-        let path = self.generations.path(number);
-        let incoming = Incoming::new(&path).and_then(|incoming| Ok((incoming.file()?, incoming)));
-        let taken = match incoming {
-            Err(error) => Err(error),
-            Ok((file, incoming)) => {
-                let age = others.take(&self.tree, fresh, file, &self.listed).await?;
-                let listed_at = SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH);
-                let (dataset, mounts) = (self.settings.name.clone(), self.mounts.iter().map(Mount::spec).collect());
-                let listed_at_ns = schedule::nanoseconds(listed_at);
-                let adoption = Adoption { dataset, mounts, generation: u64::from(number), listed_at_ns };
-                let adopted = tokio::task::spawn_blocking(move || {
-                    let _writing = writing;
-                    incoming.adopt(adoption)
-                });
-                let adopted = adopted.await;
-                adopted.unwrap_or(Err(CatalogError::Abandoned))
-            }
+        let taken = self.try_to_take(number, fresh, writing).await;
+        taken.unwrap_or_else(|error| {
+            warn!(dataset = self.settings.name, %error, "another node's catalog cannot be used; the stores are listed");
+            None
+        })
+    }
+
+    async fn try_to_take(&self, number: u32, fresh: &Fresh, writing: Writing) -> Result<Option<Arc<Generation>>, ListingError> {
+        let Some(others) = &self.catalogs else { return Ok(None) };
+        let incoming = Incoming::new(&self.generations.path(number))?;
+        let Some(age) = others.take(&self.tree, fresh, incoming.file()?, &self.listed).await else { return Ok(None) };
+        let adoption = Adoption {
+            dataset: self.settings.name.clone(),
+            mounts: self.mounts.iter().map(Mount::spec).collect(),
+            generation: u64::from(number),
+            listed_at_ns: schedule::nanoseconds(SystemTime::now().checked_sub(age).unwrap_or(UNIX_EPOCH)),
         };
-        let installed = taken.map_err(|error| error.to_string()).and_then(|catalog| {
-            self.expect_fill();
-            self.generations.install(catalog, number).map_err(|error| error.to_string())
+        let adopted = tokio::task::spawn_blocking(move || {
+            let _writing = writing;
+            incoming.adopt(adoption)
         });
-        match installed {
-            Ok(generation) => {
-                info!(dataset = self.settings.name, generation = number, "the tree as another node listed it");
-                Some(generation)
-            }
-            Err(error) => {
-                warn!(dataset = self.settings.name, error, "another node's catalog cannot be used; the stores are listed");
-                None
-            }
-        }
+        let catalog = adopted.await??;
+        self.expect_fill();
+        let generation = self.generations.install(catalog, number)?;
+        info!(dataset = self.settings.name, generation = number, "the tree as another node listed it");
+        Ok(Some(generation))
     }
 }
 

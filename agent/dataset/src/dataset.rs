@@ -142,7 +142,7 @@ impl Dataset {
         let generations = Generations::open(state_dir, &specs)?;
         let number = generations.current().map_or(0, |current| u64::from(current.number));
         let labels = mounts.iter().map(|mount| format!("dataset {}, mount {}", settings.name, mount.path).into()).collect();
-        let tree = catalogs::tree_of(&settings.name, &mounts);
+        let tree = catalogs::tree_of(&settings.name, &specs);
         let inner = Inner {
             settings,
             mounts,

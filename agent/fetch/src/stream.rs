@@ -16,7 +16,8 @@ const PIECE: u64 = 256 << 10;
 
 impl Fetcher {
     /// The bytes `range` of an object (within its size), in order, in pieces that end with each block. What is cached comes from the cache,
-    /// compared once more with its checksum, for a disk that lies must not lie to all nodes; all that is missing is on its way from the first poll on, is passed on while it arrives, and lands as for any other reader.
+    /// compared once more with its checksum, for a disk that lies must not lie to all nodes; all that is missing is on its way from the first
+    /// poll on, is passed on while it arrives, and lands as for any other reader.
     /// Holds one block in memory at most; a stream that is not polled on holds nothing else.
     pub fn stream(
         &self,
@@ -72,17 +73,15 @@ impl Pieces {
         if let Some(flight) = launched {
             return flight.wait(within).await;
         }
-        if let Some(piece) = self.piece_of_read(&range) {
-            return Ok(piece);
-        }
         loop {
+            if let Some(piece) = self.piece_of_read(&range) {
+                return Ok(piece);
+            }
             // All that is wanted of the block: its checksum takes reading it whole.
             let rest = self.at..whole.end.min(self.end);
             if let Some(bytes) = read(self.remote.object.clone(), rest).await {
                 self.read = Some((self.at, bytes));
-                if let Some(piece) = self.piece_of_read(&range) {
-                    return Ok(piece);
-                }
+                continue;
             }
             // Evicted since, or never taken by the cache.
             if let Some(flight) = self.fetcher.launch(&self.remote, self.class, block..block + 1).first() {

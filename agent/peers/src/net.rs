@@ -46,6 +46,12 @@ struct View {
     peers: BTreeMap<String, Arc<Peer>>,
 }
 
+impl View {
+    fn peers_of<'a>(&self, members: impl IntoIterator<Item = &'a Member>) -> Vec<Arc<Peer>> {
+        members.into_iter().filter_map(|member| self.peers.get(&member.node)).cloned().collect()
+    }
+}
+
 impl std::fmt::Debug for Net {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Net").field("node", &self.node).finish_non_exhaustive()
@@ -136,7 +142,7 @@ impl Net {
             return Vec::new();
         }
         let asked = view.members.to_ask(&self.node, item, copies, SPARE);
-        asked.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect()
+        view.peers_of(asked)
     }
 
     /// Who may hold what this node is the first owner of; without `hope` only nodes that are leaving and kept it until then.
@@ -146,8 +152,7 @@ impl Net {
             return Vec::new();
         }
         let behind = view.members.behind(&self.node, item, copies);
-        let asked = behind.into_iter().filter(|member| hope || member.leaving);
-        asked.filter_map(|member| view.peers.get(&member.node)).cloned().collect()
+        view.peers_of(behind.into_iter().filter(|member| hope || member.leaving))
     }
 
     /// Whom to ask for a Dataset's catalog, in order, and whether only for one that they have.
@@ -158,7 +163,7 @@ impl Net {
         if above.is_empty() {
             return (self.behind(item, BEHIND, true), true);
         }
-        (above.into_iter().filter_map(|member| view.peers.get(&member.node)).cloned().collect(), false)
+        (view.peers_of(above), false)
     }
 
     /// The DNS name in the certificate of the agent on `node`.

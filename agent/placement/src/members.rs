@@ -39,8 +39,7 @@ impl Members {
     /// The `copies` best of some, the best first.
     fn best(&self, item: Item, copies: usize, of: impl Fn(&Member) -> bool) -> Vec<&Member> {
         let mut best: Vec<(Reverse<u64>, &Member)> = Vec::with_capacity(copies + 1);
-        for (seed, member) in self.all.iter().filter(|(_, member)| of(member)) {
-            let ranked = (Reverse(item.score(*seed)), member);
+        for ranked in self.ranked(item).filter(|(_, member)| of(member)) {
             let at = best.partition_point(|other| *other < ranked);
             if at < copies {
                 best.truncate(copies - 1);
@@ -48,6 +47,11 @@ impl Members {
             }
         }
         best.into_iter().map(|(_, member)| member).collect()
+    }
+
+    /// All with what they are ordered by: the best is the least.
+    fn ranked(&self, item: Item) -> impl Iterator<Item = (Reverse<u64>, &Member)> {
+        self.all.iter().map(move |(seed, member)| (Reverse(item.score(*seed)), member))
     }
 
     /// Which of the `copies` owners of `item` `node` is, the first one 0; `None`: none of them.
@@ -120,9 +124,8 @@ impl Members {
     /// below it. The one just above `node` comes first, then those above that one, up to the root. Empty for the root. Nobody has a node that
     /// is leaving above it, and that one has those above it that score higher. All score higher than `node`, as with [`Members::to_ask`].
     pub fn above(&self, node: &str, item: Item) -> Vec<&Member> {
-        let ranked = || self.all.iter().map(|(seed, member)| (Reverse(item.score(*seed)), member));
-        let Some(own) = ranked().find(|(_, member)| member.node == node) else { return Vec::new() };
-        let mut higher: Vec<_> = ranked().filter(|one| !one.1.leaving && *one < own).collect();
+        let Some(own) = self.ranked(item).find(|(_, member)| member.node == node) else { return Vec::new() };
+        let mut higher: Vec<_> = self.ranked(item).filter(|one| !one.1.leaving && *one < own).collect();
         higher.sort_unstable();
         let mut above = Vec::new();
         let mut place = higher.len();

@@ -138,14 +138,12 @@ impl Hosted {
             Err(error) => state.fault = Some(format!("{error:#}")),
             Ok(dataset) => {
                 state.fault = None;
-                match state.handled.refreshed.take() {
-                    // Its catalog is lost, or of other mounts: another node's may be from before the wish.
-                    Some(_) if *dataset.generation().borrow() == 0 => {}
-                    Some(wish) => {
-                        dataset.was_refreshed(wish.clone());
-                        state.handled.refreshed = Some(wish);
-                    }
-                    None => {}
+                if *dataset.generation().borrow() == 0 {
+                    // The catalog is lost, or of other mounts: another node's may be from before the wish.
+                    state.handled.refreshed = None;
+                }
+                if let Some(wish) = &state.handled.refreshed {
+                    dataset.was_refreshed(wish.clone());
                 }
                 if state.tree.is_none() {
                     state.tree = Some(Arc::new(Switch::new(dataset.clone())));

@@ -81,6 +81,13 @@ impl Two {
         Run::with(&self.state("second"), &self.stores[1], self.settings.clone(), 64, None, Some(self.other.clone()))
     }
 
+    /// The second after it has lost all that it had.
+    async fn second_anew(&self, second: Run) -> Run {
+        second.end(true).await;
+        std::fs::remove_dir_all(self.state("second")).unwrap();
+        self.second()
+    }
+
     fn taken(&self) -> u64 {
         self.other.taken.load(Ordering::Relaxed)
     }
@@ -107,9 +114,7 @@ async fn a_node_shows_the_tree_that_another_has_listed_and_waits_for_it() {
     assert_eq!(first.find("/a/x").unwrap().ino, second.find("/a/x").unwrap().ino);
     // A Snapshot is the same on a node that comes late, whatever the store has by then.
     two.put("b", 2);
-    second.end(true).await;
-    std::fs::remove_dir_all(two.state("second")).unwrap();
-    let second = two.second();
+    let second = two.second_anew(second).await;
     second.listed_after(0).await;
     assert!(second.find("/b").is_err() && second.find("/a/x").is_ok());
     assert_eq!(two.pages()[1], 0);
@@ -138,9 +143,8 @@ async fn a_wish_that_both_heard_is_answered_by_one_listing() {
     first.end(true).await;
     let first = two.first();
     first.dataset.was_refreshed("wish".into());
-    second.end(true).await;
-    std::fs::remove_dir_all(two.state("second")).unwrap();
-    let (pages, second) = (two.pages(), two.second());
+    let pages = two.pages();
+    let second = two.second_anew(second).await;
     let wish = second.dataset.refresh(Some("wish".into()));
     second.listed_after(0).await;
     soon(async {
@@ -239,24 +243,20 @@ async fn where_no_other_can_help_a_node_lists_for_itself() {
     // Nobody is there.
     let second = two.second();
     second.listed_after(0).await;
-    second.end(true).await;
     assert!(two.pages()[1] > 0);
     // The other cannot list.
     two.stores[0].failing.inject(Rule::always(Fault::Error(StoreErrorKind::Denied)).on(Op::List));
-    let (first, again) = (two.first(), || std::fs::remove_dir_all(two.state("second")).unwrap());
-    again();
+    let first = two.first();
     two.stores[1].failing.reset_counts();
-    let second = two.second();
+    let second = two.second_anew(second).await;
     second.listed_after(0).await;
-    second.end(true).await;
     assert!(two.pages()[1] > 0 && two.taken() == 0);
     // What comes is damaged.
     two.stores[0].failing.heal();
     first.listed_after(0).await;
     two.other.damages.store(true, Ordering::Relaxed);
-    again();
     two.stores[1].failing.reset_counts();
-    let second = two.second();
+    let second = two.second_anew(second).await;
     second.listed_after(0).await;
     assert!(two.pages()[1] > 0 && two.taken() == 1);
     assert_eq!(second.cat("/a").await.unwrap(), content(1, 1000));
