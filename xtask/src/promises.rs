@@ -64,9 +64,8 @@ pub(crate) fn all(images: &Path) -> Result<()> {
 }
 
 fn try_on(images: &Path, bin: &Path, cluster: Option<&Path>, filters: &[String], rounds: Option<usize>) -> Result<()> {
-    let mut command = workspace::linting_cargo()?;
-    // See `test::whole` for why not by its package.
-    command.args(["test", "--locked", "--workspace", "--all-features", "--test", "promises", "--"]).args(filters);
+    let mut command = workspace::linting_cargo("test")?;
+    command.args(["--test", "promises", "--"]).args(filters);
     command.env("FOREBAY_IMAGES", images).env("FOREBAY_PARTS", bin);
     if let Some(cluster) = cluster {
         command.env("FOREBAY_CLUSTER", cluster);

@@ -52,16 +52,11 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     if installed {
         stage("format", &mut || cargo(&["fmt", "--all", "--check"]));
         stage("licences, bans, sources", &mut || deny(args.advisories));
-        stage("lints and build", &mut || {
-            let mut command = workspace::linting_cargo()?;
-            command.args(["build", "--locked", "--workspace", "--all-targets", "--all-features"]);
-            sh::run(&mut command).map(drop)
-        });
+        stage("lints and build", &mut || sh::run(workspace::linting_cargo("build")?.arg("--all-targets")).map(drop));
         stage("unit and model tests", &mut || {
-            let mut command = workspace::linting_cargo()?;
+            let mut command = workspace::linting_cargo("test")?;
             command
-                .args(["test", "--locked", "--workspace", "--all-features", "--no-fail-fast"])
-                .args(["--exclude", "forebay-e2e", "--exclude", "forebay-promises"])
+                .args(["--no-fail-fast", "--exclude", "forebay-e2e", "--exclude", "forebay-promises"])
                 .env("FOREBAY_PARTS", &bin);
             sh::run(&mut command).map(drop)
         });
@@ -98,12 +93,8 @@ pub(crate) fn e2e(filter: Option<&str>) -> Result<()> {
 }
 
 fn whole(agent: &Path, filter: Option<&str>) -> Result<()> {
-    let mut command = workspace::linting_cargo()?;
-    // Chosen by its name: of a package by itself, cargo would build every dependency anew, with fewer features.
-    command
-        .args(["test", "--locked", "--workspace", "--all-features", "--test", "whole"])
-        .args(filter)
-        .env("FOREBAY_AGENT", agent);
+    let mut command = workspace::linting_cargo("test")?;
+    command.args(["--test", "whole"]).args(filter).env("FOREBAY_AGENT", agent);
     sh::run(&mut command).map(drop)
 }
 

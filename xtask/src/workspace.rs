@@ -25,10 +25,12 @@ pub(crate) fn cargo() -> Result<Command> {
     Ok(command)
 }
 
-/// `cargo` for what is only tried on this machine: clippy compiles the workspace's crates, so that one build serves lints and tests, and a
-/// warning fails it. Not for what is shipped or measured: clippy has the compiler leave optimisations out.
-pub(crate) fn linting_cargo() -> Result<Command> {
+/// `cargo VERB` of the whole workspace, for what is only tried on this machine: clippy compiles the workspace's crates, so that one build serves lints and tests, and a
+/// warning fails it. What is wanted of it is chosen by name: a package by itself asks its dependencies for fewer features, and cargo would
+/// build every one anew. Not for what is shipped or measured: clippy has the compiler leave optimisations out.
+pub(crate) fn linting_cargo(verb: &str) -> Result<Command> {
     let mut command = cargo()?;
+    command.args([verb, "--locked", "--workspace", "--all-features"]);
     command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     // How `cargo clippy` hands arguments on.
     command.env("CLIPPY_ARGS", "-D__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
@@ -54,15 +56,11 @@ pub(crate) fn agent(given: Option<&Path>) -> Result<PathBuf> {
 
 /// Builds one program of the workspace and gives its path.
 pub(crate) fn build_program(package: &str, program: &str, release: bool) -> Result<PathBuf> {
-    let mut command = if release { cargo()? } else { linting_cargo()? };
-    command.args(["build", "--locked"]);
     if release {
-        command.args(["--release", "--package", package]);
+        sh::run(cargo()?.args(["build", "--locked", "--release", "--package", package]))?;
     } else {
-        // As the tests do, so that what they share is built once: a package by itself asks its dependencies for fewer features.
-        command.args(["--workspace", "--all-features", "--bin", program]);
+        sh::run(linting_cargo("build")?.args(["--bin", program]))?;
     }
-    sh::run(&mut command)?;
     self::program(program, release)
 }
 

@@ -120,6 +120,13 @@ impl Site {
         self.wait_for(&what, &["dataset", "-n", namespace, dataset], |object| object["status"]["phase"] == phase)
     }
 
+    /// Takes away the pod of a runtime's agent on a node without a word to it.
+    pub fn delete_agent(&self, runtime: &str, node: &str) -> Result<()> {
+        let (selector, field) = (format!("forebay.io/runtime={runtime}"), format!("spec.nodeName={node}"));
+        let words = ["delete", "pod", "-n", NAMESPACE, "-l", &selector, "--field-selector", &field];
+        self.cluster.kubectl(&[&words[..], &["--grace-period=0", "--force"]].concat()).map(drop)
+    }
+
     /// Waits until an object is gone.
     pub fn wait_gone(&self, words: &[&str]) -> Result<()> {
         wait_until(&format!("{words:?} to be gone"), SOON, || {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{NAMESPACE, SOON, Site, has_condition};
+use forebay_promises::{SOON, Site, has_condition};
 
 use crate::Promise;
 use crate::source::{DIRS, Source};
@@ -30,7 +30,7 @@ fn listed_once(site: &Site) -> Result<()> {
     let again = source.counting.listings() - before;
     crate::say(&format!("          {nodes} nodes: {first} pages listed at first, {again} for a refresh; {one} are one listing"));
     ensure!(first < 2 * one && again < 2 * one, "{first} and {again} pages were listed for {nodes} nodes, and {one} are enough");
-    source.end(site)
+    source.delete(site)
 }
 
 fn once(site: &Site) -> Result<()> {
@@ -46,7 +46,7 @@ fn once(site: &Site) -> Result<()> {
         source.bytes
     ));
     ensure!(share <= 1.1, "{out} bytes left the store for {nodes} nodes that read {} each", source.bytes);
-    source.end(site)
+    source.delete(site)
 }
 
 fn killed(site: &Site) -> Result<()> {
@@ -57,16 +57,14 @@ fn killed(site: &Site) -> Result<()> {
         reader.wait_printed(site, "reading")?;
     }
     let last = source.nodes.last().context("no node")?;
-    let fields = format!("spec.nodeName={last}");
     site.cluster.node(last)?.exec(&["pkill", "-KILL", "-x", "forebay-agent"])?;
-    let words = ["delete", "pod", "-n", NAMESPACE, "-l", "forebay.io/runtime=default", "--field-selector", &fields];
-    site.cluster.kubectl(&[&words[..], &["--grace-period=0", "--force"]].concat())?;
+    site.delete_agent("default", last)?;
     source.finish(site, &readers)?;
     let out = source.counting.bytes() - before;
     crate::say(&format!("          {out} bytes left the store for {} on {} nodes", source.bytes, source.nodes.len()));
     let nodes = source.nodes.len();
     site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
-    source.end(site)
+    source.delete(site)
 }
 
 /// Waits until so many bytes are pinned on these nodes together.
@@ -115,7 +113,7 @@ fn shared(site: &Site) -> Result<()> {
     site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
     // What the node gave back comes again, for the promises that follow.
     site.wait_phase("default", "first", "Ready")?;
-    source.end(site)
+    source.delete(site)
 }
 
 /// Each file has one keeper. A drain begins with a cordon, and so does what an autoscaler does.
@@ -134,5 +132,5 @@ fn drained(site: &Site) -> Result<()> {
     let out = source.counting.bytes() - before;
     crate::say(&format!("          {had} bytes of {} were on the drained node alone, {out} left the store", source.bytes));
     ensure!(out * 100 < had, "{out} bytes left the store though {last} had all that was moved");
-    source.end(site)
+    source.delete(site)
 }

@@ -118,9 +118,4 @@ impl Source {
         site.cluster.kubectl(&["delete", "dataset", self.name, "--timeout=180s"])?;
         site.cluster.kubectl(&["delete", "secret", self.name]).map(drop)
     }
-
-    /// Takes all of it away.
-    pub(crate) fn end(self, site: &Site) -> Result<()> {
-        self.delete(site)
-    }
 }

@@ -6,7 +6,7 @@ use std::fs::File;
 
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{NAMESPACE, Reader, SOON, Site};
+use forebay_promises::{SOON, Site};
 
 use crate::Promise;
 use crate::source::Source;
@@ -17,6 +17,8 @@ const RUNTIME: &str = "stampede";
 /// Where its tier lies on each node.
 const TIER: &str = "/var/lib/forebay-stampede";
 const GIB: u64 = 1 << 30;
+/// Most that may leave the store, in trees.
+const LIMIT: f64 = 1.1;
 
 /// Big files, and as many bytes in small ones as a tree of images has.
 fn sizes() -> impl Iterator<Item = u64> {
@@ -30,8 +32,6 @@ struct Trouble<'a> {
     /// Happens when all readers have begun.
     begin: &'a dyn Fn() -> Result<()>,
     end: &'a dyn Fn() -> Result<()>,
-    /// Most that may leave the store, in trees.
-    limit: f64,
 }
 
 fn stampede(site: &Site) -> Result<()> {
@@ -78,27 +78,25 @@ spec:
     let nothing = || Ok(());
     let kill = || {
         on_last("pkill -KILL -f '[f]orebay-agent.*stampede'")?;
-        let (selector, field) = (format!("forebay.io/runtime={RUNTIME}"), format!("spec.nodeName={last}"));
-        let words = ["delete", "pod", "-n", NAMESPACE, "-l", &selector, "--field-selector", &field];
-        site.cluster.kubectl(&[&words[..], &["--grace-period=0", "--force"]].concat()).map(drop)
+        site.delete_agent(RUNTIME, last)
     };
     let fill = || on_last(&format!("dd if=/dev/zero of={TIER}/junk bs=1M 2>/dev/null; true"));
     let empty = || on_last(&format!("rm {TIER}/junk"));
     let troubles = [
-        Trouble { what: "nothing is wrong", begin: &nothing, end: &nothing, limit: 1.1 },
-        Trouble { what: "one node's agent is killed", begin: &kill, end: &ready, limit: 1.1 },
-        Trouble { what: "one node's disk is full", begin: &fill, end: &empty, limit: 1.1 },
+        Trouble { what: "nothing is wrong", begin: &nothing, end: &nothing },
+        Trouble { what: "one node's agent is killed", begin: &kill, end: &ready },
+        Trouble { what: "one node's disk is full", begin: &fill, end: &empty },
     ];
-    for Trouble { what, begin, end, limit } in troubles {
+    for Trouble { what, begin, end } in troubles {
         source.create(site, &format!("  runtime: {RUNTIME}\n"))?;
         let before = source.counting.bytes();
         let readers = source.readers(site)?;
-        wait_all(site, &readers)?;
+        readers.iter().try_for_each(|reader| reader.wait_printed(site, "reading"))?;
         begin()?;
         let read = source.finish(site, &readers);
         end()?;
         read.context(what)?;
-        told(source, what, source.counting.bytes() - before, limit)?;
+        told(source, what, source.counting.bytes() - before)?;
         source.delete(site)?;
     }
     lying(site, source, last)?;
@@ -122,17 +120,13 @@ fn lying(site: &Site, source: &Source, liar: &str) -> Result<()> {
     let readers = source.readers_on(site, &others)?;
     source.finish(site, &readers)?;
     let what = format!("one node gives what its disk has changed, in {damaged} files");
-    told(source, &what, source.counting.bytes() - before, 1.1)?;
+    told(source, &what, source.counting.bytes() - before)?;
     source.delete(site)
 }
 
-fn wait_all(site: &Site, readers: &[Reader]) -> Result<()> {
-    readers.iter().try_for_each(|reader| reader.wait_printed(site, "reading"))
-}
-
-fn told(source: &Source, what: &str, out: u64, limit: f64) -> Result<()> {
+fn told(source: &Source, what: &str, out: u64) -> Result<()> {
     let share = out as f64 / source.bytes as f64;
     crate::say(&format!("          {what}: {share:.3} of {:.2} GiB left the store", source.bytes as f64 / GIB as f64));
-    ensure!(share <= limit, "{what}: {share:.3} of the tree left the store, and at most {limit} may");
+    ensure!(share <= LIMIT, "{what}: {share:.3} of the tree left the store, and at most {LIMIT} may");
     Ok(())
 }
