@@ -1,9 +1,10 @@
 //! The stand-in agent, a process of its own so that it can be killed.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,6 +58,7 @@ fn datasets(runtime: &str) -> Vec<(DatasetName, u64, &'static [&'static str])> {
     }
 }
 
+#[derive(Clone)]
 struct StandIn {
     runtime: String,
     /// From serving a mount to saying so.
@@ -64,8 +66,8 @@ struct StandIn {
     run: PathBuf,
     /// The generation that it gives for composing; 0: none.
     generation: u64,
-    csi: OnceLock<BackingClient>,
-    mounts: Mutex<BTreeMap<MountId, (DatasetName, Arc<Served>)>>,
+    csi: Arc<OnceLock<BackingClient>>,
+    mounts: Arc<Mutex<BTreeMap<MountId, (DatasetName, Arc<Served>)>>>,
 }
 
 impl StandIn {
@@ -77,6 +79,43 @@ impl StandIn {
         let found = datasets(&self.runtime).into_iter().find(|(name, ..)| name == dataset);
         let refusal = || Refusal::new(Reason::UnknownDataset, format!("there is no Dataset {dataset}"));
         found.map(|(_, seed, granted)| (seed, granted)).ok_or_else(refusal)
+    }
+
+    /// Under the lock from beginning to end, as the agent does it: csi may go in between, and its successor is told of all mounts.
+    fn serve_blocking(&self, request: MountRequest, runtime: tokio::runtime::Handle) -> Result<Negotiated, Refusal> {
+        let (seed, _) = self.find(&request.dataset)?;
+        let mut mounts = self.mounts();
+        if let Some((_, served)) = mounts.get(&request.mount) {
+            return Ok(of(served));
+        }
+        let mut files = Contents::new().file("big", pattern(seed, BIG), 0).file("dir/small", format!("dataset {seed}"), 0);
+        if self.generation > 0 {
+            files = composed::objects(files);
+        }
+        let tree = FailingTree::new(Arc::new(MemoryTree::new(&files, Duration::ZERO)));
+        let delay = Fault::Delay(Duration::from_millis(2));
+        let refuse = || Fault::Error(FsError::Io { message: "not by this agent".into() });
+        tree.inject(Operation::Read, None, if std::env::var(NATIVE_ONLY).is_ok() { refuse() } else { delay });
+        if let Ok(cached) = std::env::var(CACHED) {
+            // Not open by the agent itself: who has it open is asked of the kernel.
+            let cached = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(cached).unwrap();
+            tree.inner().complete(tree.lookup(1, b"big").unwrap().ino, cached);
+        }
+        let table = OpenOptions::new().read(true).write(true).open(opens_file(&self.run, request.mount)).unwrap();
+        let csi = self.csi.get().unwrap().clone();
+        let shared = Some(Shared { registrar: Box::new(ByCsi { csi, mount: request.mount }), table });
+        let mut options = MountOptions::new(request.dataset.to_string(), "kept");
+        options.beneath_overlay = self.generation > 0;
+        let earlier = request.negotiated.map(|Negotiated { minor, flags, max_readahead }| forebay_fuse::Negotiated {
+            minor,
+            flags,
+            max_readahead,
+        });
+        let served = serve_descriptor(Arc::new(tree), &options, runtime, request.device, earlier, shared);
+        let served = Arc::new(served.map_err(|error| Refusal::new(Reason::Failed, error.to_string()))?);
+        let agreed = of(&served);
+        mounts.insert(request.mount, (request.dataset, served));
+        Ok(agreed)
     }
 }
 
@@ -92,37 +131,10 @@ impl Host for StandIn {
     }
 
     async fn serve(&self, request: MountRequest) -> Result<Negotiated, Refusal> {
-        let (seed, _) = self.find(&request.dataset)?;
-        if let Some((_, served)) = self.mounts().get(&request.mount) {
-            return Ok(of(served));
-        }
-        let mut files = Contents::new().file("big", pattern(seed, BIG), 0).file("dir/small", format!("dataset {seed}"), 0);
-        if self.generation > 0 {
-            files = composed::objects(files);
-        }
-        let tree = FailingTree::new(Arc::new(MemoryTree::new(&files, Duration::ZERO)));
-        let delay = Fault::Delay(Duration::from_millis(2));
-        let refuse = || Fault::Error(FsError::Io { message: "not by this agent".into() });
-        tree.inject(Operation::Read, None, if std::env::var(NATIVE_ONLY).is_ok() { refuse() } else { delay });
-        if let Ok(cached) = std::env::var(CACHED) {
-            tree.inner().complete(tree.lookup(1, b"big").unwrap().ino, File::open(cached).unwrap());
-        }
-        let table = OpenOptions::new().read(true).write(true).open(opens_file(&self.run, request.mount)).unwrap();
-        let csi = self.csi.get().unwrap().clone();
-        let shared = Some(Shared { registrar: Box::new(ByCsi { csi, mount: request.mount }), table });
-        let (mut options, runtime) = (MountOptions::new(request.dataset.to_string(), "kept"), tokio::runtime::Handle::current());
-        options.beneath_overlay = self.generation > 0;
-        let earlier = request.negotiated.map(|Negotiated { minor, flags, max_readahead }| forebay_fuse::Negotiated {
-            minor,
-            flags,
-            max_readahead,
-        });
-        let begun = move || serve_descriptor(Arc::new(tree), &options, runtime, request.device, earlier, shared);
-        let served = tokio::task::spawn_blocking(begun).await.unwrap();
-        let served = Arc::new(served.map_err(|error| Refusal::new(Reason::Failed, error.to_string()))?);
-        self.mounts().insert(request.mount, (request.dataset, Arc::clone(&served)));
+        let (host, runtime) = (self.clone(), tokio::runtime::Handle::current());
+        let agreed = tokio::task::spawn_blocking(move || host.serve_blocking(request, runtime)).await.unwrap()?;
         tokio::time::sleep(self.slow).await;
-        Ok(of(&served))
+        Ok(agreed)
     }
 
     async fn resend(&self, mount: MountId) {
@@ -198,10 +210,10 @@ fn process() {
     threads.block_on(async {
         let slow = std::env::var(SLOW).map_or(Duration::ZERO, |millis| Duration::from_millis(millis.parse().unwrap()));
         let run = PathBuf::from(run);
-        let csi = OnceLock::new();
+        let csi = Arc::default();
         let generation = std::env::var(GENERATION).map_or(0, |number| number.parse().unwrap());
         let host =
-            Arc::new(StandIn { runtime: runtime.clone(), slow, run: run.clone(), generation, csi, mounts: Mutex::default() });
+            Arc::new(StandIn { runtime: runtime.clone(), slow, run: run.clone(), generation, csi, mounts: Arc::default() });
         let client = NodeClient::start(run.join(SOCKET), runtime, "stand-in", Arc::clone(&host));
         host.csi.set(client.backings(tokio::runtime::Handle::current())).unwrap();
         if let Ok(bytes) = std::env::var(TIER) {

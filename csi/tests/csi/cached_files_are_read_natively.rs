@@ -1,9 +1,11 @@
 //! Agents may register nothing: csi does it for them, and readers do not notice who of the two dies.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+use forebay_backing::Table;
 
 use crate::agent::{BIG, pattern};
 use crate::harness::{Node, wait_until};
@@ -31,6 +33,21 @@ fn with_cached() -> Node {
 
 fn tables(node: &Node) -> usize {
     std::fs::read_dir(node.path("run/opens")).map_or(0, Iterator::count)
+}
+
+/// Whether some handle of `big` is counted as open natively.
+fn is_counted(node: &Node) -> bool {
+    let table = std::fs::read_dir(node.path("run/opens")).unwrap().next().unwrap().unwrap();
+    let table = OpenOptions::new().read(true).write(true).open(table.path()).unwrap();
+    let ino = std::fs::metadata(node.target("a").join("big")).unwrap().ino();
+    Table::shared(table).unwrap().id(ino).is_some()
+}
+
+/// Takes the volume from its last pod; nothing of it is left on the node.
+async fn gone(node: &Node) {
+    node.unpublish("ml/imagenet", "a").await.unwrap();
+    node.unstage("ml/imagenet").await.unwrap();
+    assert_eq!((node.mounts(), tables(node)), (vec![], 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,14 +80,23 @@ async fn the_kernel_reads_by_itself_whoever_is_killed_and_nothing_is_taken_from_
         assert!(!is_unshared(&node.cached()), "somebody has it open");
     }
     reader.end();
-    // What a former agent registered the next one gives back, for nobody has it open any more.
+    // That the file can be evicted now is not promised: an agent killed between hearing of an open or a close and counting it leaves the
+    // count too high, which keeps the file until the mount ends.
+    assert_eq!(tables(&node), 1);
+    gone(&node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_former_agent_registered_the_next_one_gives_back() {
+    let mut node = with_cached();
+    node.start_cached_agent(true);
+    shown(&node).await.end();
+    assert!(!is_unshared(&node.cached()), "the agent keeps it ready");
+    wait_until("the agent has counted each close", || !is_counted(&node));
     node.kill_agent();
     node.start_agent("default");
     wait_until("the cached file can be evicted", || is_unshared(&node.cached()));
-    assert_eq!(tables(&node), 1);
-    node.unpublish("ml/imagenet", "a").await.unwrap();
-    node.unstage("ml/imagenet").await.unwrap();
-    assert_eq!((node.mounts(), tables(&node)), (vec![], 0));
+    gone(&node).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -86,8 +112,7 @@ async fn a_file_goes_on_the_way_it_was_opened_whatever_the_next_agent_has() {
     readers.iter().for_each(Reader::goes_on);
     readers.into_iter().for_each(Reader::end);
     // Open natively, though the next one has nothing.
-    let reader = Reader::start(node.target("a"));
-    wait_until("the kernel has it open", || !is_unshared_by(&node, &reader));
+    let reader = native_reader(&node);
     for round in 0..6 {
         node.kill_agent();
         if round % 2 == 0 {
@@ -101,10 +126,18 @@ async fn a_file_goes_on_the_way_it_was_opened_whatever_the_next_agent_has() {
     reader.end();
 }
 
-/// Readers come and go in between, so that what is open is opened anew.
-fn is_unshared_by(node: &Node, reader: &Reader) -> bool {
-    reader.goes_on();
-    let file = File::open(node.target("a").join("big")).unwrap();
-    file.read_exact_at(&mut [0; 4096], 4096).unwrap();
-    is_unshared(&node.cached())
+/// A reader that has the file open natively, once those who had it open the other way have gone.
+fn native_reader(node: &Node) -> Reader {
+    let mut found = None;
+    wait_until("the kernel reads the file", || {
+        let reader = Reader::start(node.target("a"));
+        reader.goes_on();
+        if is_counted(node) {
+            found = Some(reader);
+        } else {
+            reader.end();
+        }
+        found.is_some()
+    });
+    found.unwrap()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Backing, Kept};
@@ -84,7 +84,8 @@ struct Ready {
 
 impl Backing for Lent {
     fn open(&self) -> io::Result<OwnedFd> {
-        Ok(self.0.file.try_clone()?.into())
+        // An opening of its own, as a cache makes them; what is stored may be one that reads nothing (`O_PATH`).
+        Ok(File::open(format!("/proc/self/fd/{}", self.0.file.as_raw_fd()))?.into())
     }
 
     fn place(&self) -> &str {
