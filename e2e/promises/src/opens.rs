@@ -15,28 +15,38 @@ pub struct Opens {
 impl Site {
     /// The name of the agent's pod on `node`.
     pub fn agent_on(&self, node: &str) -> Result<String> {
-        let fields = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{\"\\n\"}{end}";
-        let all = self.cluster.kubectl(&["get", "pods", "-n", NAMESPACE, "-l", "forebay.io/runtime=default", "-o", fields])?;
-        let found = all.lines().filter_map(|line| line.split_once(' ')).find(|(_, on)| *on == node);
-        found.map(|(name, _)| name.to_owned()).with_context(|| format!("no agent on {node}"))
+        self.agent_of("default", node)
     }
 
-    /// What the agent on `node` tells to Prometheus.
-    fn metrics_on(&self, node: &str) -> Result<String> {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}:9101/proxy/metrics", self.agent_on(node)?);
+    fn agent_of(&self, runtime: &str, node: &str) -> Result<String> {
+        let selector = format!("forebay.io/runtime={runtime}");
+        let fields = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{\"\\n\"}{end}";
+        let all = self.cluster.kubectl(&["get", "pods", "-n", NAMESPACE, "-l", &selector, "-o", fields])?;
+        let found = all.lines().filter_map(|line| line.split_once(' ')).find(|(_, on)| *on == node);
+        found.map(|(name, _)| name.to_owned()).with_context(|| format!("no agent of {runtime} on {node}"))
+    }
+
+    /// What a runtime's agent on `node` tells to Prometheus.
+    fn metrics_of(&self, runtime: &str, node: &str) -> Result<String> {
+        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}:9101/proxy/metrics", self.agent_of(runtime, node)?);
         self.cluster.kubectl(&["get", "--raw", &path])
     }
 
     /// Bytes of Dataset `default/NAME` that are pinned on `node`; none where no agent tells.
     pub fn pinned_on(&self, node: &str, name: &str) -> u64 {
-        let Ok(metrics) = self.metrics_on(node) else { return 0 };
+        self.pinned_by("default", node, name)
+    }
+
+    /// The same for the agent of another CacheRuntime.
+    pub fn pinned_by(&self, runtime: &str, node: &str, name: &str) -> u64 {
+        let Ok(metrics) = self.metrics_of(runtime, node) else { return 0 };
         let value = metric_of(&metrics, "forebay_dataset_pinned_bytes", name, &[]);
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
     /// How the files of Dataset `default/NAME` were opened on `node`.
     pub fn opens_on(&self, node: &str, name: &str) -> Result<Opens> {
-        let metrics = self.metrics_on(node)?;
+        let metrics = self.metrics_of("default", node)?;
         let of = |way: &str| {
             let value = metric_of(&metrics, "forebay_dataset_opens_total", name, &[("way", way)]);
             let value = value.with_context(|| format!("{way} opens of {name} are in no metric"))?;

@@ -104,6 +104,25 @@ impl Site {
         self.cluster.kubectl(&["patch", "cacheruntime", "default", &format!("--type={kind}"), "-p", patch]).map(drop)
     }
 
+    /// A CacheRuntime with one tier, `capacity` in `path` of each node, once it has an agent on every node that is up.
+    pub fn add_runtime(&self, name: &str, path: &str, capacity: &str) -> Result<()> {
+        self.cluster.apply(&format!(
+            "apiVersion: forebay.io/v1alpha1
+kind: CacheRuntime
+metadata: {{name: {name}}}
+spec:
+  tiers: [{{name: ssd, medium: Disk, path: {path}, capacity: {capacity}, reserve: 1%}}]
+"
+        ))?;
+        self.wait_agents(name)
+    }
+
+    /// Waits until the agents of a CacheRuntime are ready on all nodes that are up.
+    pub fn wait_agents(&self, runtime: &str) -> Result<()> {
+        let nodes = self.cluster.nodes()?.iter().filter(|node| node.is_up()).count();
+        self.wait_for("all agents", &["cacheruntime", runtime], |object| object["status"]["readyReplicas"] == nodes).map(drop)
+    }
+
     /// Waits until an object is as `accept` wants it; the object.
     pub fn wait_for(&self, what: &str, words: &[&str], accept: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;

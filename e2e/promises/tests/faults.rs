@@ -122,7 +122,7 @@ fn agent_upgraded(site: &Site) -> Result<()> {
         readers.check(site)?;
     }
     site.upgrade(&["agent.log=info"])?;
-    site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == 2)?;
+    site.wait_agents("default")?;
     readers.end(site, &format!("agent upgraded {} times", rounds(10)))
 }
 

@@ -15,6 +15,7 @@ mod peers;
 mod refusals;
 mod removal;
 mod rights;
+mod sharded;
 mod source;
 mod stampede;
 mod storage_suite;
@@ -40,6 +41,7 @@ const PROMISES: &[&[Promise]] = &[
     native::PROMISES,
     composed::PROMISES,
     peers::PROMISES,
+    sharded::PROMISES,
     autoscaling::PROMISES,
     training::PROMISES,
     storage_suite::PROMISES,

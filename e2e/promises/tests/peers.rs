@@ -62,8 +62,7 @@ fn killed(site: &Site) -> Result<()> {
     source.finish(site, &readers)?;
     let out = source.counting.bytes() - before;
     crate::say(&format!("          {out} bytes left the store for {} on {} nodes", source.bytes, source.nodes.len()));
-    let nodes = source.nodes.len();
-    site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
+    site.wait_agents("default")?;
     source.delete(site)
 }
 
@@ -110,7 +109,7 @@ fn shared(site: &Site) -> Result<()> {
     ));
     ensure!(copies == 1 || moved * 100 < source.bytes, "{moved} bytes left the store though other nodes had them");
     site.patch_runtime("json", r#"[{"op": "remove", "path": "/spec/replicas"}]"#)?;
-    site.wait_for("all agents", &["cacheruntime", "default"], |runtime| runtime["status"]["readyReplicas"] == nodes)?;
+    site.wait_agents("default")?;
     // What the node gave back comes again, for the promises that follow.
     site.wait_phase("default", "first", "Ready")?;
     source.delete(site)

@@ -77,6 +77,17 @@ impl Source {
         listed.map(drop)
     }
 
+    /// Bytes of what is below these directories.
+    pub(crate) fn bytes_below(&self, dirs: &[&str]) -> Result<u64> {
+        let mut bytes = 0;
+        for dir in dirs {
+            for file in std::fs::read_dir(self.store.source.join(dir))? {
+                bytes += file?.metadata()?.len();
+            }
+        }
+        Ok(bytes)
+    }
+
     /// One file more in the store.
     pub(crate) fn add_file(&self) -> Result<u64> {
         std::fs::write(self.store.source.join("d0/one-more"), "one more")?;

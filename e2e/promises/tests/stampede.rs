@@ -60,20 +60,8 @@ fn stampede(site: &Site) -> Result<()> {
 }
 
 fn on_own_disks(site: &Site, source: &Source, last: &str) -> Result<()> {
-    site.cluster.apply(&format!(
-        "apiVersion: forebay.io/v1alpha1
-kind: CacheRuntime
-metadata: {{name: {RUNTIME}}}
-spec:
-  tiers: [{{name: ssd, medium: Disk, path: {TIER}, capacity: 2800Mi, reserve: 1%}}]
-"
-    ))?;
-    let nodes = source.nodes.len();
-    let ready = || {
-        let all = |runtime: &serde_json::Value| runtime["status"]["readyReplicas"] == nodes;
-        site.wait_for("all agents", &["cacheruntime", RUNTIME], all).map(drop)
-    };
-    ready()?;
+    site.add_runtime(RUNTIME, TIER, "2800Mi")?;
+    let ready = || site.wait_agents(RUNTIME);
     let on_last = |script: &str| site.cluster.node(last)?.exec(&["sh", "-c", script]).map(drop);
     let nothing = || Ok(());
     let kill = || {

@@ -80,7 +80,8 @@ impl Policy {
     /// Chooses a block to evict for one that comes as `bid` says; `None` when there is none that may go.
     pub(crate) fn victim(&mut self, arena: &mut impl Arena, sketch: &Sketch, want: Want, bid: Bid) -> Option<Victim> {
         // A guest takes a guest's place, but for a few: who reads what others keep reads each block in many small reads.
-        let guests_may_grow = bid == Bid::Guest && self.guests < want.budget;
+        // In a small tier a window takes a quarter of the room, which is too much of what is kept here.
+        let guests_may_grow = bid == Bid::Guest && self.guests < want.budget.min(want.room / 8);
         let (block, cause) = self.due(arena, want, guests_may_grow).or_else(|| match bid {
             Bid::Landed | Bid::Guest => self.contest(arena, sketch, want),
             Bid::Used(count) => self.beaten(arena, sketch, count),

@@ -290,6 +290,20 @@ fn in_a_full_tier_guests_have_a_windows_worth_and_the_one_unread_longest_goes() 
     assert!(!sim.names.contains_key(&10_001));
 }
 
+#[test]
+fn in_a_small_tier_guests_take_an_eighth_of_what_is_kept() {
+    let mut sim = Sim::new(100);
+    for name in 0..87 {
+        sim.access(name, 0, 100);
+    }
+    // Twice in the same order, as epochs do.
+    for at in 0..400 {
+        sim.visit(10_000 + at % 200, 0, 200 + 20 * at as u32);
+    }
+    assert_eq!(sim.policy.guests, 13 * BLOCK);
+    assert!((0..87).all(|name| sim.names.contains_key(&name)), "what is kept here and fits stays");
+}
+
 /// What the lists hold, counted by walking them.
 fn recount(sim: &Sim) -> (u64, u64, u64) {
     let mut sums = (0, 0, 0);
