@@ -38,7 +38,10 @@ pub(crate) struct Context {
     pub(crate) writes: Pace,
     pub(crate) began: Instant,
     chosen: Mutex<HashMap<String, Arc<BTreeSet<String>>>>,
-    leaving: Mutex<HashMap<String, BTreeMap<String, Instant>>>,
+    /// Nodes that are not chosen and still have an agent.
+    pub(crate) going: NodesSince,
+    /// Those of them whose agents have been asked to let go.
+    pub(crate) leaving: NodesSince,
 }
 
 /// What the context is made of.
@@ -72,7 +75,8 @@ impl Context {
             writes: Pace::default(),
             began: Instant::now(),
             chosen: Mutex::default(),
-            leaving: Mutex::default(),
+            going: NodesSince::default(),
+            leaving: NodesSince::default(),
         }
     }
 
@@ -116,25 +120,37 @@ impl Context {
         }
     }
 
-    pub(crate) fn set_leaving(&self, runtime: &str, nodes: &BTreeSet<String>) {
-        let mut leaving = lock(&self.leaving);
-        let known = leaving.entry(runtime.to_owned()).or_default();
+    pub(crate) fn forget_runtime(&self, runtime: &str) {
+        lock(&self.chosen).remove(runtime);
+        self.going.forget(runtime);
+        self.leaving.forget(runtime);
+    }
+}
+
+/// Since when something has been so of nodes, by runtime. A new leader begins to count anew, as with [`Since`].
+#[derive(Debug, Default)]
+pub(crate) struct NodesSince(Mutex<HashMap<String, BTreeMap<String, Instant>>>);
+
+impl NodesSince {
+    /// The nodes of a runtime of which it is so now.
+    pub(crate) fn set(&self, runtime: &str, nodes: &BTreeSet<String>, now: Instant) {
+        let mut all = lock(&self.0);
+        let known = all.entry(runtime.to_owned()).or_default();
         known.retain(|node, _| nodes.contains(node));
         for node in nodes {
-            known.entry(node.clone()).or_insert_with(Instant::now);
+            known.entry(node.clone()).or_insert(now);
         }
     }
 
-    /// For how long each leaving node has been asked to let go.
-    pub(crate) fn leaving_since(&self, runtime: &str, now: Instant) -> BTreeMap<String, Duration> {
-        let leaving = lock(&self.leaving);
-        let of_runtime = leaving.get(runtime).into_iter().flatten();
+    /// For how long it has been so of each.
+    pub(crate) fn since(&self, runtime: &str, now: Instant) -> BTreeMap<String, Duration> {
+        let all = lock(&self.0);
+        let of_runtime = all.get(runtime).into_iter().flatten();
         of_runtime.map(|(node, since)| (node.clone(), now.saturating_duration_since(*since))).collect()
     }
 
-    pub(crate) fn forget_runtime(&self, runtime: &str) {
-        lock(&self.chosen).remove(runtime);
-        lock(&self.leaving).remove(runtime);
+    fn forget(&self, runtime: &str) {
+        lock(&self.0).remove(runtime);
     }
 }
 
@@ -167,6 +183,21 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_so_of_a_node_is_counted_from_when_it_began_last() {
+        let (nodes, start) = (NodesSince::default(), Instant::now());
+        let set = |names: &[&str], at| nodes.set("r", &names.iter().map(|name| (*name).to_owned()).collect(), start + at);
+        let second = Duration::from_secs(1);
+        set(&["a", "b"], Duration::ZERO);
+        set(&["b", "c"], second);
+        set(&["a", "b"], 2 * second);
+        let since = nodes.since("r", start + 3 * second);
+        assert_eq!(since, BTreeMap::from([("a".to_owned(), second), ("b".to_owned(), 3 * second)]));
+        assert!(nodes.since("other", start).is_empty());
+        nodes.forget("r");
+        assert!(nodes.since("r", start).is_empty());
+    }
 
     #[test]
     fn what_goes_on_is_counted_from_its_first_sight() {

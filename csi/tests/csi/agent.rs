@@ -58,6 +58,9 @@ fn datasets(runtime: &str) -> Vec<(DatasetName, u64, &'static [&'static str])> {
     }
 }
 
+/// What is served, by mount.
+type Mounts = BTreeMap<MountId, (DatasetName, Arc<Served>)>;
+
 #[derive(Clone)]
 struct StandIn {
     runtime: String,
@@ -67,11 +70,11 @@ struct StandIn {
     /// The generation that it gives for composing; 0: none.
     generation: u64,
     csi: Arc<OnceLock<BackingClient>>,
-    mounts: Arc<Mutex<BTreeMap<MountId, (DatasetName, Arc<Served>)>>>,
+    mounts: Arc<Mutex<Mounts>>,
 }
 
 impl StandIn {
-    fn mounts(&self) -> std::sync::MutexGuard<'_, BTreeMap<MountId, (DatasetName, Arc<Served>)>> {
+    fn mounts(&self) -> std::sync::MutexGuard<'_, Mounts> {
         self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -66,7 +66,7 @@ fn dies(site: &Site, source: &Source, pinned: u64) -> Result<()> {
     site.wait_phase("default", source.name, "Ready")?;
     wait_pinned(site, source, &others, pinned)?;
     let out = source.counting.bytes() - before;
-    crate::say(&format!("          a node died: {out} bytes of {} left the store for what it alone had", source.bytes));
+    crate::say(&format!("          a node died: {out} bytes of {} left the store", source.bytes));
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use forebay_api::session::DatasetProgress;
+use forebay_crds::conditions::{dataset, reason};
 use forebay_crds::dataset::{CacheStatus, CatalogStatus, PrefetchStatus};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
@@ -33,6 +34,14 @@ pub(crate) struct Words {
     pub(crate) conditions: Vec<Condition>,
     pub(crate) refreshed: Option<String>,
     pub(crate) evicted: Option<String>,
+}
+
+impl Words {
+    /// Whether data is being brought in ahead, or is about to be since nodes have come or gone.
+    pub(crate) fn is_filling(&self) -> bool {
+        let of_kind = self.conditions.iter().filter(|condition| condition.type_ == dataset::PREFETCHED);
+        of_kind.into_iter().any(|condition| [reason::MOVING, reason::PREFETCHING].contains(&&*condition.reason))
+    }
 }
 
 /// Parts that agents said lately of one Dataset.

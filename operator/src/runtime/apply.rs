@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, Patch, Preconditions};
 use kube::{Api, Resource as _};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::observe::Observed;
 use super::plan::{End, Plan, peers};
@@ -15,15 +16,18 @@ use crate::{names, ssa};
 
 /// Whether the object is gone with that.
 pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -> Result<bool, kube::Error> {
-    let Plan { finalizer, daemon_set, chosen, leaving: _, unwanted, held: _, misfits: _, outdated, end } = plan;
+    let Plan { finalizer, daemon_set, chosen, leaving: _, going, unwanted, held: _, handing: _, misfits: _, outdated, end } =
+        plan;
     let runtimes: Api<CacheRuntime> = Api::all(context.client.clone());
     let sets: Api<DaemonSet> = Api::namespaced(context.client.clone(), &context.namespace);
     if *finalizer {
         set_finalizers(&runtimes, &*observed.runtime, &[names::FINALIZER]).await?;
     }
     context.published.set_leaving(&observed.name, unwanted);
-    context.published.set_peers(&observed.name, peers(observed));
-    context.set_leaving(&observed.name, unwanted);
+    context.published.set_peers(&observed.name, peers(observed, going));
+    let now = Instant::now();
+    context.going.set(&observed.name, going, now);
+    context.leaving.set(&observed.name, unwanted, now);
     context.set_chosen(&observed.name, chosen);
     match end {
         None => {

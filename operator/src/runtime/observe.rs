@@ -1,11 +1,11 @@
 //! What there is: the only reads of the CacheRuntime controller. All of it comes from caches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_crds::CacheRuntime;
+use forebay_crds::{CacheRuntime, Dataset};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use kube::ResourceExt as _;
@@ -28,8 +28,14 @@ pub(crate) struct Observed {
     pub(super) pods: Vec<PodFacts>,
     /// Agents that answer.
     pub(super) live: Vec<Live>,
+    /// For how long each node that is not chosen has been so and has kept its agent.
+    pub(super) going: BTreeMap<String, Duration>,
     /// For how long each leaving node has been asked to let go.
     pub(super) asked: BTreeMap<String, Duration>,
+    /// Nodes share the data of some Dataset, so that one may have what no other has.
+    pub(super) shared: bool,
+    /// While nodes are going: those whose agents have yet to bring in what they keep of such Datasets.
+    pub(super) incomplete: BTreeSet<String>,
     /// The other CacheRuntimes.
     pub(super) others: Vec<Arc<CacheRuntime>>,
     /// Datasets that name it, `namespace/name`.
@@ -91,26 +97,29 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
         Some(_) => Some(context.releasing.since(&uid, true, now)),
     };
     let set = ObjectRef::new(&names::daemon_set(&name)).within(&context.namespace);
-    let of_runtime = |pod: &Arc<Pod>| pod.labels().get(names::RUNTIME) == Some(&name);
-    let mut pods: Vec<PodFacts> = stores.pods.state().iter().filter(|pod| of_runtime(pod)).map(|pod| pod_facts(pod)).collect();
+    let is_of_runtime = |pod: &Arc<Pod>| pod.labels().get(names::RUNTIME) == Some(&name);
+    let mut pods: Vec<PodFacts> = stores.pods.state().iter().filter(|pod| is_of_runtime(pod)).map(|pod| pod_facts(pod)).collect();
     pods.sort_by(|a, b| a.name.cmp(&b.name));
     let mut nodes: Vec<NodeFacts> = stores.nodes.state().iter().map(|node| node_facts(node)).collect();
     nodes.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut datasets: Vec<String> = stores
-        .datasets
-        .state()
-        .iter()
-        .filter(|dataset| *dataset.spec.runtime == *name)
-        .map(|dataset| format!("{}/{}", dataset.namespace().unwrap_or_default(), dataset.name_any()))
-        .collect();
+    let mut of_runtime = stores.datasets.state();
+    of_runtime.retain(|dataset| *dataset.spec.runtime == *name);
+    let full_name = |dataset: &Arc<Dataset>| format!("{}/{}", dataset.namespace().unwrap_or_default(), dataset.name_any());
+    let mut datasets: Vec<String> = of_runtime.iter().map(full_name).collect();
     datasets.sort();
+    of_runtime.retain(|dataset| dataset.spec.placement.copies().is_some());
+    let going = context.going.since(&name, now);
+    let incomplete = if going.is_empty() { BTreeSet::new() } else { incomplete(context, &name, &of_runtime, now) };
     let others = stores.runtimes.state().into_iter().filter(|other| other.name_any() != name).collect();
     Some(Observed {
         nodes,
         daemon_set: stores.daemon_sets.get(&set),
         pods,
         live: context.registry.live(&name, now),
-        asked: context.leaving_since(&name, now),
+        going,
+        asked: context.leaving.since(&name, now),
+        shared: !of_runtime.is_empty(),
+        incomplete,
         others,
         datasets,
         ending,
@@ -119,6 +128,13 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
         name,
         uid,
     })
+}
+
+/// Nodes whose agents bring in data of these Datasets.
+fn incomplete(context: &Context, runtime: &str, datasets: &[Arc<Dataset>], now: Instant) -> BTreeSet<String> {
+    let reports = datasets.iter().filter_map(|dataset| Some(context.registry.reports(runtime, &dataset.uid()?, now)));
+    let filling = reports.flatten().filter(|(_, standing)| standing.words.is_filling());
+    filling.map(|(node, _)| node.to_string()).collect()
 }
 
 pub(super) fn node_facts(node: &Node) -> NodeFacts {

@@ -21,6 +21,11 @@ use crate::names::ZONE;
 /// being deleted.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long an agent that is to go stays for the others to take over what it alone keeps, at most. And at least: by then they have
+/// been told, and have said that they lack something.
+const HAND_OVER: Duration = Duration::from_secs(600);
+const TOLD: Duration = Duration::from_secs(10);
+
 /// What is to be done for a CacheRuntime.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
@@ -32,10 +37,14 @@ pub(super) struct Plan {
     pub(super) chosen: BTreeSet<String>,
     /// Nodes that have one, and keep it until it has let go of everything.
     pub(super) leaving: BTreeSet<String>,
-    /// Nodes whose agents are to let go of everything: those that are not chosen, for as long as they are there.
+    /// Nodes that have one and are not chosen: others keep their part from now on.
+    pub(super) going: BTreeSet<String>,
+    /// Those whose agents are to let go of everything, for as long as they are there.
     pub(super) unwanted: BTreeSet<String>,
     /// Leaving nodes that wait for pods that use volumes there.
     pub(super) held: BTreeSet<String>,
+    /// Leaving nodes that wait for the others to take over what they keep.
+    pub(super) handing: BTreeSet<String>,
     /// Why nodes that match are not chosen.
     pub(super) misfits: Vec<String>,
     /// Pods of an older make that are to be made anew now.
@@ -65,8 +74,10 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         daemon_set: None,
         chosen: BTreeSet::new(),
         leaving: BTreeSet::new(),
+        going: BTreeSet::new(),
         unwanted: BTreeSet::new(),
         held: BTreeSet::new(),
+        handing: BTreeSet::new(),
         misfits: Vec::new(),
         outdated: Vec::new(),
         end: None,
@@ -102,6 +113,9 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         if live.mounts > 0 {
             plan.held.insert(live.node.clone());
             plan.leaving.insert(live.node.clone());
+        } else if hands_over(observed, &plan.chosen, live) {
+            plan.handing.insert(live.node.clone());
+            plan.leaving.insert(live.node.clone());
         } else if holds(live) && observed.asked.get(&live.node).is_none_or(|asked| *asked < PATIENCE) {
             plan.leaving.insert(live.node.clone());
         }
@@ -118,9 +132,11 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         plan.held.extend(silent.iter().cloned());
         plan.leaving.extend(silent);
     }
-    // Agents that pods depend on are not told to let go.
     let there = observed.live.iter().map(|live| live.node.clone()).chain(has);
-    plan.unwanted = there.filter(|node| !plan.chosen.contains(node) && !plan.held.contains(node)).collect();
+    plan.going = there.filter(|node| !plan.chosen.contains(node)).collect();
+    // Agents that pods or other agents depend on are not told to let go.
+    let unwanted = plan.going.iter().filter(|node| !plan.held.contains(*node) && !plan.handing.contains(*node));
+    plan.unwanted = unwanted.cloned().collect();
     let nodes = if spec.replicas.is_none() && plan.misfits.is_empty() && plan.leaving.is_empty() {
         Nodes::Matching
     } else {
@@ -133,15 +149,15 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
 }
 
 /// The agents that serve each other, by node: those that answer, and those that serve as kubelet sees it, for after a change of leaders all are
-/// silent for a while; none that is on its way out.
-pub(super) fn peers(observed: &Observed) -> BTreeMap<String, PeerState> {
+/// silent for a while; none that is on its way out. Those on nodes that are `going` are leaving, as those on nodes that are drained.
+pub(super) fn peers(observed: &Observed, going: &BTreeSet<String>) -> BTreeMap<String, PeerState> {
     let nodes: BTreeMap<&str, &NodeFacts> = observed.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
     let live: BTreeSet<&str> = observed.live.iter().map(|live| live.pod.as_str()).collect();
     let peer = |pod: &PodFacts| {
         let (node, address) = (pod.node.clone()?, SocketAddr::new(pod.ip?, PEER_PORT));
         let facts = nodes.get(node.as_str());
         let zone = facts.and_then(|facts| facts.labels.get(ZONE)).cloned();
-        let leaving = facts.is_some_and(|facts| facts.is_leaving());
+        let leaving = going.contains(&node) || facts.is_some_and(|facts| facts.is_leaving());
         Some((node.clone(), PeerState { node, zone, address, leaving }))
     };
     let answers = |pod: &&PodFacts| live.contains(pod.name.as_str());
@@ -159,6 +175,13 @@ fn with_agent(observed: &Observed) -> BTreeSet<String> {
 /// Whether the agent has Datasets, or has not had the time to say so.
 fn holds(live: &Live) -> bool {
     live.datasets > 0 || !live.settled
+}
+
+/// Whether an agent that is to go has what those that stay have yet to take over.
+fn hands_over(observed: &Observed, staying: &BTreeSet<String>, live: &Live) -> bool {
+    let going = observed.going.get(&live.node).copied().unwrap_or_default();
+    let is_awaited = || going < TOLD || !observed.incomplete.is_disjoint(staying);
+    observed.shared && holds(live) && !staying.is_empty() && going < HAND_OVER && is_awaited()
 }
 
 /// Nodes whose agent serves, as kubelet sees it, and does not answer here (yet): what it holds is not known.

@@ -118,6 +118,12 @@ fn ready(observed: &Observed, plan: &Plan, present: &[&PodFacts], ready: usize) 
         let message = format!("{} to lend no more; an agent stays there while pods use its volumes", are(&nodes));
         return Verdict::bad(kind::READY, reason::IN_USE, message);
     }
+    if !plan.handing.is_empty() {
+        let nodes: Vec<String> = plan.handing.iter().cloned().collect();
+        let message =
+            format!("{} to lend no more; the others take over what is kept there, for ten minutes at most", are(&nodes));
+        return Verdict::bad(kind::READY, reason::RELEASING, message);
+    }
     if !plan.leaving.is_empty() {
         let nodes: Vec<String> = plan.leaving.iter().cloned().collect();
         return Verdict::bad(kind::READY, reason::RELEASING, format!("{} giving back what is cached there", are(&nodes)));

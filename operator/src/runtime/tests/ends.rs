@@ -32,6 +32,32 @@ fn an_agent_gives_back_its_bytes_before_it_goes() {
 }
 
 #[test]
+fn an_agent_that_shares_data_with_others_stays_until_they_have_it() {
+    let mut observed = scaled_down(vec![live("n1", 0, &["u"]), live("n2", 0, &["u"])]);
+    observed.shared = true;
+    let plan = planned(&observed);
+    let (going, stays) = (plan.going.first().unwrap().clone(), plan.chosen.first().unwrap().clone());
+    let mut at = |seconds: u64, incomplete: &[&String]| {
+        observed.going = [(going.clone(), Duration::from_secs(seconds))].into();
+        observed.incomplete = incomplete.iter().map(|node| (*node).clone()).collect();
+        let plan = planned(&observed);
+        assert_eq!((plan.leaving.len(), terms(&plan), plan.going.contains(&going)), (1, 2, true), "its pod stays");
+        assert_ne!(plan.handing.is_empty(), plan.unwanted.is_empty(), "it lets go when it has handed over");
+        plan.handing.contains(&going)
+    };
+    assert!(at(0, &[]) && at(9, &[]), "the others may not have been told yet");
+    assert!(!at(10, &[]) && !at(60, &[&going]), "who goes takes over nothing");
+    assert!(at(599, &[&stays]) && !at(600, &[&stays]), "not for ever");
+    // Where nobody stays there is nobody to hand over to, and who has let go of all has nothing to hand over.
+    observed.going.clear();
+    observed.live.iter_mut().for_each(|live| live.datasets = 0);
+    assert!(planned(&observed).handing.is_empty());
+    let mut all = scaled_down(vec![live("n1", 0, &["u"])]);
+    (all.shared, all.runtime) = (true, Arc::new(runtime(ram(Some(0)))));
+    assert!(planned(&all).handing.is_empty());
+}
+
+#[test]
 fn an_agent_that_does_not_let_go_or_answer_goes_all_the_same() {
     let mut observed = scaled_down(vec![live("n1", 0, &["u"]), live("n2", 0, &["u"])]);
     let leaving = planned(&observed).leaving.iter().next().unwrap().clone();

@@ -22,7 +22,8 @@ fn agents_that_answer_or_are_ready_and_stay_serve_each_other_at_their_pods_addre
     let starting = PodFacts { ready: false, ..with_ip("n5", "10.0.0.5") };
     observed.pods =
         vec![starting, former, with_ip("n1", "10.0.0.1"), with_ip("n2", "fd00::2"), ending, with_ip("n4", "10.0.0.4")];
-    let told: Vec<_> = peers(&observed).into_values().map(|peer| (peer.node, peer.zone, peer.address)).collect();
+    let told: Vec<_> =
+        peers(&observed, &Default::default()).into_values().map(|peer| (peer.node, peer.zone, peer.address)).collect();
     let at = |address: &str| address.parse::<SocketAddr>().unwrap();
     let expected = [("n1", Some("a"), "10.0.0.1:9102"), ("n2", None, "[fd00::2]:9102"), ("n4", None, "10.0.0.4:9102")];
     assert_eq!(told, expected.map(|(node, zone, address)| (node.to_owned(), zone.map(str::to_owned), at(address))));
@@ -33,7 +34,7 @@ fn an_agent_whose_pod_has_no_address_yet_is_not_told_of() {
     let mut observed = observed(ram(None), vec![node("n1")]);
     observed.live = vec![live("n1", 0, &[])];
     observed.pods = vec![PodFacts { ip: None, ..with_ip("n1", "10.0.0.1") }];
-    assert!(peers(&observed).is_empty());
+    assert!(peers(&observed, &Default::default()).is_empty());
 }
 
 #[test]
@@ -49,6 +50,9 @@ fn agents_on_nodes_that_are_drained_or_removed_are_leaving() {
     ];
     let mut observed = observed(ram(None), nodes);
     observed.pods = (1..=7).map(|n| with_ip(&format!("n{n}"), &format!("10.0.0.{n}"))).collect();
-    let leaving: Vec<_> = peers(&observed).into_values().filter(|peer| peer.leaving).map(|peer| peer.node).collect();
+    let leaving: Vec<_> =
+        peers(&observed, &Default::default()).into_values().filter(|peer| peer.leaving).map(|peer| peer.node).collect();
     assert_eq!(leaving, ["n2", "n3", "n4"], "and of n7 nothing is known");
+    let gone: Vec<_> = peers(&observed, &["n1".to_owned()].into()).into_values().filter(|peer| peer.leaving).collect();
+    assert_eq!(gone.len(), 4, "and one that is not chosen any more");
 }
