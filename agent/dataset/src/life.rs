@@ -218,6 +218,7 @@ impl Inner {
                 Ok(Ok(())) => {}
                 // The agent ends.
                 Ok(Err(_)) => std::future::pending().await,
+                Err(_) if self.share.as_ref().is_some_and(|share| share.is_leaving()) => {}
                 Err(_) => {
                     self.drop_old_pins(generation, true).await;
                     if self.drop_stray_pins().await {

@@ -18,6 +18,9 @@ pub trait Share: Debug + Send + Sync {
     /// A node is about to go for good: what it keeps is taken over without waiting for it to come again.
     fn is_urgent(&self) -> bool;
 
+    /// This node is about to go for good: what it keeps it gives until then.
+    fn is_leaving(&self) -> bool;
+
     /// Stands for the nodes there are: another number when others are there, 0 as long as they are not known.
     fn members(&self) -> watch::Receiver<u64>;
 }

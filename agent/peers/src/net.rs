@@ -116,6 +116,11 @@ impl Net {
         view.members.is_any_leaving() && !view.members.is_leaving(&self.node)
     }
 
+    /// Whether this agent is about to go.
+    pub fn is_leaving(&self) -> bool {
+        self.view().members.is_leaving(&self.node)
+    }
+
     /// How many others there are.
     pub fn len(&self) -> usize {
         self.view().peers.len()

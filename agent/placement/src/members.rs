@@ -93,12 +93,10 @@ impl Members {
         self.all.iter().any(|(_, member)| member.leaving)
     }
 
-    /// A number that stands for the nodes that there are and which of them stay, never 0.
+    /// A number that stands for the nodes that stay, never 0. One that leaves owns nothing, so its end changes nothing.
     pub fn fingerprint(&self) -> u64 {
-        let each = |sum: u64, (seed, member): &(u64, Member)| {
-            sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(*seed ^ u64::from(member.leaving))
-        };
-        self.all.iter().fold(1, each).max(1)
+        let staying = self.all.iter().filter(|(_, member)| !member.leaving);
+        staying.fold(1, |sum: u64, (seed, _)| sum.wrapping_mul(0x0100_0000_01b3).wrapping_add(*seed)).max(1)
     }
 
     /// Whom `node` asks for `item` before the store, in this order: the owners, those of its own zone first, then `spare` nodes that take

@@ -113,6 +113,7 @@ fn what_a_node_that_leaves_owned_others_own_and_ask_it_for() {
     }
     assert!(asked > 20, "{asked}");
     assert_ne!(after.fingerprint(), all.fingerprint());
+    assert_eq!(after.fingerprint(), without.fingerprint(), "its end moves nothing");
     let none_stays = Members::new(names_of.map(|node| Member { leaving: true, ..member(node, None) }));
     assert_eq!(names(&none_stays.owners(item(1), 2)), names(&all.owners(item(1), 2)));
 }

@@ -168,6 +168,7 @@ impl Agent {
         let waiting = self.node.unheard.heard(&desired.dataset);
         match self.node.table.get(&desired.dataset) {
             Some(hosted) if hosted.uid == desired.uid => {
+                hosted.stay();
                 let now = hosted.desired();
                 if now.spec == desired.spec && now.secrets == desired.secrets {
                     hosted.set_wishes(desired.clone());

@@ -330,6 +330,11 @@ impl Hosted {
         self.state().removed = true;
     }
 
+    /// The operator wants it after all, as when a node is chosen again whose pods had it stay.
+    pub(crate) fn stay(&self) {
+        self.state().removed = false;
+    }
+
     pub(crate) fn is_removed(&self) -> bool {
         self.state().removed
     }

@@ -172,6 +172,10 @@ impl Share for Kept {
         self.net.others_leave()
     }
 
+    fn is_leaving(&self) -> bool {
+        self.net.is_leaving()
+    }
+
     fn members(&self) -> watch::Receiver<u64> {
         self.net.members()
     }

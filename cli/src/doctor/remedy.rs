@@ -46,7 +46,9 @@ pub(super) fn of_dataset(why: &str, names: Names<'_>) -> String {
         reason::IN_USE => {
             "delete the pods that the message names, or wait for their end: the Dataset goes when they do".to_owned()
         }
-        reason::RELEASING => "wait: nodes give back what is cached, two minutes at most".to_owned(),
+        reason::RELEASING => {
+            "wait: nodes give back what is cached, within two minutes, or twelve where others take it over first".to_owned()
+        }
         reason::NO_NODES => format!("see `kubectl forebay nodes {runtime}`: the CacheRuntime finds no node"),
         reason::STARTING => format!("wait: agents take it up; if it stays so, see `kubectl forebay nodes {runtime}`"),
         reason::LISTING => format!("wait for the listing: `kubectl forebay status {dataset} -n {namespace} --watch`"),

@@ -84,6 +84,7 @@ async fn the_kernel_reads_by_itself_whoever_is_killed_and_nothing_is_taken_from_
     // count too high, which keeps the file until the mount ends.
     assert_eq!(tables(&node), 1);
     gone(&node).await;
+    wait_until("the cached file can be evicted", || is_unshared(&node.cached()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,8 +92,8 @@ async fn what_a_former_agent_registered_the_next_one_gives_back() {
     let mut node = with_cached();
     node.start_cached_agent(true);
     shown(&node).await.end();
-    assert!(!is_unshared(&node.cached()), "the agent keeps it ready");
     wait_until("the agent has counted each close", || !is_counted(&node));
+    assert!(!is_unshared(&node.cached()), "the agent keeps it ready");
     node.kill_agent();
     node.start_agent("default");
     wait_until("the cached file can be evicted", || is_unshared(&node.cached()));
@@ -111,8 +112,10 @@ async fn a_file_goes_on_the_way_it_was_opened_whatever_the_next_agent_has() {
     readers.extend((0..4).map(|_| Reader::start(node.target("a"))));
     readers.iter().for_each(Reader::goes_on);
     readers.into_iter().for_each(Reader::end);
-    // Open natively, though the next one has nothing.
-    let reader = native_reader(&node);
+    gone(&node).await;
+    // Open natively, though the next one has nothing. Mounted anew: an agent killed on an open or a close leaves the count too high.
+    let reader = shown(&node).await;
+    assert!(is_counted(&node), "the kernel reads it");
     for round in 0..6 {
         node.kill_agent();
         if round % 2 == 0 {
@@ -124,20 +127,4 @@ async fn a_file_goes_on_the_way_it_was_opened_whatever_the_next_agent_has() {
         assert!(!is_unshared(&node.cached()), "it is open natively");
     }
     reader.end();
-}
-
-/// A reader that has the file open natively, once those who had it open the other way have gone.
-fn native_reader(node: &Node) -> Reader {
-    let mut found = None;
-    wait_until("the kernel reads the file", || {
-        let reader = Reader::start(node.target("a"));
-        reader.goes_on();
-        if is_counted(node) {
-            found = Some(reader);
-        } else {
-            reader.end();
-        }
-        found.is_some()
-    });
-    found.unwrap()
 }

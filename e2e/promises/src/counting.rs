@@ -1,7 +1,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -9,14 +9,15 @@ use anyhow::{Context, Result};
 use crate::Store;
 
 /// What stands in the query of each page of a listing.
-const LISTING: &[u8] = b"list-type=2";
+const LISTING: &str = "list-type=2";
 
-/// Stands before a store and counts the bytes that leave it, as the network would.
+/// Stands before a store and counts what is asked of it and the bytes that leave it, as the network would.
 #[derive(Debug)]
 pub struct Counting {
     address: SocketAddr,
     out: Arc<AtomicU64>,
-    listings: Arc<AtomicU64>,
+    /// The first line of each GET.
+    asked: Arc<Mutex<Vec<String>>>,
     ended: Arc<AtomicBool>,
 }
 
@@ -28,8 +29,9 @@ impl Counting {
             endpoint.trim_start_matches("http://").parse().with_context(|| format!("the endpoint {endpoint}"))?;
         let listener = TcpListener::bind((store.ip(), 0))?;
         let address = listener.local_addr()?;
-        let (out, listings, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let (counted, listed, end) = (out.clone(), listings.clone(), ended.clone());
+        let (out, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (counted, noted, end) = (out.clone(), asked.clone(), ended.clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if end.load(Ordering::Acquire) {
@@ -37,12 +39,13 @@ impl Counting {
                 }
                 let Ok(server) = TcpStream::connect(store) else { continue };
                 let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
-                let (counted, listed) = (counted.clone(), listed.clone());
+                let (counted, noted) = (counted.clone(), noted.clone());
                 thread::spawn(move || {
                     pump(from_client, to_server, |asked| {
                         // Each request is written at once, and none of ours has a body.
-                        let pages = asked.windows(LISTING.len()).filter(|window| *window == LISTING).count();
-                        listed.fetch_add(pages as u64, Ordering::Relaxed);
+                        let text = String::from_utf8_lossy(asked);
+                        let gets = text.lines().filter(|line| line.starts_with("GET ")).map(str::to_owned);
+                        noted.lock().unwrap_or_else(PoisonError::into_inner).extend(gets);
                     })
                 });
                 thread::spawn(move || {
@@ -52,7 +55,7 @@ impl Counting {
                 });
             }
         });
-        Ok(Self { address, out, listings, ended })
+        Ok(Self { address, out, asked, ended })
     }
 
     /// Where it is, as a URL.
@@ -67,7 +70,17 @@ impl Counting {
 
     /// Pages of listings that were asked for by this way.
     pub fn listings(&self) -> u64 {
-        self.listings.load(Ordering::Relaxed)
+        self.asked_with(LISTING)
+    }
+
+    /// GETs of what is below a directory of the top.
+    pub fn gets_below(&self, dir: &str) -> u64 {
+        self.asked_with(&format!("/{dir}/"))
+    }
+
+    fn asked_with(&self, words: &str) -> u64 {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.iter().filter(|line| line.contains(words)).count() as u64
     }
 }
 

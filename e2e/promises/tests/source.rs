@@ -79,13 +79,22 @@ impl Source {
 
     /// Bytes of what is below these directories.
     pub(crate) fn bytes_below(&self, dirs: &[&str]) -> Result<u64> {
-        let mut bytes = 0;
+        Ok(self.sizes_below(dirs)?.iter().sum())
+    }
+
+    /// How many files are below these directories.
+    pub(crate) fn files_below(&self, dirs: &[&str]) -> Result<u64> {
+        Ok(self.sizes_below(dirs)?.len() as u64)
+    }
+
+    fn sizes_below(&self, dirs: &[&str]) -> Result<Vec<u64>> {
+        let mut sizes = Vec::new();
         for dir in dirs {
             for file in std::fs::read_dir(self.store.source.join(dir))? {
-                bytes += file?.metadata()?.len();
+                sizes.push(file?.metadata()?.len());
             }
         }
-        Ok(bytes)
+        Ok(sizes)
     }
 
     /// One file more in the store.

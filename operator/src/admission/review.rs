@@ -13,8 +13,7 @@ use super::leader::Elsewhere;
 use super::patch::patch;
 use super::placed::is_placed;
 use super::prefer::{Held, Place, terms};
-use crate::agents::Leads;
-use crate::agents::registry::Registry;
+use crate::agents::{Leadership, Leads};
 use crate::names::{HOSTNAME, ZONE};
 use crate::runtime;
 use crate::stores::Stores;
@@ -50,7 +49,7 @@ impl Reviewer {
             (_, None) => unchanged,
             _ if datasets.is_empty() => unchanged,
             (Ok(leadership), Some(pod)) => {
-                let terms = terms(&self.held(&datasets, &leadership.registry), &self.places(), &request.uid);
+                let terms = terms(&held(&datasets, &leadership), &self.places(), &request.uid);
                 if terms.is_empty() { unchanged } else { unchanged.with_patch(serde_json::from_value(patch(pod, &terms))?)? }
             }
             (Err(_), Some(_)) if forwarded => unchanged,
@@ -71,18 +70,22 @@ impl Reviewer {
         self.resolver.datasets(pod, namespace).await
     }
 
-    fn held(&self, datasets: &[Arc<Dataset>], registry: &Registry) -> Vec<Held> {
-        let now = Instant::now();
-        let held = datasets.iter().map(|dataset| Held {
-            bytes: dataset.status.as_ref().map_or(0, |status| status.catalog.bytes),
-            on: registry.cached(&dataset.spec.runtime, &dataset.uid().unwrap_or_default(), now),
-        });
-        held.collect()
-    }
-
     fn places(&self) -> HashMap<String, Place> {
         self.stores.nodes.state().iter().filter_map(|node| place(node)).collect()
     }
+}
+
+/// What nodes hold of each Dataset that are not about to go: a pod on one of those would keep its agent there.
+fn held(datasets: &[Arc<Dataset>], leadership: &Leadership) -> Vec<Held> {
+    let now = Instant::now();
+    let held = datasets.iter().map(|dataset| {
+        let (runtime, uid) = (&dataset.spec.runtime, dataset.uid().unwrap_or_default());
+        let leaving = leadership.published.leaving(runtime);
+        let mut on = leadership.registry.cached(runtime, &uid, now);
+        on.retain(|(node, _)| !leaving.contains(node));
+        Held { bytes: dataset.status.as_ref().map_or(0, |status| status.catalog.bytes), on }
+    });
+    held.collect()
 }
 
 /// A node as a place for new pods; `None`: it takes none now.

@@ -42,6 +42,12 @@ impl Published {
         self.change(runtime, |desired| *desired.peers != peers, |desired| desired.peers = Arc::new(peers.clone()));
     }
 
+    /// Nodes of a runtime that are about to go, as its agents are told.
+    pub(crate) fn leaving(&self, runtime: &str) -> BTreeSet<String> {
+        let peers = self.runtimes().get(runtime).map(|sender| sender.borrow().peers.clone()).unwrap_or_default();
+        peers.values().filter(|peer| peer.leaving).map(|peer| peer.node.clone()).collect()
+    }
+
     /// Changes what is desired of a runtime's agents, where it differs.
     fn change(&self, runtime: &str, differs: impl Fn(&Desired) -> bool, change: impl FnOnce(&mut Desired)) {
         let mut runtimes = self.runtimes();

@@ -90,6 +90,11 @@ impl Registry {
         self.runtimes().get(runtime).map_or_else(BTreeMap::new, |agents| agents.reports(uid, now))
     }
 
+    /// The nodes of a runtime whose agents answer and say of each of these Datasets that they have brought in all that they keep.
+    pub(crate) fn share_complete(&self, runtime: &str, uids: &[String], now: Instant) -> BTreeSet<String> {
+        self.runtimes().get(runtime).map_or_else(BTreeSet::new, |agents| agents.share_complete(uids, now))
+    }
+
     /// What one agent says of these Datasets, by uid, or nothing of those that it has not. `None`: it does not answer, or does
     /// not serve yet.
     pub(crate) fn standings(&self, runtime: &str, node: &str, uids: &[&str], now: Instant) -> Option<BTreeMap<String, Standing>> {

@@ -37,10 +37,10 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Whether data is being brought in ahead, or is about to be since nodes have come or gone.
-    pub(crate) fn is_filling(&self) -> bool {
-        let of_kind = self.conditions.iter().filter(|condition| condition.type_ == dataset::PREFETCHED);
-        of_kind.into_iter().any(|condition| [reason::MOVING, reason::PREFETCHING].contains(&&*condition.reason))
+    /// Whether the node has brought in all that it keeps, or all that fits. One that could not fetch some file may have more to fetch.
+    pub(crate) fn is_share_complete(&self) -> bool {
+        let told = self.conditions.iter().find(|condition| condition.type_ == dataset::PREFETCHED);
+        told.is_some_and(|told| told.status == "True" || *told.reason == *reason::OUT_OF_SPACE)
     }
 }
 

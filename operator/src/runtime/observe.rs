@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forebay_crds::{CacheRuntime, Dataset};
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
@@ -28,14 +28,14 @@ pub(crate) struct Observed {
     pub(super) pods: Vec<PodFacts>,
     /// Agents that answer.
     pub(super) live: Vec<Live>,
-    /// For how long each node that is not chosen has been so and has kept its agent.
+    /// For how long each node that is not chosen, and where no pod uses a volume, has been so and has kept its agent.
     pub(super) going: BTreeMap<String, Duration>,
     /// For how long each leaving node has been asked to let go.
     pub(super) asked: BTreeMap<String, Duration>,
     /// Nodes share the data of some Dataset, so that one may have what no other has.
     pub(super) shared: bool,
-    /// While nodes are going: those whose agents have yet to bring in what they keep of such Datasets.
-    pub(super) incomplete: BTreeSet<String>,
+    /// While nodes are going: those whose agents have brought in all that they keep of such Datasets.
+    pub(super) complete: BTreeSet<String>,
     /// The other CacheRuntimes.
     pub(super) others: Vec<Arc<CacheRuntime>>,
     /// Datasets that name it, `namespace/name`.
@@ -55,6 +55,8 @@ pub(super) struct NodeFacts {
     pub(super) ready: bool,
     /// Cordoned.
     pub(super) unschedulable: bool,
+    /// It shuts down, or its object is being deleted.
+    pub(super) ending: bool,
     /// Allocatable bytes of memory; `None`: the node does not say.
     pub(super) memory: Option<u64>,
 }
@@ -65,7 +67,7 @@ const GOING: [&str; 3] = ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrup
 impl NodeFacts {
     /// Whether the node is being drained, or soon will be: what it alone keeps is better taken over now.
     pub(super) fn is_leaving(&self) -> bool {
-        self.unschedulable || self.taints.iter().any(|taint| GOING.contains(&&*taint.key))
+        self.unschedulable || self.ending || self.taints.iter().any(|taint| GOING.contains(&&*taint.key))
     }
 }
 
@@ -108,8 +110,11 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
     let mut datasets: Vec<String> = of_runtime.iter().map(full_name).collect();
     datasets.sort();
     of_runtime.retain(|dataset| dataset.spec.placement.copies().is_some());
-    let going = context.going.since(&name, now);
-    let incomplete = if going.is_empty() { BTreeSet::new() } else { incomplete(context, &name, &of_runtime, now) };
+    let shared: Vec<String> = of_runtime.iter().filter_map(|dataset| dataset.uid()).collect();
+    let (going, asked) = (context.going.since(&name, now), context.leaving.since(&name, now));
+    // It goes through all reports, so only while somebody waits for it.
+    let is_awaited = going.keys().any(|node| !asked.contains_key(node));
+    let complete = if is_awaited { context.registry.share_complete(&name, &shared, now) } else { BTreeSet::new() };
     let others = stores.runtimes.state().into_iter().filter(|other| other.name_any() != name).collect();
     Some(Observed {
         nodes,
@@ -117,9 +122,9 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
         pods,
         live: context.registry.live(&name, now),
         going,
-        asked: context.leaving.since(&name, now),
-        shared: !of_runtime.is_empty(),
-        incomplete,
+        asked,
+        shared: !shared.is_empty(),
+        complete,
         others,
         datasets,
         ending,
@@ -130,13 +135,6 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
     })
 }
 
-/// Nodes whose agents bring in data of these Datasets.
-fn incomplete(context: &Context, runtime: &str, datasets: &[Arc<Dataset>], now: Instant) -> BTreeSet<String> {
-    let reports = datasets.iter().filter_map(|dataset| Some(context.registry.reports(runtime, &dataset.uid()?, now)));
-    let filling = reports.flatten().filter(|(_, standing)| standing.words.is_filling());
-    filling.map(|(node, _)| node.to_string()).collect()
-}
-
 pub(super) fn node_facts(node: &Node) -> NodeFacts {
     let (spec, status) = (node.spec.as_ref(), node.status.as_ref());
     NodeFacts {
@@ -145,15 +143,28 @@ pub(super) fn node_facts(node: &Node) -> NodeFacts {
         taints: spec.and_then(|spec| spec.taints.clone()).unwrap_or_default(),
         ready: is_ready(node),
         unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+        ending: node.metadata.deletion_timestamp.is_some() || is_shutting_down(node),
         memory: status.and_then(|status| quantity::units(&status.allocatable.as_ref()?.get("memory")?.0)),
     }
 }
 
+/// Whether the kubelet has been told that the machine goes down, as by the notice that a provider gives before it takes one back. It says
+/// so in words; in which field has changed between versions.
+fn is_shutting_down(node: &Node) -> bool {
+    ready_condition(node).is_some_and(|ready| {
+        let words = [&ready.reason, &ready.message].map(|words| words.as_deref().unwrap_or_default());
+        ready.status == "False" && words.iter().any(|words| words.contains("node is shutting down"))
+    })
+}
+
+fn ready_condition(node: &Node) -> Option<&NodeCondition> {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().find(|condition| condition.type_ == "Ready")
+}
+
 /// Whether the node is well, and is to stay.
 pub(crate) fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    node.metadata.deletion_timestamp.is_none()
-        && conditions.into_iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    node.metadata.deletion_timestamp.is_none() && ready_condition(node).is_some_and(|ready| ready.status == "True")
 }
 
 fn pod_facts(pod: &Pod) -> PodFacts {

@@ -21,9 +21,9 @@ use crate::names::ZONE;
 /// being deleted.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long an agent that is to go stays for the others to take over what it alone keeps, at most. And at least: by then they have
-/// been told, and have said that they lack something.
+/// How long an agent that is to go stays for the others to take over what it alone keeps, at most.
 const HAND_OVER: Duration = Duration::from_secs(600);
+/// And at least: by then the others have been told, and have said that they lack something.
 const TOLD: Duration = Duration::from_secs(10);
 
 /// What is to be done for a CacheRuntime.
@@ -113,18 +113,20 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         if live.mounts > 0 {
             plan.held.insert(live.node.clone());
             plan.leaving.insert(live.node.clone());
-        } else if hands_over(observed, &plan.chosen, live) {
+        } else if holds(live) && hands_over(observed, &live.node, &plan.chosen, HAND_OVER) {
             plan.handing.insert(live.node.clone());
-            plan.leaving.insert(live.node.clone());
         } else if holds(live) && observed.asked.get(&live.node).is_none_or(|asked| *asked < PATIENCE) {
             plan.leaving.insert(live.node.clone());
         }
     }
     for node in silent(observed).difference(&plan.chosen) {
-        if observed.asked.get(node).is_none_or(|asked| *asked < PATIENCE) {
+        if hands_over(observed, node, &plan.chosen, PATIENCE) {
+            plan.handing.insert(node.clone());
+        } else if observed.asked.get(node).is_none_or(|asked| *asked < PATIENCE) {
             plan.leaving.insert(node.clone());
         }
     }
+    plan.leaving.extend(plan.handing.iter().cloned());
     if observed.settling {
         // Agents that have not come over yet may hold Datasets, and pods may use them.
         let silent = |node: &&String| !plan.chosen.contains(*node) && !by_node.contains_key(node.as_str());
@@ -177,11 +179,11 @@ fn holds(live: &Live) -> bool {
     live.datasets > 0 || !live.settled
 }
 
-/// Whether an agent that is to go has what those that stay have yet to take over.
-fn hands_over(observed: &Observed, staying: &BTreeSet<String>, live: &Live) -> bool {
-    let going = observed.going.get(&live.node).copied().unwrap_or_default();
-    let is_awaited = || going < TOLD || !observed.incomplete.is_disjoint(staying);
-    observed.shared && holds(live) && !staying.is_empty() && going < HAND_OVER && is_awaited()
+/// Whether an agent that is to go may have what those that stay have yet to take over. One that was told to let go is not called back.
+fn hands_over(observed: &Observed, node: &str, staying: &BTreeSet<String>, patience: Duration) -> bool {
+    let going = observed.going.get(node).copied().unwrap_or_default();
+    let is_awaited = || going < TOLD || observed.settling || !observed.complete.is_superset(staying);
+    observed.shared && !staying.is_empty() && !observed.asked.contains_key(node) && going < patience && is_awaited()
 }
 
 /// Nodes whose agent serves, as kubelet sees it, and does not answer here (yet): what it holds is not known.

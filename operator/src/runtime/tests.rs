@@ -96,7 +96,7 @@ fn observed(spec: Value, nodes: Vec<NodeFacts>) -> Observed {
         going: BTreeMap::new(),
         asked: BTreeMap::new(),
         shared: false,
-        incomplete: Default::default(),
+        complete: Default::default(),
         others: vec![],
         datasets: vec![],
         ending: None,

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,12 +15,13 @@ use crate::{Prefetch, Settings, Share};
 #[derive(Debug)]
 struct Ranks {
     of: Mutex<BTreeMap<String, usize>>,
+    leaving: AtomicBool,
     members: watch::Sender<u64>,
 }
 
 impl Ranks {
     fn new() -> Arc<Self> {
-        Arc::new(Self { of: Mutex::default(), members: watch::Sender::new(0) })
+        Arc::new(Self { of: Mutex::default(), leaving: AtomicBool::new(false), members: watch::Sender::new(0) })
     }
 
     fn set(&self, members: u64, of: &[(&str, usize)]) {
@@ -40,6 +42,9 @@ impl Share for Ranks {
     }
     fn is_urgent(&self) -> bool {
         false
+    }
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
     }
     fn members(&self) -> watch::Receiver<u64> {
         self.members.subscribe()
@@ -92,6 +97,26 @@ async fn nodes_that_come_back_at_once_move_nothing() {
     run.until(|status| status.phase == Phase::Ready).await;
     assert_eq!((run.dataset.status().cache.bytes, store.failing.total(Op::Get)), (1 << 20, 1));
     run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_keeps_what_is_pinned_until_it_goes() {
+    let store = store(&["a"]);
+    let pinning = Settings { pins: vec!["/".into()], ..settings() };
+    let (dirs, all) = ([(); 2].map(|()| tempfile::tempdir().unwrap()), [Ranks::new(), Ranks::new()]);
+    let runs = [0, 1].map(|n| Run::sharing(dirs[n].path(), &store, pinning.clone(), 64, Some(all[n].clone())));
+    all[0].leaving.store(true, Ordering::SeqCst);
+    for (run, ranks) in runs.iter().zip(&all) {
+        ranks.set(1, &[("a", 0)]);
+        run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 1 << 20).await;
+    }
+    // Others keep it now. The second node stays and lets go of it, later than the first one could.
+    all.iter().for_each(|ranks| ranks.set(2, &[]));
+    runs[1].until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 0).await;
+    assert_eq!(runs[0].dataset.status().cache.pinned_bytes, 1 << 20);
+    for run in runs {
+        run.end(true).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

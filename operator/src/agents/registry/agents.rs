@@ -169,6 +169,16 @@ impl Agents {
         self.current(uid, now).map(|(node, standing)| (node.clone(), standing.clone())).collect()
     }
 
+    pub(super) fn share_complete(&self, uids: &[String], now: Instant) -> BTreeSet<String> {
+        let mut complete: HashMap<&Arc<str>, usize> = HashMap::new();
+        for uid in uids {
+            for (node, _) in self.current(uid, now).filter(|(_, standing)| standing.words.is_share_complete()) {
+                *complete.entry(node).or_default() += 1;
+            }
+        }
+        complete.into_iter().filter(|(_, count)| *count == uids.len()).map(|(node, _)| node.to_string()).collect()
+    }
+
     pub(super) fn cached(&self, uid: &str, now: Instant) -> Vec<(String, u64)> {
         let bytes = self.current(uid, now).map(|(node, standing)| (node.to_string(), standing.cache.bytes));
         bytes.filter(|(_, bytes)| *bytes > 0).collect()

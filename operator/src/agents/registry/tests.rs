@@ -118,3 +118,36 @@ fn no_agent_may_say_something_of_more_datasets_than_there_may_be() {
     registry.progress(&agent("n1"), session, progress("0"), now);
     assert_eq!(registry.holding("0", now).len(), 1, "what it has it may go on telling of");
 }
+
+#[test]
+fn a_node_has_its_share_of_all_datasets_when_it_says_so_of_each() {
+    let registry = Registry::default();
+    let now = Instant::now();
+    let session = registry.connect(&agent("n1"), hello(), now);
+    let say = |uid: &str, status: &str, reason: &str| {
+        let mut progress = progress(uid);
+        let one = serde_json::json!({
+            "type": "Prefetched", "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"
+        });
+        progress.report.status.conditions = vec![serde_json::from_value(one).unwrap()];
+        registry.progress(&agent("n1"), session, progress, now);
+    };
+    let uids = ["u".to_owned(), "v".to_owned()];
+    let is_complete = |after| registry.share_complete("r", &uids, now + Duration::from_secs(after)).contains("n1");
+    say("u", "True", "AsDesired");
+    assert!(!is_complete(0), "it has said nothing of v");
+    for (status, reason, complete) in [
+        ("False", "Listing", false),
+        ("False", "Prefetching", false),
+        ("False", "FilesFailed", false),
+        ("False", "OutOfSpace", true),
+        ("True", "AsDesired", true),
+        ("False", "Moving", false),
+    ] {
+        say("v", status, reason);
+        assert_eq!(is_complete(0), complete, "{reason}");
+    }
+    say("v", "True", "AsDesired");
+    assert!(is_complete(19) && !is_complete(20), "silent for twenty seconds");
+    assert!(registry.share_complete("other", &uids, now).is_empty());
+}

@@ -31,30 +31,60 @@ fn an_agent_gives_back_its_bytes_before_it_goes() {
     assert_eq!(names(&plan.unwanted), [leaving.as_str()], "nothing is given to it while its pod ends");
 }
 
-#[test]
-fn an_agent_that_shares_data_with_others_stays_until_they_have_it() {
+/// One of two nodes that share data is to go: the one that goes, and the one that stays.
+fn shared() -> (Observed, String, String) {
     let mut observed = scaled_down(vec![live("n1", 0, &["u"]), live("n2", 0, &["u"])]);
     observed.shared = true;
     let plan = planned(&observed);
-    let (going, stays) = (plan.going.first().unwrap().clone(), plan.chosen.first().unwrap().clone());
-    let mut at = |seconds: u64, incomplete: &[&String]| {
-        observed.going = [(going.clone(), Duration::from_secs(seconds))].into();
-        observed.incomplete = incomplete.iter().map(|node| (*node).clone()).collect();
+    let (goes, stays) = (plan.going.first().unwrap().clone(), plan.chosen.first().unwrap().clone());
+    (observed, goes, stays)
+}
+
+#[test]
+fn an_agent_that_shares_data_with_others_stays_until_they_have_it() {
+    let (mut observed, goes, stays) = shared();
+    let mut at = |seconds: u64, complete: &[&String]| {
+        observed.going = [(goes.clone(), Duration::from_secs(seconds))].into();
+        observed.complete = complete.iter().map(|node| (*node).clone()).collect();
         let plan = planned(&observed);
-        assert_eq!((plan.leaving.len(), terms(&plan), plan.going.contains(&going)), (1, 2, true), "its pod stays");
+        assert_eq!((plan.leaving.len(), terms(&plan), plan.going.contains(&goes)), (1, 2, true), "its pod stays");
         assert_ne!(plan.handing.is_empty(), plan.unwanted.is_empty(), "it lets go when it has handed over");
-        plan.handing.contains(&going)
+        plan.handing.contains(&goes)
     };
-    assert!(at(0, &[]) && at(9, &[]), "the others may not have been told yet");
-    assert!(!at(10, &[]) && !at(60, &[&going]), "who goes takes over nothing");
-    assert!(at(599, &[&stays]) && !at(600, &[&stays]), "not for ever");
-    // Where nobody stays there is nobody to hand over to, and who has let go of all has nothing to hand over.
-    observed.going.clear();
+    assert!(at(0, &[&stays]) && at(9, &[&stays]), "the others may not have been told yet");
+    assert!(!at(10, &[&stays]) && at(10, &[&goes]) && at(60, &[]), "who stays has to have it");
+    assert!(at(599, &[]) && !at(600, &[]), "not for ever");
+    let late = |observed: &mut Observed| observed.going = [(goes.clone(), Duration::from_secs(60))].into();
+    late(&mut observed);
+    observed.complete = [stays].into();
+    observed.settling = true;
+    assert!(!planned(&observed).handing.is_empty(), "who stays may not have come over");
+    observed.settling = false;
+    observed.complete.clear();
+    observed.asked = [(goes.clone(), Duration::ZERO)].into();
+    assert!(planned(&observed).handing.is_empty(), "it has thrown something away already");
+}
+
+#[test]
+fn an_agent_hands_over_nothing_where_nobody_shares_or_stays_or_it_has_nothing() {
+    let (mut observed, ..) = shared();
     observed.live.iter_mut().for_each(|live| live.datasets = 0);
     assert!(planned(&observed).handing.is_empty());
     let mut all = scaled_down(vec![live("n1", 0, &["u"])]);
+    assert!(planned(&all).handing.is_empty());
     (all.shared, all.runtime) = (true, Arc::new(runtime(ram(Some(0)))));
     assert!(planned(&all).handing.is_empty());
+}
+
+#[test]
+fn a_silent_agent_that_shares_data_is_not_told_to_let_go_at_its_first_word() {
+    let (mut observed, goes, _) = shared();
+    observed.live.retain(|live| live.node != goes);
+    let plan = planned(&observed);
+    assert_eq!((plan.handing.contains(&goes), plan.unwanted.len(), terms(&plan)), (true, 0, 2));
+    observed.going = [(goes, Duration::from_secs(60))].into();
+    let plan = planned(&observed);
+    assert_eq!((plan.handing.len(), plan.unwanted.len(), terms(&plan)), (0, 1, 2), "not for ever");
 }
 
 #[test]

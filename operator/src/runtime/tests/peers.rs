@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::runtime::observe::node_facts;
 use crate::runtime::plan::peers;
 
 fn with_ip(node: &str, ip: &str) -> PodFacts {
@@ -35,6 +36,25 @@ fn an_agent_whose_pod_has_no_address_yet_is_not_told_of() {
     observed.live = vec![live("n1", 0, &[])];
     observed.pods = vec![PodFacts { ip: None, ..with_ip("n1", "10.0.0.1") }];
     assert!(peers(&observed, &Default::default()).is_empty());
+}
+
+#[test]
+fn a_node_that_shuts_down_or_is_being_deleted_is_leaving() {
+    let is_leaving = |changed: serde_json::Value| {
+        let mut node = json!({"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        node.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+        node_facts(&serde_json::from_value(node).unwrap()).is_leaving()
+    };
+    let ready = |status: &str, reason: &str, message: &str| {
+        let one = json!({"type": "Ready", "status": status, "reason": reason, "message": message});
+        json!({"status": {"conditions": [{"type": "DiskPressure", "status": "False"}, one]}})
+    };
+    assert!(is_leaving(ready("False", "KubeletNotReady", "node is shutting down")));
+    assert!(is_leaving(ready("False", "node is shutting down", "")));
+    assert!(is_leaving(json!({"metadata": {"name": "n", "deletionTimestamp": "2026-01-01T00:00:00Z"}})));
+    assert!(!is_leaving(json!({})));
+    assert!(!is_leaving(ready("False", "KubeletNotReady", "container runtime is down")), "it may be back in a moment");
+    assert!(!is_leaving(ready("True", "", "the node is shutting down no more")));
 }
 
 #[test]
