@@ -54,6 +54,18 @@ fn an_agent_that_shares_data_with_others_stays_until_they_have_it() {
     assert!(at(0, &[&stays]) && at(9, &[&stays]), "the others may not have been told yet");
     assert!(!at(10, &[&stays]) && at(10, &[&goes]) && at(60, &[]), "who stays has to have it");
     assert!(at(599, &[]) && !at(600, &[]), "not for ever");
+    let mut three = observed.clone();
+    three.runtime = Arc::new(runtime(ram(Some(2))));
+    three.nodes.push(node("n3"));
+    three.pods.push(pod("n3", "x"));
+    three.live.push(live("n3", 0, &["u"]));
+    let chosen = planned(&three).chosen;
+    let goes_of_three = planned(&three).going.first().unwrap().clone();
+    three.going = [(goes_of_three, Duration::from_secs(60))].into();
+    three.complete = chosen.iter().take(1).cloned().collect();
+    assert_eq!((chosen.len(), planned(&three).handing.len()), (2, 1), "each of those who stay");
+    three.complete = chosen;
+    assert!(planned(&three).handing.is_empty());
     let late = |observed: &mut Observed| observed.going = [(goes.clone(), Duration::from_secs(60))].into();
     late(&mut observed);
     observed.complete = [stays].into();
