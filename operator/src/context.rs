@@ -87,8 +87,8 @@ impl Context {
     /// The nodes that are to have an agent of the runtime: as chosen, or till then those that have one; and whether they are
     /// chosen.
     pub(crate) fn agent_nodes(&self, runtime: &str) -> (Arc<BTreeSet<String>>, bool) {
-        if let Some(chosen) = lock(&self.chosen).get(runtime) {
-            return (chosen.clone(), true);
+        if let Some(chosen) = self.chosen(runtime) {
+            return (chosen, true);
         }
         let pods = self.stores.pods.state();
         let of_runtime = pods.iter().filter(|pod| {
@@ -110,6 +110,11 @@ impl Context {
         });
         let nodes = ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone());
         nodes.filter(|node| !live.contains(node)).collect()
+    }
+
+    /// The nodes that were chosen last, if any were yet.
+    pub(crate) fn chosen(&self, runtime: &str) -> Option<Arc<BTreeSet<String>>> {
+        lock(&self.chosen).get(runtime).cloned()
     }
 
     pub(crate) fn set_chosen(&self, runtime: &str, nodes: &BTreeSet<String>) {

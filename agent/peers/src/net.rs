@@ -43,6 +43,8 @@ pub struct Net {
 #[derive(Default)]
 struct View {
     members: Members,
+    /// Those that stay have become others since some began to leave, and for no other reason.
+    only_leave: bool,
     peers: BTreeMap<String, Arc<Peer>>,
 }
 
@@ -100,7 +102,9 @@ impl Net {
         });
         let peers = peers.collect();
         let fingerprint = members.fingerprint();
-        *view = Arc::new(View { members, peers });
+        let moves = fingerprint != view.members.fingerprint();
+        let only_leave = if moves { members.only_leave_since(&view.members) } else { view.only_leave };
+        *view = Arc::new(View { members, only_leave, peers });
         drop(view);
         self.members.send_if_modified(|before| std::mem::replace(before, fingerprint) != fingerprint);
     }
@@ -110,10 +114,11 @@ impl Net {
         self.members.subscribe()
     }
 
-    /// Whether another agent is about to go while this one stays.
+    /// Whether the agents that stay are others since some are about to go, and not since one went that may be back in a moment, while this one
+    /// stays.
     pub fn others_leave(&self) -> bool {
         let view = self.view();
-        view.members.is_any_leaving() && !view.members.is_leaving(&self.node)
+        view.only_leave && !view.members.is_leaving(&self.node)
     }
 
     /// Whether this agent is about to go.

@@ -88,9 +88,11 @@ impl Members {
         Some(&self.all[at].1)
     }
 
-    /// Whether any node is about to go.
-    pub fn is_any_leaving(&self) -> bool {
-        self.all.iter().any(|(_, member)| member.leaving)
+    /// Whether nodes have begun to leave since `before`, and none has gone that had not.
+    pub fn only_leave_since(&self, before: &Self) -> bool {
+        let stayed = before.all.iter().filter(|(_, member)| !member.leaving);
+        let now: Option<Vec<&Member>> = stayed.map(|(_, member)| self.member(&member.node)).collect();
+        now.is_some_and(|now| now.iter().any(|member| member.leaving))
     }
 
     /// A number that stands for the nodes that stay, never 0. One that leaves owns nothing, so its end changes nothing.

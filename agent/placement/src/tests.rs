@@ -114,6 +114,9 @@ fn what_a_node_that_leaves_owned_others_own_and_ask_it_for() {
     assert!(asked > 20, "{asked}");
     assert_ne!(after.fingerprint(), all.fingerprint());
     assert_eq!(after.fingerprint(), without.fingerprint(), "its end moves nothing");
+    assert!(after.only_leave_since(&all) && !after.only_leave_since(&after) && !all.only_leave_since(&after));
+    let also_restarts = Members::new(["n2", "n3", "n4", "n5"].map(leaves));
+    assert!(!also_restarts.only_leave_since(&all) && !also_restarts.only_leave_since(&after), "n1 may be back in a moment");
     let none_stays = Members::new(names_of.map(|node| Member { leaving: true, ..member(node, None) }));
     assert_eq!(names(&none_stays.owners(item(1), 2)), names(&all.owners(item(1), 2)));
 }

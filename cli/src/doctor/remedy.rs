@@ -46,9 +46,7 @@ pub(super) fn of_dataset(why: &str, names: Names<'_>) -> String {
         reason::IN_USE => {
             "delete the pods that the message names, or wait for their end: the Dataset goes when they do".to_owned()
         }
-        reason::RELEASING => {
-            "wait: nodes give back what is cached, within two minutes, or twelve where others take it over first".to_owned()
-        }
+        reason::RELEASING => "wait: nodes give back what is cached, two minutes at most".to_owned(),
         reason::NO_NODES => format!("see `kubectl forebay nodes {runtime}`: the CacheRuntime finds no node"),
         reason::STARTING => format!("wait: agents take it up; if it stays so, see `kubectl forebay nodes {runtime}`"),
         reason::LISTING => format!("wait for the listing: `kubectl forebay status {dataset} -n {namespace} --watch`"),
@@ -93,7 +91,9 @@ pub(super) fn of_runtime(why: &str, runtime: &str) -> String {
         reason::IN_USE => {
             "delete the pods that use volumes on the nodes that the message names, or wait for their end".to_owned()
         }
-        reason::RELEASING => "wait: nodes give back what is cached, two minutes at most".to_owned(),
+        reason::RELEASING => {
+            "wait: nodes give back what is cached, within two minutes, or twelve where others take it over first".to_owned()
+        }
         reason::STARTING => format!("wait: agents start; if it stays so, see `kubectl forebay nodes {runtime}`"),
         reason::NODES_MISSING => format!("see `kubectl forebay nodes {runtime}`, and the pods it shows"),
         reason::UNREADABLE => "use one version of Forebay's programs and definitions: `helm upgrade`".to_owned(),

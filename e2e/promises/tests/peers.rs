@@ -96,10 +96,11 @@ fn shared(site: &Site) -> Result<()> {
     ensure!(again * 100 < source.bytes, "{again} bytes left the store again when all that is pinned was read");
 
     site.cluster.kubectl(&["scale", "cacheruntime", "default", &format!("--replicas={}", nodes - 1)])?;
-    site.wait_for("the loss to be told", &["dataset", source.name], |dataset| {
-        has_condition(dataset, |one| one["reason"] == "Moving")
+    site.wait_for("the hand-over to be told", &["cacheruntime", "default"], |runtime| {
+        has_condition(runtime, |one| {
+            one["reason"] == "Releasing" && one["message"].as_str().is_some_and(|said| said.contains("take over"))
+        })
     })?;
-    site.wait_phase("default", source.name, "Ready")?;
     let left = copies.min(nodes - 1) * source.bytes;
     wait_pinned(site, &source, &source.nodes, left)?;
     let moved = source.counting.bytes() - once - again;

@@ -80,7 +80,7 @@ fn held(datasets: &[Arc<Dataset>], leadership: &Leadership) -> Vec<Held> {
     let now = Instant::now();
     let held = datasets.iter().map(|dataset| {
         let (runtime, uid) = (&dataset.spec.runtime, dataset.uid().unwrap_or_default());
-        let leaving = leadership.published.leaving(runtime);
+        let leaving = leadership.published.leaving_peers(runtime);
         let mut on = leadership.registry.cached(runtime, &uid, now);
         on.retain(|(node, _)| !leaving.contains(node));
         Held { bytes: dataset.status.as_ref().map_or(0, |status| status.catalog.bytes), on }

@@ -43,7 +43,7 @@ impl Published {
     }
 
     /// Nodes of a runtime that are about to go, as its agents are told.
-    pub(crate) fn leaving(&self, runtime: &str) -> BTreeSet<String> {
+    pub(crate) fn leaving_peers(&self, runtime: &str) -> BTreeSet<String> {
         let peers = self.runtimes().get(runtime).map(|sender| sender.borrow().peers.clone()).unwrap_or_default();
         peers.values().filter(|peer| peer.leaving).map(|peer| peer.node.clone()).collect()
     }

@@ -90,7 +90,8 @@ impl Registry {
         self.runtimes().get(runtime).map_or_else(BTreeMap::new, |agents| agents.reports(uid, now))
     }
 
-    /// The nodes of a runtime whose agents answer and say of each of these Datasets that they have brought in all that they keep.
+    /// The nodes of a runtime whose agents answer and say that they have brought in all that they keep of each of these Datasets of which some
+    /// agent has cached something.
     pub(crate) fn share_complete(&self, runtime: &str, uids: &[String], now: Instant) -> BTreeSet<String> {
         self.runtimes().get(runtime).map_or_else(BTreeSet::new, |agents| agents.share_complete(uids, now))
     }

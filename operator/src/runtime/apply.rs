@@ -16,7 +16,8 @@ use crate::{names, ssa};
 
 /// Whether the object is gone with that.
 pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -> Result<bool, kube::Error> {
-    let Plan { finalizer, daemon_set, chosen, leaving: _, going, unwanted, held, handing: _, misfits: _, outdated, end } = plan;
+    let Plan { finalizer, daemon_set, chosen, leaving: _, going, unwanted, held: _, handing: _, misfits: _, outdated, end } =
+        plan;
     let runtimes: Api<CacheRuntime> = Api::all(context.client.clone());
     let sets: Api<DaemonSet> = Api::namespaced(context.client.clone(), &context.namespace);
     if *finalizer {
@@ -25,7 +26,7 @@ pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -
     context.published.set_leaving(&observed.name, unwanted);
     context.published.set_peers(&observed.name, peers(observed, going));
     let now = Instant::now();
-    context.going.set(&observed.name, &(going - held), now);
+    context.going.set(&observed.name, going, now);
     context.leaving.set(&observed.name, unwanted, now);
     context.set_chosen(&observed.name, chosen);
     match end {

@@ -17,6 +17,8 @@ pub(super) struct Candidate<'a> {
     pub(super) cordoned: bool,
     /// An agent is there already.
     pub(super) has: bool,
+    /// It was not chosen last, so that others may have taken over its part already.
+    pub(super) dropped: bool,
     /// Pods there use volumes.
     pub(super) busy: bool,
 }
@@ -44,12 +46,13 @@ fn tolerates(toleration: &Toleration, taint: &k8s_openapi::api::core::v1::Taint)
 
 /// At most `replicas` of the candidates; all of them without a bound.
 ///
-/// Nodes that have an agent stay, first those where pods use it; the rest come by rendezvous hash, so that the choice for one
-/// runtime is the same whatever order nodes came in, and another runtime's is spread otherwise. A node that is not ready is
+/// Nodes that have an agent stay: those that were chosen last before others, for the part of those is being moved; of these, those where pods
+/// use it before others; of these, those that are not cordoned. The rest come by rendezvous hash, so that the choice for one runtime is the same
+/// whatever order nodes came in, and another runtime's is spread otherwise. A node that is not ready is
 /// kept only where no other can take its place.
 pub(super) fn choose(runtime: &str, candidates: &[Candidate<'_>], replicas: Option<u32>) -> BTreeSet<String> {
     let Some(replicas) = replicas else { return candidates.iter().map(|node| node.name.to_owned()).collect() };
-    let mut ranked: Vec<(u8, bool, u64, &str)> = candidates
+    let mut ranked: Vec<(u8, bool, bool, bool, u64, &str)> = candidates
         .iter()
         .filter(|node| node.has || (node.ready && !node.cordoned))
         .map(|node| {
@@ -58,11 +61,11 @@ pub(super) fn choose(runtime: &str, candidates: &[Candidate<'_>], replicas: Opti
                 (false, _) => 1,
                 (true, false) => 2,
             };
-            (class, !node.busy, u64::MAX - rank(runtime, node.name), node.name)
+            (class, node.dropped, !node.busy, node.cordoned, u64::MAX - rank(runtime, node.name), node.name)
         })
         .collect();
     ranked.sort_unstable();
-    ranked.into_iter().take(replicas as usize).map(|(_, _, _, name)| name.to_owned()).collect()
+    ranked.into_iter().take(replicas as usize).map(|(.., name)| name.to_owned()).collect()
 }
 
 /// The greater, the sooner chosen.

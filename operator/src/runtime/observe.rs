@@ -28,6 +28,8 @@ pub(crate) struct Observed {
     pub(super) pods: Vec<PodFacts>,
     /// Agents that answer.
     pub(super) live: Vec<Live>,
+    /// Nodes that were chosen last; `None`: this replica has chosen none yet.
+    pub(super) chosen: Option<Arc<BTreeSet<String>>>,
     /// For how long each node that is not chosen, and where no pod uses a volume, has been so and has kept its agent.
     pub(super) going: BTreeMap<String, Duration>,
     /// For how long each leaving node has been asked to let go.
@@ -121,6 +123,7 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
         daemon_set: stores.daemon_sets.get(&set),
         pods,
         live: context.registry.live(&name, now),
+        chosen: context.chosen(&name),
         going,
         asked,
         shared: !shared.is_empty(),

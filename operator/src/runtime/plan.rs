@@ -23,8 +23,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long an agent that is to go stays for the others to take over what it alone keeps, at most.
 const HAND_OVER: Duration = Duration::from_secs(600);
-/// And at least: by then the others have been told, and have said that they lack something.
-const TOLD: Duration = Duration::from_secs(10);
+/// And at least: what the others have said before they were told does not count, and of a thousand the last may be told late. Longer than an
+/// agent counts that says nothing.
+const TOLD: Duration = Duration::from_secs(30);
 
 /// What is to be done for a CacheRuntime.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +38,7 @@ pub(super) struct Plan {
     pub(super) chosen: BTreeSet<String>,
     /// Nodes that have one, and keep it until it has let go of everything.
     pub(super) leaving: BTreeSet<String>,
-    /// Nodes that have one and are not chosen: others keep their part from now on.
+    /// Nodes that have one, are not chosen and not held: others keep their part from now on.
     pub(super) going: BTreeSet<String>,
     /// Those whose agents are to let go of everything, for as long as they are there.
     pub(super) unwanted: BTreeSet<String>,
@@ -105,24 +106,30 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
             ready: node.ready,
             cordoned: node.unschedulable,
             has: has.contains(&node.name),
+            dropped: observed.chosen.as_ref().is_some_and(|chosen| !chosen.contains(&node.name)),
             busy: by_node.get(node.name.as_str()).is_some_and(|live| live.mounts > 0),
         });
     }
     plan.chosen = choose(&observed.name, &candidates, spec.replicas);
+    // Those that are drained take nothing over, and those that are down cannot say so.
+    let can_take = matching.iter().filter(|node| node.ready && !node.is_leaving() && plan.chosen.contains(&node.name));
+    let staying: BTreeSet<String> = can_take.map(|node| node.name.clone()).collect();
     for live in observed.live.iter().filter(|live| !plan.chosen.contains(&live.node)) {
         if live.mounts > 0 {
             plan.held.insert(live.node.clone());
             plan.leaving.insert(live.node.clone());
-        } else if holds(live) && hands_over(observed, &live.node, &plan.chosen, HAND_OVER) {
+        } else if holds(live) && hands_over(observed, &live.node, &staying) {
             plan.handing.insert(live.node.clone());
         } else if holds(live) && observed.asked.get(&live.node).is_none_or(|asked| *asked < PATIENCE) {
             plan.leaving.insert(live.node.clone());
         }
     }
-    for node in silent(observed).difference(&plan.chosen) {
-        if hands_over(observed, node, &plan.chosen, PATIENCE) {
+    let silent = silent(observed);
+    // Also one that is being restarted, and does not answer since.
+    for node in has.iter().filter(|node| !plan.chosen.contains(*node) && !by_node.contains_key(node.as_str())) {
+        if hands_over(observed, node, &staying) {
             plan.handing.insert(node.clone());
-        } else if observed.asked.get(node).is_none_or(|asked| *asked < PATIENCE) {
+        } else if silent.contains(node) && observed.asked.get(node).is_none_or(|asked| *asked < PATIENCE) {
             plan.leaving.insert(node.clone());
         }
     }
@@ -135,17 +142,19 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         plan.leaving.extend(silent);
     }
     let there = observed.live.iter().map(|live| live.node.clone()).chain(has);
-    plan.going = there.filter(|node| !plan.chosen.contains(node)).collect();
-    // Agents that pods or other agents depend on are not told to let go.
-    let unwanted = plan.going.iter().filter(|node| !plan.held.contains(*node) && !plan.handing.contains(*node));
-    plan.unwanted = unwanted.cloned().collect();
+    // Agents that pods depend on go when these have gone, and are told to let go when no other agent depends on them.
+    plan.going = there.filter(|node| !plan.chosen.contains(node) && !plan.held.contains(node)).collect();
+    plan.unwanted = plan.going.difference(&plan.handing).cloned().collect();
     let nodes = if spec.replicas.is_none() && plan.misfits.is_empty() && plan.leaving.is_empty() {
         Nodes::Matching
     } else {
         Nodes::Named(plan.chosen.union(&plan.leaving).cloned().collect())
     };
     let set = daemon_set(&observed.runtime, &observed.name, &nodes, settings);
-    plan.outdated = outdated(&observed.pods, hash_of(&set));
+    // One that is made anew may be away for too long to hand over anything.
+    let mut pods = observed.pods.clone();
+    pods.retain(|pod| !pod.node.as_ref().is_some_and(|node| plan.handing.contains(node)));
+    plan.outdated = outdated(&pods, hash_of(&set));
     plan.daemon_set = Some(Box::new(set));
     plan
 }
@@ -180,10 +189,10 @@ fn holds(live: &Live) -> bool {
 }
 
 /// Whether an agent that is to go may have what those that stay have yet to take over. One that was told to let go is not called back.
-fn hands_over(observed: &Observed, node: &str, staying: &BTreeSet<String>, patience: Duration) -> bool {
+fn hands_over(observed: &Observed, node: &str, staying: &BTreeSet<String>) -> bool {
     let going = observed.going.get(node).copied().unwrap_or_default();
     let is_awaited = || going < TOLD || observed.settling || !observed.complete.is_superset(staying);
-    observed.shared && !staying.is_empty() && !observed.asked.contains_key(node) && going < patience && is_awaited()
+    observed.shared && !staying.is_empty() && !observed.asked.contains_key(node) && going < HAND_OVER && is_awaited()
 }
 
 /// Nodes whose agent serves, as kubelet sees it, and does not answer here (yet): what it holds is not known.

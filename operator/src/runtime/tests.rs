@@ -93,6 +93,7 @@ fn observed(spec: Value, nodes: Vec<NodeFacts>) -> Observed {
         daemon_set: None,
         pods: vec![],
         live: vec![],
+        chosen: None,
         going: BTreeMap::new(),
         asked: BTreeMap::new(),
         shared: false,

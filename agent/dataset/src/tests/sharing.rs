@@ -113,6 +113,7 @@ async fn a_node_that_leaves_keeps_what_is_pinned_until_it_goes() {
     // Others keep it now. The second node stays and lets go of it, later than the first one could.
     all.iter().for_each(|ranks| ranks.set(2, &[]));
     runs[1].until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 0).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(runs[0].dataset.status().cache.pinned_bytes, 1 << 20);
     for run in runs {
         run.end(true).await;

@@ -97,10 +97,13 @@ async fn what_only_a_node_that_leaves_holds_is_taken_from_it() {
     // Those that stay hold all of it now.
     let still_there = ring.neighbours().into_iter().filter(|one| one.node != "n3");
     ring.agents[..2].iter().for_each(|agent| agent.net.set_neighbours(still_there.clone()));
+    assert!(ring.agents[0].net.others_leave(), "it had left before");
     for (meta, bytes) in &objects {
         assert!(timeout(DEADLINE, owner(meta).read(meta)).await.unwrap().unwrap() == *bytes);
     }
     assert_eq!(ring.store.bytes_requested(), before);
+    ring.agents[0].net.set_neighbours(still_there.filter(|one| one.node == "n1"));
+    assert!(!ring.agents[0].net.others_leave(), "that one may be back in a moment");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

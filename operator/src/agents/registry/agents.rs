@@ -170,13 +170,18 @@ impl Agents {
     }
 
     pub(super) fn share_complete(&self, uids: &[String], now: Instant) -> BTreeSet<String> {
-        let mut complete: HashMap<&Arc<str>, usize> = HashMap::new();
-        for uid in uids {
-            for (node, _) in self.current(uid, now).filter(|(_, standing)| standing.words.is_share_complete()) {
-                *complete.entry(node).or_default() += 1;
+        let mut complete: HashSet<&str> =
+            self.agents.values().filter(|agent| agent.answers(now)).map(|agent| &*agent.node).collect();
+        // What nobody has cached anything of, nobody can hand over.
+        for uid in uids.iter().filter(|uid| self.current(uid, now).any(|(_, standing)| standing.cache.bytes > 0)) {
+            let says_so = self.current(uid, now).filter(|(_, standing)| standing.words.is_share_complete());
+            let says_so: HashSet<&str> = says_so.map(|(node, _)| &**node).collect();
+            complete.retain(|node| says_so.contains(node));
+            if complete.is_empty() {
+                break;
             }
         }
-        complete.into_iter().filter(|(_, count)| *count == uids.len()).map(|(node, _)| node.to_string()).collect()
+        complete.into_iter().map(str::to_owned).collect()
     }
 
     pub(super) fn cached(&self, uid: &str, now: Instant) -> Vec<(String, u64)> {

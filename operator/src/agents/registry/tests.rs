@@ -126,16 +126,22 @@ fn a_node_has_its_share_of_all_datasets_when_it_says_so_of_each() {
     let session = registry.connect(&agent("n1"), hello(), now);
     let say = |uid: &str, status: &str, reason: &str| {
         let mut progress = progress(uid);
+        progress.report.status.cache.bytes = u64::from(uid == "v");
         let one = serde_json::json!({
             "type": "Prefetched", "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"
         });
         progress.report.status.conditions = vec![serde_json::from_value(one).unwrap()];
         registry.progress(&agent("n1"), session, progress, now);
     };
-    let uids = ["u".to_owned(), "v".to_owned()];
+    let uids = ["u".to_owned(), "v".to_owned(), "never".to_owned()];
     let is_complete = |after| registry.share_complete("r", &uids, now + Duration::from_secs(after)).contains("n1");
-    say("u", "True", "AsDesired");
-    assert!(!is_complete(0), "it has said nothing of v");
+    say("u", "False", "Listing");
+    assert!(is_complete(0), "there is nothing to hand over");
+    let other = registry.connect(&agent("n2"), hello(), now);
+    let mut has = progress("v");
+    has.report.status.cache.bytes = 1;
+    registry.progress(&agent("n2"), other, has, now);
+    assert!(!is_complete(0), "it has said nothing of v, which another has");
     for (status, reason, complete) in [
         ("False", "Listing", false),
         ("False", "Prefetching", false),

@@ -8,7 +8,7 @@ use super::super::choose::{Candidate, choose, matches};
 use super::*;
 
 fn candidate(name: &str) -> Candidate<'_> {
-    Candidate { name, ready: true, cordoned: false, has: false, busy: false }
+    Candidate { name, ready: true, cordoned: false, has: false, dropped: false, busy: false }
 }
 
 fn chosen(candidates: &[Candidate<'_>], replicas: Option<u32>) -> Vec<String> {
@@ -99,7 +99,7 @@ proptest! {
         let candidates: Vec<Candidate<'_>> = nodes
             .iter()
             .zip(&facts)
-            .map(|(name, (ready, cordoned, has))| Candidate { name, ready: *ready, cordoned: *cordoned, has: *has, busy: false })
+            .map(|(name, (ready, cordoned, has))| Candidate { name, ready: *ready, cordoned: *cordoned, has: *has, dropped: false, busy: false })
             .collect();
         let first = choose("default", &candidates, Some(replicas));
         let possible = candidates.iter().filter(|node| node.has || (node.ready && !node.cordoned)).count();
@@ -112,7 +112,7 @@ proptest! {
         let settled: Vec<Candidate<'_>> = candidates
             .iter()
             .map(|node| Candidate { has: first.contains(node.name), ..node.clone() })
-            .chain([Candidate { name: "newcomer", ready: true, cordoned: false, has: false, busy: false }])
+            .chain([Candidate { name: "newcomer", ready: true, cordoned: false, has: false, dropped: false, busy: false }])
             .collect();
         let later = choose("default", &settled, Some(replicas + more));
         let ready: BTreeSet<String> =

@@ -51,8 +51,8 @@ fn an_agent_that_shares_data_with_others_stays_until_they_have_it() {
         assert_ne!(plan.handing.is_empty(), plan.unwanted.is_empty(), "it lets go when it has handed over");
         plan.handing.contains(&goes)
     };
-    assert!(at(0, &[&stays]) && at(9, &[&stays]), "the others may not have been told yet");
-    assert!(!at(10, &[&stays]) && at(10, &[&goes]) && at(60, &[]), "who stays has to have it");
+    assert!(at(0, &[&stays]) && at(29, &[&stays]), "the others may not have been told yet");
+    assert!(!at(30, &[&stays]) && at(30, &[&goes]) && at(60, &[]), "who stays has to have it");
     assert!(at(599, &[]) && !at(600, &[]), "not for ever");
     let mut three = observed.clone();
     three.runtime = Arc::new(runtime(ram(Some(2))));
@@ -86,6 +86,26 @@ fn an_agent_hands_over_nothing_where_nobody_shares_or_stays_or_it_has_nothing() 
     assert!(planned(&all).handing.is_empty());
     (all.shared, all.runtime) = (true, Arc::new(runtime(ram(Some(0)))));
     assert!(planned(&all).handing.is_empty());
+    let (mut drained, _, stays) = shared();
+    drained.chosen = Some(Arc::new([stays.clone()].into()));
+    drained.nodes.iter_mut().filter(|node| node.name == stays).for_each(|node| node.unschedulable = true);
+    let plan = planned(&drained);
+    assert_eq!((names(&plan.chosen), plan.handing.len()), (vec![stays.as_str()], 0), "who is drained takes nothing over");
+}
+
+#[test]
+fn the_choice_stays_as_it_was() {
+    let (mut observed, goes, stays) = shared();
+    observed.live.iter_mut().filter(|live| live.node == goes).for_each(|live| live.mounts = 1);
+    assert_eq!(names(&planned(&observed).chosen), [goes.as_str()], "where pods are");
+    observed.chosen = Some(Arc::new([stays.clone()].into()));
+    let plan = planned(&observed);
+    assert_eq!((names(&plan.chosen), names(&plan.held)), (vec![stays.as_str()], vec![goes.as_str()]));
+    assert!(plan.going.is_empty(), "its pods go first");
+    observed.live.iter_mut().for_each(|live| live.mounts = 0);
+    observed.chosen = None;
+    observed.nodes.iter_mut().filter(|node| node.name == stays).for_each(|node| node.unschedulable = true);
+    assert_eq!(names(&planned(&observed).chosen), [goes.as_str()], "rather the one that is not drained");
 }
 
 #[test]
@@ -94,9 +114,14 @@ fn a_silent_agent_that_shares_data_is_not_told_to_let_go_at_its_first_word() {
     observed.live.retain(|live| live.node != goes);
     let plan = planned(&observed);
     assert_eq!((plan.handing.contains(&goes), plan.unwanted.len(), terms(&plan)), (true, 0, 2));
-    observed.going = [(goes, Duration::from_secs(60))].into();
+    // It may be that its pod is made anew meanwhile: not by us.
+    observed.pods.iter_mut().for_each(|pod| pod.ready &= pod.node.as_ref() != Some(&goes));
     let plan = planned(&observed);
-    assert_eq!((plan.handing.len(), plan.unwanted.len(), terms(&plan)), (0, 1, 2), "not for ever");
+    assert_eq!((plan.handing.contains(&goes), plan.unwanted.len(), terms(&plan)), (true, 0, 2));
+    assert!(plan.outdated.iter().all(|pod| pod.node.as_ref() != Some(&goes)) && !plan.outdated.is_empty());
+    observed.going = [(goes, Duration::from_secs(600))].into();
+    let plan = planned(&observed);
+    assert_eq!((plan.handing.len(), plan.unwanted.len(), terms(&plan)), (0, 1, 1), "not for ever");
 }
 
 #[test]
