@@ -101,6 +101,8 @@ fn shared(site: &Site) -> Result<()> {
             one["reason"] == "Releasing" && one["message"].as_str().is_some_and(|said| said.contains("take over"))
         })
     })?;
+    site.wait_for("the agent to be gone", &["cacheruntime", "default"], |runtime| runtime["status"]["replicas"] == nodes - 1)?;
+    site.wait_phase("default", source.name, "Ready")?;
     let left = copies.min(nodes - 1) * source.bytes;
     wait_pinned(site, &source, &source.nodes, left)?;
     let moved = source.counting.bytes() - once - again;
