@@ -281,9 +281,10 @@ fn mounts() -> impl Strategy<Value = Value> {
         })),
     ];
     (options, prop::collection::vec(glob, 0..3), prop::collection::vec(glob, 0..3)).prop_map(|(mut mount, include, exclude)| {
-        // serde_yaml writes y and n without quotes, which the strict reader refuses as kubectl's truth values.
+        // serde_yaml writes these without quotes, and the strict reader refuses them so as kubectl's truth values.
+        const AMBIGUOUS: [&str; 6] = ["y", "n", "yes", "no", "on", "off"];
         let valid =
-            |globs: Vec<String>| globs.into_iter().filter(|g| g.parse::<Glob>().is_ok() && !["y", "n"].contains(&g.as_str()));
+            |globs: Vec<String>| globs.into_iter().filter(|g| g.parse::<Glob>().is_ok() && !AMBIGUOUS.contains(&g.as_str()));
         mount["include"] = valid(include).collect();
         mount["exclude"] = valid(exclude).collect();
         mount

@@ -20,9 +20,45 @@ pub use rule::{Fault, RequestKind, Rule, RuleId, Seen};
 struct Shared {
     upstream: SocketAddr,
     rules: Mutex<Rules>,
-    seen: Mutex<Vec<Seen>>,
+    seen: Mutex<Log>,
     connections: Mutex<Vec<TcpStream>>,
     closing: AtomicBool,
+}
+
+/// What was seen since it was last cleared.
+#[derive(Debug, Default)]
+struct Log {
+    all: Vec<Seen>,
+    cleared: u64,
+}
+
+/// Where a request stands in the log.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    at: usize,
+    cleared: u64,
+}
+
+impl Log {
+    /// Notes a request before anything of it is passed on, so that whoever has its answer finds it here.
+    fn begin(&mut self, seen: Seen) -> Place {
+        let place = Place { at: self.all.len(), cleared: self.cleared };
+        if self.all.len() < MAX_SEEN {
+            self.all.push(seen);
+        }
+        place
+    }
+
+    fn end(&mut self, place: Place, status: u16, bytes: u64) {
+        if let Some(seen) = self.all.get_mut(place.at).filter(|_| place.cleared == self.cleared) {
+            (seen.status, seen.bytes) = (status, bytes);
+        }
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.cleared += 1;
+    }
 }
 
 /// Most requests that are remembered; later ones are passed on and not counted.
@@ -97,19 +133,19 @@ impl FaultProxy {
         Ok(())
     }
 
-    /// Every request seen so far, in the order of their ends.
+    /// Every request seen so far, in the order of their beginnings; how it ended is told when it has.
     pub fn seen(&self) -> Vec<Seen> {
-        lock(&self.shared.seen).clone()
+        lock(&self.shared.seen).all.clone()
     }
 
     /// How many requests of one kind were seen.
     pub fn count(&self, kind: RequestKind) -> usize {
-        lock(&self.shared.seen).iter().filter(|s| s.kind == kind).count()
+        lock(&self.shared.seen).all.iter().filter(|s| s.kind == kind).count()
     }
 
     /// Body bytes that were passed to clients.
     pub fn bytes(&self) -> u64 {
-        lock(&self.shared.seen).iter().map(|s| s.bytes).sum()
+        lock(&self.shared.seen).all.iter().map(|s| s.bytes).sum()
     }
 
     /// Forgets what was seen.

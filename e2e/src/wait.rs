@@ -1,4 +1,4 @@
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -27,6 +27,11 @@ pub fn wait_until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Res
 
 /// A loopback port that was free a moment ago. Whoever uses it must cope with losing it to another process.
 pub fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("bind a loopback port")?;
+    free_port_on(Ipv4Addr::LOCALHOST)
+}
+
+/// The same on another address of the machine.
+pub(crate) fn free_port_on(host: Ipv4Addr) -> Result<u16> {
+    let listener = TcpListener::bind((host, 0)).with_context(|| format!("bind a port of {host}"))?;
     Ok(listener.local_addr()?.port())
 }

@@ -97,7 +97,7 @@ fn a_fault_that_passes_is_not_seen_by_readers() {
         ("stalled", Fault::Stall(100_000)),
     ] {
         let site = site();
-        let agent = site.start(&site.impatient("faults"));
+        let agent = site.start(&site.patient("faults"));
         site.proxy.add(Rule::gets(fault).of("victim").times(1));
         assert!(read(&agent.root().join(VICTIM)).unwrap() == site.bytes(VICTIM), "{what}");
     }
@@ -116,7 +116,7 @@ fn connection_refused() {
 #[test]
 fn a_damaged_body_is_never_served() {
     let site = site();
-    let agent = site.start(&site.impatient("faults"));
+    let agent = site.start(&site.patient("faults"));
     // One bit of the only answer that carries the whole object: its checksum shows it, and it is fetched again.
     site.proxy.add(Rule::gets(Fault::Flip(50_000)).of("other").times(1));
     assert!(read(&agent.root().join("other")).unwrap() == site.bytes("other"));
@@ -127,7 +127,7 @@ fn a_damaged_body_is_never_served() {
 #[test]
 fn a_reader_of_several_blocks_gets_none_that_is_not_verified() {
     let site = site();
-    let agent = site.start(&site.impatient("faults"));
+    let agent = site.start(&site.patient("faults"));
     // A bit at the front flips. Only the end of the body, two blocks later, can show it.
     site.proxy.add(Rule::gets(Fault::Flip(9)).of("victim").times(1));
     let mut file = std::fs::File::open(agent.root().join(VICTIM)).unwrap();

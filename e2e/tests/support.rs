@@ -71,8 +71,18 @@ impl Site {
 
     /// The same with time limits and retries that make a test of faults short.
     pub(crate) fn impatient(&self, name: &str) -> Manifest {
+        self.trying(name, 1, 2)
+    }
+
+    /// For faults that pass: one that stands still for a moment has tries left.
+    pub(crate) fn patient(&self, name: &str) -> Manifest {
+        self.trying(name, 5, 5)
+    }
+
+    fn trying(&self, name: &str, seconds: u32, retries: u32) -> Manifest {
         let mut manifest = self.manifest(name, "1Gi");
-        manifest.mounts = vec![self.mount().option("requestTimeout: 1s").option("retries: 2")];
+        let mount = self.mount().option(&format!("requestTimeout: {seconds}s")).option(&format!("retries: {retries}"));
+        manifest.mounts = vec![mount];
         manifest
     }
 

@@ -53,6 +53,7 @@ pub(super) struct Run {
     pub(super) cache: Cache,
     stop: CancellationToken,
     life: JoinHandle<()>,
+    recovery: std::thread::JoinHandle<()>,
 }
 
 pub(super) fn settings() -> Settings {
@@ -91,7 +92,7 @@ impl Run {
             TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.join("tier"), capacity: blocks * BLOCK, reserve: 0 };
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.join("index"))).unwrap();
         let recovered = cache.clone();
-        std::thread::spawn(move || recovered.recover(&AtomicBool::new(false)));
+        let recovery = std::thread::spawn(move || drop(recovered.recover(&AtomicBool::new(false))));
         let config = FetchConfig { max_ahead: 2, ..FetchConfig::default() };
         let mount = Mount {
             path: "/".into(),
@@ -116,7 +117,7 @@ impl Run {
             let (dataset, stop) = (dataset.clone(), stop.clone());
             async move { dataset.run(stop).await }
         });
-        Self { dataset, cache, stop, life }
+        Self { dataset, cache, stop, life, recovery }
     }
 
     /// Waits until a generation after `before` is served.
@@ -174,7 +175,14 @@ impl Run {
     pub(super) async fn end(self, cleanly: bool) {
         self.stop.cancel();
         soon(self.life).await.unwrap();
-        if cleanly { self.cache.close() } else { self.cache.abandon() }
+        if cleanly {
+            self.cache.close()
+        } else {
+            self.cache.abandon()
+        }
+        // It may be at the directories, which are free for the next cache only then.
+        let recovery = self.recovery;
+        tokio::task::spawn_blocking(move || recovery.join().unwrap()).await.unwrap();
     }
 }
 

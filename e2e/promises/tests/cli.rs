@@ -111,7 +111,9 @@ fn no_grant(site: &Site) -> Result<()> {
     let remedy = said.split('`').find(|words| words.starts_with("kubectl patch")).context(said.clone())?;
     run(site, remedy)?;
     ensure!(reader.finish(site)? == sums_of(&site.store.source)?);
-    ensure!(site.forebay(&["doctor", "--pod", "reader", "-n", "cli-strangers"])?.code == 0, "there is nothing to find any more");
+    wait_until("the doctor to find nothing any more", SOON, || {
+        Ok((site.forebay(&["doctor", "--pod", "reader", "-n", "cli-strangers"])?.code == 0).then_some(()))
+    })?;
     reader.remove(site)?;
     site.cluster.kubectl(&["patch", "dataset", "first", "--type=merge", "-p", r#"{"spec": {"allowedNamespaces": null}}"#])?;
     site.cluster.kubectl(&["delete", "namespace", "cli-strangers", "--timeout=120s"]).map(drop)

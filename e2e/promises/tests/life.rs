@@ -47,7 +47,8 @@ fn deleted_in_use(site: &Site) -> Result<()> {
     .with_context(|| site.cluster.kubectl(&["describe", "dataset", "second"]).unwrap_or_default())?;
     // It is served on.
     std::thread::sleep(Duration::from_secs(3));
-    site.cluster.kubectl(&["exec", "reads-second", "--", "touch", "/tmp/end"])?;
+    // It may end, and its container with it, before `touch` has.
+    let _ = second.exec(site, &["touch", "/tmp/end"]);
     ensure!(second.finish(site)? == sums_of(&store.source)?, "the reader of a Dataset that is being deleted read something else");
     second.remove(site)?;
     site.wait_gone(&["dataset", "second"])?;
@@ -117,7 +118,9 @@ fn refreshed(site: &Site) -> Result<()> {
     std::fs::write(store.source.join("news"), b"something new")?;
     store.upload()?;
     site.cluster.kubectl(&["annotate", "dataset", "refreshed", "forebay.io/refresh=1"])?;
-    site.wait_for("the new generation", &["dataset", "refreshed"], |object| object["status"]["catalog"]["files"] == 41)?;
+    site.wait_for("the new generation on all nodes", &["dataset", "refreshed"], |object| {
+        object["status"]["catalog"]["files"] == 41 && object["status"]["handled"]["refresh"] == "1"
+    })?;
     ensure!(reader("after").run(site)? == sums_of(&store.source)?);
     site.cluster.kubectl(&["delete", "dataset", "refreshed", "--timeout=180s"])?;
     site.cluster.kubectl(&["delete", "secret", "refreshed"]).map(drop)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::http::{Body, RequestHead, Wire};
 use super::rule::{Fault, RuleId, Seen};
-use super::{MAX_SEEN, Shared, lock};
+use super::{Shared, lock};
 
 /// Serves one client until either side closes.
 pub(super) fn run(client: &TcpStream, shared: &Shared) -> io::Result<()> {
@@ -14,21 +14,17 @@ pub(super) fn run(client: &TcpStream, shared: &Shared) -> io::Result<()> {
     let (mut client, mut server) = (Wire::new(client), Wire::new(&upstream));
     while let Some(request) = client.request()? {
         let fault = lock(&shared.rules).take(&request);
-        let mut answer = Answer { shared, status: 0, bytes: 0 };
-        let outcome = answer.pass(&request, fault, &mut client, &mut server);
-        let seen = Seen {
+        let place = lock(&shared.seen).begin(Seen {
             kind: request.kind(),
             method: request.method.clone(),
             target: request.target.clone(),
             range: request.header("range").map(str::to_owned),
-            status: answer.status,
-            bytes: answer.bytes,
-        };
-        let mut all = lock(&shared.seen);
-        if all.len() < MAX_SEEN {
-            all.push(seen);
-        }
-        drop(all);
+            status: 0,
+            bytes: 0,
+        });
+        let mut answer = Answer { shared, status: 0, bytes: 0 };
+        let outcome = answer.pass(&request, fault, &mut client, &mut server);
+        lock(&shared.seen).end(place, answer.status, answer.bytes);
         if !outcome? {
             break;
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Process, S3Client, free_port, part, wait_until};
+use crate::wait::free_port_on;
+use crate::{Process, S3Client, part, wait_until};
 
 /// A real S3 server on a free loopback port, with its data below the directory it was given.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl S3Server {
         let log = work.join(format!("{name}.log"));
         let mut last = None;
         for _ in 0..5 {
-            let address = format!("{host}:{}", free_port()?);
+            let address = format!("{host}:{}", free_port_on(host)?);
             let mut process = Process::spawn(name, command(&address), &log)?;
             match ready(name, &address, &mut process) {
                 Ok(()) => {
@@ -94,7 +95,9 @@ fn ready(name: &str, address: &str, process: &mut Process) -> Result<()> {
         if let Some(status) = process.exited()? {
             return Ok(Some(Err(status)));
         }
-        Ok(http_status(address)?.filter(|code| (400..500).contains(code)).map(|_| Ok(())))
+        let refuses = http_status(address)?.is_some_and(|code| (400..500).contains(&code));
+        // It may be another server that answers there, and this one has ended for it.
+        Ok(refuses.then_some(process.exited()?.map_or(Ok(()), Err)))
     })?;
     outcome.or_else(|status| bail!("{name} ended at once with {status}"))
 }

@@ -28,7 +28,14 @@ struct Root {
     publishes: AtomicBool,
     knows_sharers: bool,
     /// Held for its lock, which ends with the process however that ends.
-    _lock: OwnedFd,
+    lock: OwnedFd,
+}
+
+impl Drop for Root {
+    /// A child that another thread is starting has copies of all descriptors until it runs its program: closed ones would stay locked by them.
+    fn drop(&mut self) {
+        let _ = fs::flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl AsFd for Root {
@@ -117,7 +124,7 @@ impl TierIo for DiskIo {
         }
         let published = published::directory();
         let publishes = published::any(dir.as_fd());
-        let root = Root { dir, published, publishes: AtomicBool::new(publishes), knows_sharers, _lock: lock };
+        let root = Root { dir, published, publishes: AtomicBool::new(publishes), knows_sharers, lock };
         *self.opened.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(root));
         Ok(())
     }

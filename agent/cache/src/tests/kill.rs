@@ -10,6 +10,8 @@ use super::tools::*;
 use crate::*;
 
 const DIR: &str = "FOREBAY_TEST_KILL_DIR";
+/// The child has inserted something.
+const BEGUN: &str = "begun";
 const KEYS: u64 = 80;
 
 /// What the killed process does; by itself, as a test, nothing.
@@ -21,14 +23,18 @@ fn child() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for thread in 0..3u64 {
-            let cache = &cache;
+            let (cache, dir) = (&cache, &dir);
             scope.spawn(move || {
                 let mut random = Random(u64::from(std::process::id()) * 7 + thread);
+                let mut told = false;
                 loop {
                     let (key, size, block) = pick(&mut random, KEYS);
                     let object = object(cache, ds, key, size);
                     if !check(&object, key, block) {
                         insert(&object, key, block);
+                        if !std::mem::replace(&mut told, true) {
+                            std::fs::write(Path::new(&dir).join(BEGUN), "").unwrap();
+                        }
                     }
                     match random.below(40) {
                         0 => {
@@ -61,6 +67,10 @@ fn nothing_wrong_is_served_after_a_kill_at_any_moment() {
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
+        // Also while it starts; but in most rounds it has begun, however slow the machine is.
+        if round % 4 != 0 {
+            super::real::until(|| std::fs::remove_file(dir.path().join(BEGUN)).is_ok());
+        }
         std::thread::sleep(Duration::from_millis(20 + random.below(200)));
         child.kill().unwrap();
         let status = child.wait().unwrap();

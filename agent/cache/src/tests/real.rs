@@ -55,7 +55,7 @@ pub(super) fn pick(random: &mut Random, keys: u64) -> (u64, u64, u32) {
     (key, size, if size > 20 * BLOCK { block * 27 } else { block })
 }
 
-fn until(mut done: impl FnMut() -> bool) {
+pub(super) fn until(mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
         assert!(begun.elapsed() < Duration::from_secs(120), "never happened");
@@ -121,17 +121,24 @@ fn racing_readers_writers_and_evictors_see_only_right_bytes_within_the_capacity(
         }
         std::thread::sleep(Duration::from_secs(4));
         cache.recover(&AtomicBool::new(false)).unwrap();
-        std::thread::sleep(Duration::from_secs(1));
+        let begun = Instant::now();
+        let enough = || hits.load(Ordering::Relaxed) > 100 && cache.stats().evictions > 100;
+        while begun.elapsed() < Duration::from_secs(1) || (!enough() && begun.elapsed() < Duration::from_secs(120)) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
         stop.store(true, Ordering::Relaxed);
     });
     let stats = cache.stats();
     assert!(hits.load(Ordering::Relaxed) > 100 && stats.evictions > 100, "{stats:?}");
     assert_eq!((stats.verify_failures, cache.health()[0].errors, cache.health()[1].errors), (0, 0, 0), "{:?}", cache.health());
-    let usage = cache.usage();
+    // What moves blocks between tiers has ended with it.
+    let closed = cache.clone();
+    cache.close();
+    let usage = closed.usage();
     for (tier, usage) in config.tiers.iter().zip(&usage.tiers) {
         assert!(allocated(&tier.dir.join("objects")) <= usage.charged && usage.charged <= usage.capacity, "{usage:?}");
     }
-    cache.close();
+    drop(closed);
 
     // Closed cleanly, it knows all of it again without a scan.
     let cache = Cache::open(config).unwrap();

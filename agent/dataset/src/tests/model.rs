@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use forebay_fs::{FsError, Handle, Tree};
 use forebay_store::StoreErrorKind;
@@ -135,15 +136,24 @@ impl World {
     }
 
     async fn refresh(&mut self) {
-        self.heal();
+        self.heal().await;
         let before = *self.run().dataset.generation().borrow();
         self.run().dataset.refresh(None);
         self.run().listed_after(before).await;
         self.reference.tree = self.reference.store.clone();
     }
 
-    fn heal(&mut self) {
+    /// What began while the store was unwell ends first: a read would join it and fail with it.
+    async fn heal(&mut self) {
         self.store.failing.heal();
+        for _ in 0..500 {
+            if self.store.failing.in_flight() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // From the end of a request to the end of who shares it.
+        tokio::time::sleep(Duration::from_millis(20)).await;
         self.healthy = true;
     }
 
@@ -213,7 +223,7 @@ impl World {
                 self.store.failing.set_seeded(Some(Seeded { seed, per_mille, faults }));
                 self.healthy = false;
             }
-            Step::Heal => self.heal(),
+            Step::Heal => self.heal().await,
             Step::Restart { cleanly, damage, quota, eager } => {
                 self.run.take().unwrap().end(cleanly).await;
                 if let Some(seed) = damage {
@@ -226,9 +236,18 @@ impl World {
                 self.run().listed_after(0).await;
             }
         }
-        let used: u64 =
-            files(&self.dir.path().join("tier")).iter().filter_map(|path| path.metadata().ok()).map(|m| m.blocks() * 512).sum();
-        assert!(used <= TIER_BLOCKS << 20, "{used} bytes on the disk of a tier of {TIER_BLOCKS} MiB");
+        let used = || -> u64 {
+            let files = files(&self.dir.path().join("tier"));
+            files.iter().filter_map(|path| path.metadata().ok()).map(|m| m.blocks() * 512).sum()
+        };
+        // A walk that is held up sees a file that goes and the one that comes for it.
+        let mut least = used();
+        for _ in 0..20 {
+            if least > TIER_BLOCKS << 20 {
+                least = least.min(used());
+            }
+        }
+        assert!(least <= TIER_BLOCKS << 20, "{least} bytes on the disk of a tier of {TIER_BLOCKS} MiB");
     }
 
     fn with_object(&self, file: usize, act: impl FnOnce(&forebay_cache::Object)) {

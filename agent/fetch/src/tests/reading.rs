@@ -166,13 +166,12 @@ async fn a_cache_that_takes_nothing_costs_speed_and_no_read() {
         at += got.len();
     }
     soon(async {
-        while bench.fetcher.stats().refused < 20 {
+        while bench.fetcher.stats().refused < 20 || bench.fetcher.in_flight() > FetchConfig::default().linger {
             tokio::task::yield_now().await;
         }
     })
     .await;
     assert_eq!(bench.store.bytes_requested(), 20 * BLOCK, "a block taken in pieces is fetched once");
-    assert!(bench.fetcher.in_flight() <= FetchConfig::default().linger);
 }
 
 #[tokio::test(flavor = "multi_thread")]

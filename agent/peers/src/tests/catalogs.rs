@@ -1,7 +1,7 @@
 //! Catalogs that go from node to node.
 
 use std::fs;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ struct Node {
     /// The catalog that it has, when its listing began, and the wish that it answered.
     has: watch::Sender<Option<(Bytes, Instant, Option<String>)>>,
     asked: AtomicUsize,
+    /// It is about to have one, and sees more and more.
+    lists: AtomicBool,
     stop: CancellationToken,
 }
 
@@ -46,7 +48,7 @@ impl Source for Node {
     }
 
     async fn catalog(&self, asked: &AskedCatalog) -> Result<CatalogAnswer, Refusal> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        let times = self.asked.fetch_add(1, Ordering::Relaxed);
         if (asked.dataset.as_str(), asked.tree.as_str()) != (DATASET, TREE) {
             return Err(Refusal::NotHere);
         }
@@ -66,7 +68,11 @@ impl Source for Node {
         let mut has = self.has.subscribe();
         let patience = if asked.held { Duration::ZERO } else { Duration::from_secs(1) };
         let Ok(Ok(there)) = timeout(patience, has.wait_for(does)).await.map(|there| there.map(|there| there.clone())) else {
-            return if asked.held { Err(Refusal::NotHeld) } else { Ok(CatalogAnswer::NotYet { seen: 1 }) };
+            return if asked.held {
+                Err(Refusal::NotHeld)
+            } else {
+                Ok(CatalogAnswer::NotYet { seen: if self.lists.load(Ordering::Relaxed) { times as u64 } else { 0 } })
+            };
         };
         let (bytes, began, wish) = there.unwrap();
         // So is one whose age nobody knows.
@@ -84,6 +90,7 @@ impl Node {
         let wish = wish.map(str::to_owned);
         let wanted = WantedCatalog { dataset: DATASET.into(), tree: TREE.into(), since, wish: wish.clone() };
         let file = tempfile::NamedTempFile::new().unwrap();
+        self.lists.store(true, Ordering::Relaxed);
         let taken = self.net.catalog(&wanted, file.reopen().unwrap(), &AtomicU64::new(0)).await;
         let (bytes, began) = match taken {
             Some(age) => (fs::read(file.path()).unwrap().into(), Instant::now().checked_sub(age).unwrap()),
@@ -95,14 +102,20 @@ impl Node {
             }
         };
         self.has.send_replace(Some((bytes.clone(), began, wish)));
+        self.lists.store(false, Ordering::Relaxed);
         bytes
     }
 }
 
 /// Agents who know each other, the first owner of the catalog first and then the others by their rank.
 async fn nodes(count: usize) -> Vec<Arc<Node>> {
+    patient_nodes(count, Duration::from_secs(5)).await
+}
+
+/// The same, who wait for a listing that sees nothing new for so long.
+async fn patient_nodes(count: usize, listing: Duration) -> Vec<Arc<Node>> {
     let (authority, mut nodes, mut neighbours) = (Authority::new(), Vec::new(), Vec::new());
-    let limits = Limits { listing: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits { listing, ..Limits::default() };
     for n in 0..count {
         let name = format!("n{n}");
         let net = Arc::new(Net::new(&name, name_of, limits.clone()));
@@ -110,8 +123,14 @@ async fn nodes(count: usize) -> Vec<Arc<Node>> {
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         neighbours.push(Neighbour { node: name, zone: None, address: server.address().unwrap(), leaving: false });
         let (has, stop) = (watch::Sender::new(None), CancellationToken::new());
-        let node =
-            Arc::new(Node { net: net.clone(), way: Mutex::new(Way::Right), has, asked: AtomicUsize::new(0), stop: stop.clone() });
+        let node = Arc::new(Node {
+            net: net.clone(),
+            way: Mutex::new(Way::Right),
+            has,
+            asked: AtomicUsize::new(0),
+            lists: AtomicBool::new(false),
+            stop: stop.clone(),
+        });
         tokio::spawn(server.run(net, node.clone(), stop));
         nodes.push(node);
     }
@@ -157,7 +176,7 @@ async fn many_nodes_list_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_node_that_gives_none_costs_a_listing_and_no_more() {
     for way in [Way::Hangs, Way::BreaksOff, Way::Refuses] {
-        let (nodes, listings) = (nodes(4).await, AtomicUsize::new(0));
+        let (nodes, listings) = (patient_nodes(4, Duration::from_secs(2)).await, AtomicUsize::new(0));
         *nodes[0].way.lock().unwrap() = way;
         let all = list_all(&nodes, None, None, &listings).await;
         assert!(all.iter().all(|one| one.len() == 300_000 && one.iter().all(|byte| *byte == one[0])), "{way:?}");

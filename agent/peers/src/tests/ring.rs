@@ -254,6 +254,12 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
+/// So that a machine that stands still for a moment makes no peer a failed one.
+pub(super) fn patient() -> Limits {
+    let (connect, first_byte, progress, whole) = (DEADLINE, DEADLINE, DEADLINE, DEADLINE);
+    Limits { connect, first_byte, progress, whole, ..Limits::default() }
+}
+
 /// Several agents that know each other.
 pub(super) struct Ring {
     pub(super) sums: Arc<Sums>,
@@ -264,7 +270,7 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) async fn new(nodes: usize) -> Self {
-        Self::with(nodes, Limits::default(), Spread::EveryNode, 256).await
+        Self::with(nodes, patient(), Spread::EveryNode, 256).await
     }
 
     pub(super) async fn with(nodes: usize, limits: Limits, spread: Spread, blocks: u64) -> Self {
@@ -281,7 +287,7 @@ impl Ring {
     /// Over a store whose entity tags look like sums and are none.
     pub(super) async fn without_sums(nodes: usize) -> Self {
         let sums = Sums { id: StoreId::new("s3://test/data"), objects: Mutex::default(), tags: Mutex::default(), says: false };
-        Self::over(sums, nodes, Limits::default(), Spread::EveryNode, 256).await
+        Self::over(sums, nodes, patient(), Spread::EveryNode, 256).await
     }
 
     async fn over(sums: Sums, nodes: usize, limits: Limits, spread: Spread, blocks: u64) -> Self {
@@ -302,7 +308,7 @@ impl Ring {
     /// One more agent that knows all and is known to all.
     pub(super) async fn join(&mut self, spread: Spread) {
         let node = format!("n{}", self.agents.len() + 1);
-        let agent = Agent::start(&node, &self.store, Limits::default(), spread, 256).await;
+        let agent = Agent::start(&node, &self.store, patient(), spread, 256).await;
         agent.net.set_identity(&self.authority.identity(&name_of(&agent.node))).unwrap();
         self.agents.push(agent);
         self.introduce();

@@ -8,8 +8,8 @@ use forebay_store::{ObjectMeta, UnderStore as _};
 use futures::future::join_all;
 use tokio::time::timeout;
 
-use super::ring::{DEADLINE, Ring};
-use crate::{Limits, Neighbour, Spread};
+use super::ring::{DEADLINE, Ring, patient};
+use crate::{Neighbour, Spread};
 
 const MIB: u64 = 1 << 20;
 
@@ -54,7 +54,7 @@ async fn a_node_that_comes_late_takes_all_from_the_others() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_new_node_takes_also_what_it_is_to_own_from_those_who_hold_it() {
     for spread in [Spread::EveryNode, Spread::Sharded(1)] {
-        let mut ring = Ring::with(2, Limits::default(), spread, 256).await;
+        let mut ring = Ring::with(2, patient(), spread, 256).await;
         let objects: Vec<_> = (0..60).map(|n| ring.sums.put(&format!("{n}"), 100_000 + n)).collect();
         for agent in &ring.agents {
             for (meta, bytes) in &objects {
@@ -73,7 +73,7 @@ async fn a_new_node_takes_also_what_it_is_to_own_from_those_who_hold_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_only_a_node_that_leaves_holds_is_taken_from_it() {
     let spread = Spread::Sharded(1);
-    let ring = Ring::with(3, Limits::default(), spread, 256).await;
+    let ring = Ring::with(3, patient(), spread, 256).await;
     let objects: Vec<_> = (0..60).map(|n| ring.sums.put(&format!("{n}"), 100_000 + n)).collect();
     let owner = |meta: &ObjectMeta| {
         let (item, copies) = spread.place(ring.sums.id(), &meta.key, &meta.version, 0);
