@@ -1,8 +1,7 @@
 //! Many nodes, one cache: what they read leaves the store about once.
 
 use anyhow::{Context, Result, ensure};
-use forebay_e2e::wait_until;
-use forebay_promises::{SOON, Site, has_condition};
+use forebay_promises::{Site, has_condition};
 
 use crate::Promise;
 use crate::source::{DIRS, Source};
@@ -66,16 +65,6 @@ fn killed(site: &Site) -> Result<()> {
     source.delete(site)
 }
 
-/// Waits until so many bytes are pinned on these nodes together.
-fn wait_pinned(site: &Site, source: &Source, nodes: &[String], bytes: u64) -> Result<()> {
-    let mut pinned = 0;
-    wait_until(&format!("{bytes} bytes to be pinned on {nodes:?} together"), SOON, || {
-        pinned = nodes.iter().map(|node| site.pinned_on(node, source.name)).sum();
-        Ok((pinned == bytes).then_some(()))
-    })
-    .with_context(|| format!("{pinned} bytes are pinned"))
-}
-
 /// With two nodes each file has one keeper; with more, each has two.
 fn shared(site: &Site) -> Result<()> {
     let copies = if site.cluster.nodes()?.iter().filter(|node| node.is_up()).count() > 2 { 2u64 } else { 1 };
@@ -87,7 +76,7 @@ fn shared(site: &Site) -> Result<()> {
     let nodes = source.nodes.len() as u64;
     site.wait_phase("default", source.name, "Ready")?;
     // A node that knew of fewer others at first has pinned more, and gives it back in a while.
-    wait_pinned(site, &source, &source.nodes, copies * source.bytes)?;
+    source.wait_pinned(site, &source.nodes, copies * source.bytes)?;
     let once = source.counting.bytes();
     ensure!(once as f64 <= 1.1 * source.bytes as f64, "{once} bytes left the store for {} that are pinned", source.bytes);
     let readers = source.readers(site)?;
@@ -104,7 +93,7 @@ fn shared(site: &Site) -> Result<()> {
     site.wait_for("the agent to be gone", &["cacheruntime", "default"], |runtime| runtime["status"]["replicas"] == nodes - 1)?;
     site.wait_phase("default", source.name, "Ready")?;
     let left = copies.min(nodes - 1) * source.bytes;
-    wait_pinned(site, &source, &source.nodes, left)?;
+    source.wait_pinned(site, &source.nodes, left)?;
     let moved = source.counting.bytes() - once - again;
     crate::say(&format!(
         "          {copies} copies on {nodes} nodes: {once} bytes left the store for {}, and {moved} when a node had gone",
@@ -122,13 +111,13 @@ fn shared(site: &Site) -> Result<()> {
 fn drained(site: &Site) -> Result<()> {
     let source = Source::with(site, "drained", "  placement: {policy: Sharded, replicas: 1}\n  pin: {paths: [/]}\n")?;
     site.wait_phase("default", source.name, "Ready")?;
-    wait_pinned(site, &source, &source.nodes, source.bytes)?;
+    source.wait_pinned(site, &source.nodes, source.bytes)?;
     let (last, others) = source.nodes.split_last().context("no node")?;
     let had = site.pinned_on(last, source.name);
     ensure!(had > 0, "{last} keeps nothing");
     let before = source.counting.bytes();
     site.cluster.kubectl(&["cordon", last])?;
-    let taken = wait_pinned(site, &source, others, source.bytes);
+    let taken = source.wait_pinned(site, others, source.bytes);
     site.cluster.kubectl(&["uncordon", last])?;
     taken?;
     let out = source.counting.bytes() - before;

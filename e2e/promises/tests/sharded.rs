@@ -1,8 +1,7 @@
 //! A tree that no node has room for: three nodes keep it together, some of it twice, and one of them dies.
 
-use anyhow::{Context, Result, ensure};
-use forebay_e2e::wait_until;
-use forebay_promises::{SOON, Site, has_condition};
+use anyhow::{Result, ensure};
+use forebay_promises::{Site, has_condition};
 
 use crate::Promise;
 use crate::source::Source;
@@ -46,7 +45,7 @@ fn with_three(site: &Site) -> Result<()> {
     source.create(site, SPEC)?;
     site.wait_phase("default", NAME, "Ready")?;
     let pinned = 2 * source.bytes_below(&PINNED)?;
-    wait_pinned(site, &source.nodes, pinned)?;
+    source.wait_pinned_by(site, RUNTIME, &source.nodes, pinned)?;
     let mut left = vec![source.counting.bytes()];
     for _ in 0..2 {
         let readers = source.readers(site)?;
@@ -77,7 +76,7 @@ fn dies(site: &Site, source: &Source, pinned: u64) -> Result<()> {
     source.finish(site, &readers)?;
     site.cluster.remove_node(SUDDEN)?;
     site.wait_phase("default", NAME, "Ready")?;
-    wait_pinned(site, &others, pinned)?;
+    source.wait_pinned_by(site, RUNTIME, &others, pinned)?;
     let (out, asked) = (source.counting.bytes() - before, gets() - asked);
     crate::say(&format!(
         "          a node died: {out} bytes of {} left the store, in {asked} requests for what is pinned",
@@ -86,14 +85,4 @@ fn dies(site: &Site, source: &Source, pinned: u64) -> Result<()> {
     // A reader that met the node at its end asks the store, and so does who was to get a copy from it.
     ensure!(asked * 10 < source.files_below(&PINNED)?, "the store was asked {asked} times for what another node had, too");
     Ok(())
-}
-
-/// Waits until these nodes together keep so many bytes pinned.
-fn wait_pinned(site: &Site, nodes: &[String], bytes: u64) -> Result<()> {
-    let mut found = 0;
-    wait_until(&format!("{bytes} bytes to be pinned on {nodes:?} together"), SOON, || {
-        found = nodes.iter().map(|node| site.pinned_by(RUNTIME, node, NAME)).sum();
-        Ok((found == bytes).then_some(()))
-    })
-    .with_context(|| format!("{found} bytes are pinned"))
 }

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
-use forebay_promises::{Counting, Reader, SUMS, Site, Store, dataset, sums_of};
+use anyhow::{Context, Result, ensure};
+use forebay_e2e::wait_until;
+use forebay_promises::{Counting, Reader, SOON, SUMS, Site, Store, dataset, sums_of};
 
 pub(crate) struct Source {
     store: Store,
@@ -75,6 +76,21 @@ impl Source {
             object["status"]["catalog"]["files"] == files && object["status"]["nodes"]["ready"] == self.nodes.len()
         });
         listed.map(drop)
+    }
+
+    /// Waits until so many bytes of it are pinned on these nodes together.
+    pub(crate) fn wait_pinned(&self, site: &Site, nodes: &[String], bytes: u64) -> Result<()> {
+        self.wait_pinned_by(site, "default", nodes, bytes)
+    }
+
+    /// The same for the agents of another CacheRuntime.
+    pub(crate) fn wait_pinned_by(&self, site: &Site, runtime: &str, nodes: &[String], bytes: u64) -> Result<()> {
+        let mut pinned = 0;
+        wait_until(&format!("{bytes} bytes to be pinned on {nodes:?} together"), SOON, || {
+            pinned = nodes.iter().map(|node| site.pinned_by(runtime, node, self.name)).sum();
+            Ok((pinned == bytes).then_some(()))
+        })
+        .with_context(|| format!("{pinned} bytes are pinned"))
     }
 
     /// Bytes of what is below these directories.

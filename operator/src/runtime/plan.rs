@@ -152,8 +152,8 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     };
     let set = daemon_set(&observed.runtime, &observed.name, &nodes, settings);
     // One that is made anew may be away for too long to hand over anything.
-    let mut pods = observed.pods.clone();
-    pods.retain(|pod| !pod.node.as_ref().is_some_and(|node| plan.handing.contains(node)));
+    let hands_over = |pod: &PodFacts| pod.node.as_ref().is_some_and(|node| plan.handing.contains(node));
+    let pods: Vec<&PodFacts> = observed.pods.iter().filter(|pod| !hands_over(pod)).collect();
     plan.outdated = outdated(&pods, hash_of(&set));
     plan.daemon_set = Some(Box::new(set));
     plan
@@ -222,11 +222,11 @@ fn end(observed: &Observed, asked: Duration) -> End {
 
 /// Pods to be made anew now: a tenth of them at a time, at least one, those that do not serve first; none while others are
 /// on their way.
-fn outdated(pods: &[PodFacts], hash: Option<&String>) -> Vec<PodFacts> {
+fn outdated(pods: &[&PodFacts], hash: Option<&String>) -> Vec<PodFacts> {
     let old = |pod: &&PodFacts| !pod.terminating && pod.made_from.as_ref() != hash;
     let down = pods.iter().filter(|pod| pod.terminating || (!pod.ready && !old(pod))).count();
     let at_once = (pods.len() / 10).max(1);
-    let mut old: Vec<&PodFacts> = pods.iter().filter(old).collect();
+    let mut old: Vec<&PodFacts> = pods.iter().copied().filter(old).collect();
     old.sort_by_key(|pod| pod.ready);
     let broken = old.iter().filter(|pod| !pod.ready).count();
     old.into_iter().take(at_once.saturating_sub(down).max(broken.min(at_once))).cloned().collect()
