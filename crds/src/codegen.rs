@@ -4,21 +4,19 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::{CacheRuntime, Dataset};
+use crate::{CacheRuntime, CacheRuntimeScale, Dataset};
 
 mod reference;
 
 /// Longest name of an object: it becomes the value of labels, and a directory.
 pub(crate) const NAME_LENGTH: usize = 63;
 
-/// Both CustomResourceDefinitions as JSON, ready for an API server.
+/// The CustomResourceDefinitions as JSON, ready for an API server.
 ///
 /// Beside what kube derives there is the rule on `metadata.name`, which only the root of a schema may state.
 pub fn crds() -> Vec<Value> {
-    [(Dataset::crd(), name_rule("Dataset")), (CacheRuntime::crd(), name_rule("CacheRuntime"))]
-        .into_iter()
-        .map(|(crd, rule)| finish(&crd, rule))
-        .collect()
+    let crds = [Dataset::crd(), CacheRuntime::crd(), CacheRuntimeScale::crd()];
+    crds.into_iter().map(|crd| finish(&crd, name_rule(&crd.spec.names.kind))).collect()
 }
 
 fn name_rule(kind: &str) -> Value {
@@ -53,7 +51,7 @@ fn without_nullable(schema: &mut Value) {
     }
 }
 
-/// The CustomResourceDefinition of `kind` (`Dataset` or `CacheRuntime`) as YAML, with a line that says where it
+/// The CustomResourceDefinition of `kind`, such as `Dataset`, as YAML, with a line that says where it
 /// comes from. `None` for another kind.
 pub fn crd_yaml(kind: &str) -> Option<String> {
     let crd = crds().into_iter().find(|crd| crd["spec"]["names"]["kind"] == kind)?;
@@ -63,8 +61,12 @@ pub fn crd_yaml(kind: &str) -> Option<String> {
 
 /// The files that `cargo xtask codegen` writes: path in the repository and content.
 pub fn generated_files() -> Vec<(&'static str, String)> {
-    let definitions = [("crds/dataset.yaml", "Dataset"), ("crds/cacheruntime.yaml", "CacheRuntime")];
-    let pages = ["docs/reference/dataset.md", "docs/reference/cacheruntime.md"];
+    let definitions = [
+        ("crds/dataset.yaml", "Dataset"),
+        ("crds/cacheruntime.yaml", "CacheRuntime"),
+        ("crds/cacheruntimescale.yaml", "CacheRuntimeScale"),
+    ];
+    let pages = ["docs/reference/dataset.md", "docs/reference/cacheruntime.md", "docs/reference/cacheruntimescale.md"];
     let definitions = definitions.into_iter().filter_map(|(path, kind)| crd_yaml(kind).map(|yaml| (path, yaml)));
     definitions.chain(pages.into_iter().zip(crds().iter().map(reference::page))).collect()
 }

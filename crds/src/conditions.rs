@@ -31,6 +31,12 @@ pub mod runtime {
     pub const DELETED: &str = "Deleted";
 }
 
+/// Types of a CacheRuntimeScale's conditions.
+pub mod scale {
+    /// The CacheRuntime goes by its number.
+    pub const IN_EFFECT: &str = "InEffect";
+}
+
 /// Types of conditions of nodes.
 pub mod node {
     /// The node need not be waited for any longer: it has what it is to have before pods come, or the time for that is over.
@@ -45,6 +51,8 @@ pub mod reason {
     pub const INVALID: &str = "Invalid";
     /// The CacheRuntime does not exist.
     pub const RUNTIME_NOT_FOUND: &str = "RuntimeNotFound";
+    /// Another CacheRuntimeScale says how many nodes of the CacheRuntime lend space.
+    pub const SCALED_BY_ANOTHER: &str = "ScaledByAnother";
     /// The CacheRuntime has no tier of that name.
     pub const TIER_NOT_FOUND: &str = "TierNotFound";
     /// The Secret does not exist.

@@ -1,6 +1,6 @@
-//! The contract of Forebay: what a [`Dataset`] and a [`CacheRuntime`] say, in one place.
+//! The contract of Forebay: what a [`Dataset`], a [`CacheRuntime`] and a [`CacheRuntimeScale`] say, in one place.
 //!
-//! - [`dataset`], [`runtime`]: the types, their defaults, printer columns and subresources.
+//! - [`dataset`], [`runtime`], [`scale`]: the types, their defaults, printer columns and subresources.
 //! - [`values`]: exact types for sizes, lengths of time, paths, sources; parsed once, written back unchanged.
 //! - [`rules`]: every rule over several fields, once as CEL for the API server and beside it as Rust.
 //! - [`mod@validate`]: all that is wrong with an object, each with its field, the problem and the remedy.
@@ -19,6 +19,7 @@ pub mod names;
 pub mod pods;
 pub mod rules;
 pub mod runtime;
+pub mod scale;
 pub mod validate;
 pub mod values;
 pub mod words;
@@ -34,6 +35,7 @@ pub use dataset::{
 };
 pub use manifest::{ManifestError, Manifests};
 pub use runtime::{CacheRuntime, CacheRuntimeSpec, CacheRuntimeStatus, Medium, Tier, TierStatus};
+pub use scale::{CacheRuntimeScale, CacheRuntimeScaleSpec, CacheRuntimeScaleStatus};
 pub use validate::{FieldError, validate, validate_runtime};
 
 /// Kubernetes' own types that stand in this API's fields.
@@ -43,9 +45,9 @@ pub mod k8s {
     pub use k8s_openapi::jiff;
 }
 
-/// API group of both kinds.
+/// API group of all kinds.
 pub const GROUP: &str = "forebay.io";
-/// Version of both kinds.
+/// Version of all kinds.
 pub const VERSION: &str = "v1alpha1";
-/// `apiVersion` of both kinds in a manifest.
+/// `apiVersion` of all kinds in a manifest.
 pub const API_VERSION: &str = "forebay.io/v1alpha1";

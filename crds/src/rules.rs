@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 mod dataset;
 mod runtime;
+mod scale;
 
 /// A rule over the fields of a `T`.
 pub struct Rule<T: 'static> {

@@ -64,7 +64,8 @@ pub struct CacheRuntimeSpec {
     #[schemars(length(max = 64))]
     pub tolerations: Vec<Toleration>,
 
-    /// At most so many of the nodes lend space. Absent: all of them. 0: none; what is cached is given up.
+    /// At most so many of the nodes lend space. Absent: all of them. 0: none; what is cached is given up. While there is a
+    /// CacheRuntimeScale for this CacheRuntime, that one's number counts instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub replicas: Option<u32>,
@@ -181,6 +182,10 @@ pub struct CacheRuntimeStatus {
 
     /// Agents that are to exist.
     pub desired_replicas: u32,
+
+    /// The CacheRuntimeScale that says how many nodes lend space, as `namespace/name`. Absent: `spec.replicas` says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaled_by: Option<String>,
 
     /// Label selector of the agents' pods, for the scale subresource.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,14 +7,18 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use forebay_crds::rules::Ruled as _;
 use forebay_crds::values::{ByteSize, Glob};
-use forebay_crds::{CacheRuntimeSpec, DatasetSpec, validate, validate::validate_runtime_update, validate_runtime};
+use forebay_crds::{
+    CacheRuntimeScaleSpec, CacheRuntimeSpec, DatasetSpec, validate, validate::validate_runtime_update, validate_runtime,
+};
 use kube_cel::Validator;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 static DATASET: LazyLock<Value> = LazyLock::new(|| read("dataset.yaml"));
 static RUNTIME: LazyLock<Value> = LazyLock::new(|| read("cacheruntime.yaml"));
+static SCALE: LazyLock<Value> = LazyLock::new(|| read("cacheruntimescale.yaml"));
 
 fn read(file: &str) -> Value {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -300,11 +304,30 @@ fn tiers_keep_their_place() {
     assert_eq!(refused_by, messages(schema, true));
 }
 
+#[test]
+fn a_scale_keeps_its_runtime() {
+    let schema = &SCALE["properties"]["spec"];
+    let spec = |runtime: &str, replicas: u32| json!({ "runtime": runtime, "replicas": replicas });
+    let typed = |spec: &Value| serde_json::from_value::<CacheRuntimeScaleSpec>(spec.clone()).unwrap();
+    let mut refused_by = BTreeSet::new();
+    for (new, refused) in [(spec("a", 1), false), (spec("a", 0), false), (spec("b", 1), true)] {
+        let old = spec("a", 1);
+        let by_cel = broken(schema, &new, Some(&old));
+        let rules = CacheRuntimeScaleSpec::TRANSITIONS.iter().filter(|rule| !(rule.holds)(&typed(&old), &typed(&new)));
+        let in_rust: BTreeSet<String> = rules.map(|rule| format!("{}; {}", rule.problem, rule.remedy)).collect();
+        assert_eq!(by_cel, in_rust, "{new}");
+        assert_eq!(!by_cel.is_empty(), refused, "{new}");
+        refused_by.extend(by_cel);
+    }
+    assert_eq!(refused_by, messages(&SCALE, true));
+}
+
 /// Messages say what to do and rules name fields that exist.
 #[test]
 fn rules_are_well_formed() {
     check_rules(&DATASET);
     check_rules(&RUNTIME);
+    check_rules(&SCALE);
     fn check_rules(schema: &Value) {
         let Value::Object(fields) = schema else { return };
         for rule in fields.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {

@@ -8,7 +8,14 @@ fn checked_in_files_equal_the_generated() {
     let files = forebay_crds::generated_files();
     assert_eq!(
         files.iter().map(|(path, _)| *path).collect::<Vec<_>>(),
-        ["crds/dataset.yaml", "crds/cacheruntime.yaml", "docs/reference/dataset.md", "docs/reference/cacheruntime.md"]
+        [
+            "crds/dataset.yaml",
+            "crds/cacheruntime.yaml",
+            "crds/cacheruntimescale.yaml",
+            "docs/reference/dataset.md",
+            "docs/reference/cacheruntime.md",
+            "docs/reference/cacheruntimescale.md"
+        ]
     );
     for (path, wanted) in files {
         let found = std::fs::read_to_string(root.join(path)).unwrap_or_default();
@@ -34,10 +41,15 @@ fn kubectl_sees_the_names_and_columns_of_the_design() {
     let runtime = &crds[1]["spec"];
     assert_eq!(runtime["scope"], "Cluster");
     assert_eq!(runtime["names"]["shortNames"][0], "cr");
-    let scale = &runtime["versions"][0]["subresources"]["scale"];
-    assert_eq!(scale["specReplicasPath"], ".spec.replicas");
-    assert_eq!(scale["statusReplicasPath"], ".status.replicas");
-    assert_eq!(scale["labelSelectorPath"], ".status.selector");
+    let scale = &crds[2]["spec"];
+    assert_eq!(scale["scope"], "Namespaced");
+    assert_eq!(columns(scale, 0), ["RUNTIME", "DESIRED", "AGENTS", "IN EFFECT", "AGE"]);
+    for scaled in [runtime, scale] {
+        let scale = &scaled["versions"][0]["subresources"]["scale"];
+        assert_eq!(scale["specReplicasPath"], ".spec.replicas");
+        assert_eq!(scale["statusReplicasPath"], ".status.replicas");
+        assert_eq!(scale["labelSelectorPath"], ".status.selector");
+    }
 }
 
 /// Every path that a column or the scale subresource reads is a field of the schema.
@@ -53,7 +65,9 @@ fn columns_show_fields_that_exist() {
                 continue;
             }
             let mut schema = &version["schema"]["openAPIV3Schema"];
-            for field in path.split('.').skip(1) {
+            // Of a list, whichever element.
+            let field = path.split('[').next().unwrap_or_default();
+            for field in field.split('.').skip(1) {
                 schema = &schema["properties"][field];
             }
             assert!(schema.is_object(), "{path} is not in the schema");

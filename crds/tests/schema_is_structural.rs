@@ -135,7 +135,8 @@ fn structural() {
         assert!(root["properties"].get("metadata").is_none(), "the API server's own schema of metadata is not replaced");
         walk(&root["properties"]["spec"], &format!("{kind}.spec"), true, &mut seen);
         walk(&root["properties"]["status"], &format!("{kind}.status"), false, &mut seen);
-        assert!(seen > 30, "only {seen} nodes of {kind} were looked at");
+        let least = if kind == "CacheRuntimeScale" { 6 } else { 30 };
+        assert!(seen > least, "only {seen} nodes of {kind} were looked at");
         let text = crd.to_string();
         assert!(!text.contains("$ref") && !text.contains("\"additionalProperties\":false"));
     }

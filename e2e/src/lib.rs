@@ -22,4 +22,4 @@ pub use process::Process;
 pub use proxy::{Fault, FaultProxy, RequestKind, Rule, RuleId, Seen};
 pub use servers::{HttpServer, S3Client, S3Server};
 pub use tree::{FileSum, TreeSum};
-pub use wait::{free_port, wait_until};
+pub use wait::{free_port, free_port_on, wait_until};

@@ -31,7 +31,7 @@ pub fn free_port() -> Result<u16> {
 }
 
 /// The same on another address of the machine.
-pub(crate) fn free_port_on(host: Ipv4Addr) -> Result<u16> {
+pub fn free_port_on(host: Ipv4Addr) -> Result<u16> {
     let listener = TcpListener::bind((host, 0)).with_context(|| format!("bind a port of {host}"))?;
     Ok(listener.local_addr()?.port())
 }

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kube::Client;
-use kube::runtime::events::Recorder;
 use tokio::time::Instant;
 
 use crate::agents::publish::Published;
 use crate::agents::registry::Registry;
 use crate::dataset::usage::Usage;
 use crate::demand::Demand;
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::names;
 use crate::pace::Pace;
@@ -32,7 +32,7 @@ pub(crate) struct Context {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) usage: Usage,
     pub(crate) demand: Demand,
-    pub(crate) recorder: Recorder,
+    pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) releasing: Since,
     pub(crate) writes: Pace,
@@ -52,13 +52,13 @@ pub(crate) struct Parts {
     pub(crate) registry: Arc<Registry>,
     pub(crate) published: Arc<Published>,
     pub(crate) secrets: Arc<Secrets>,
-    pub(crate) recorder: Recorder,
+    pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Context {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { client, settings, stores, registry, published, secrets, recorder, metrics } = parts;
+        let Parts { client, settings, stores, registry, published, secrets, events, metrics } = parts;
         Self {
             client,
             namespace: settings.namespace.clone(),
@@ -69,7 +69,7 @@ impl Context {
             secrets,
             usage: Usage::default(),
             demand: Demand::default(),
-            recorder,
+            events,
             metrics,
             releasing: Since::default(),
             writes: Pace::default(),

@@ -1,10 +1,16 @@
-//! Events: what a person who runs `kubectl describe` is told of. One for each turn of a condition.
+//! Events: what a person who runs `kubectl describe` is told of. One for each turn of a condition, as far as the budget goes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use forebay_crds::conditions::{dataset, reason, runtime};
 use forebay_crds::k8s::Condition;
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Resource, ResourceExt as _};
+use tokio::time::Instant;
 
+use crate::metrics::Metrics;
+use crate::pace::Budget;
 use crate::ssa;
 use crate::verdict::find;
 
@@ -74,17 +80,44 @@ fn action(kind: &str) -> &'static str {
     }
 }
 
-/// Publishes the notes about an object. That one is lost hurts nobody: the condition stands.
-pub(crate) async fn publish<K: Resource<DynamicType = ()>>(recorder: &Recorder, object: &K, notes: Vec<Note>) {
-    let reference = object.object_ref(&());
-    for Note { warning, reason, action, text } in notes {
-        let type_ = if warning { EventType::Warning } else { EventType::Normal };
-        let event = Event { type_, reason, note: Some(cut(text)), action: action.to_owned(), secondary: None };
-        if let Err(error) = recorder.publish(&event, &reference).await
-            && !ssa::is_ending_namespace(&error)
-        {
-            let error = ssa::words(&error);
-            tracing::warn!(name = object.name_any(), reason = event.reason, error, "an event was not published");
+/// Events that are published at once, and then one each `EVERY`: a lost node turns a condition of each Dataset, which is one thing to be told
+/// and not a thousand.
+const AT_ONCE: u32 = 60;
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(crate) const fn budget() -> Budget {
+    Budget::new(EVERY, AT_ONCE)
+}
+
+/// Publishes events. That one is left out hurts nobody: the condition stands.
+pub(crate) struct Events {
+    recorder: Recorder,
+    budget: Mutex<Budget>,
+    metrics: Arc<Metrics>,
+}
+
+impl Events {
+    pub(crate) fn new(recorder: Recorder, metrics: Arc<Metrics>) -> Self {
+        Self { recorder, budget: Mutex::new(budget()), metrics }
+    }
+
+    /// Publishes the notes about an object.
+    pub(crate) async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notes: Vec<Note>) {
+        let reference = object.object_ref(&());
+        for Note { warning, reason, action, text } in notes {
+            // Each change is one assignment: what a panic left is whole.
+            if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take_now(Instant::now()) {
+                self.metrics.event_left_out();
+                continue;
+            }
+            let type_ = if warning { EventType::Warning } else { EventType::Normal };
+            let event = Event { type_, reason, note: Some(cut(text)), action: action.to_owned(), secondary: None };
+            if let Err(error) = self.recorder.publish(&event, &reference).await
+                && !ssa::is_ending_namespace(&error)
+            {
+                let error = ssa::words(&error);
+                tracing::warn!(name = object.name_any(), reason = event.reason, error, "an event was not published");
+            }
         }
     }
 }

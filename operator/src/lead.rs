@@ -18,11 +18,12 @@ use crate::agents::news::News;
 use crate::agents::publish::Published;
 use crate::agents::registry::Registry;
 use crate::context::{Context, Parts};
+use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::runtime::Settings;
 use crate::secrets::{self, Secrets};
 use crate::stores::{Change, Stores};
-use crate::{admission, ca, dataset, demand, names, runtime, warm};
+use crate::{admission, ca, dataset, demand, names, runtime, scale, warm};
 
 /// How often what agents said is turned into reconciliations, and silent ones are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -106,7 +107,7 @@ async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: 
         registry: registry.clone(),
         published: published.clone(),
         secrets: secrets.clone(),
-        recorder: Recorder::new(client.clone(), reporter),
+        events: Events::new(Recorder::new(client.clone(), reporter), metrics.clone()),
         metrics: metrics.clone(),
     }));
     let reader = Arc::new(client.clone());
@@ -115,6 +116,7 @@ async fn lead(leader: &Leader, leads: &watch::Sender<Option<Leadership>>, term: 
     tasks.spawn(sweep(stores.clone(), registry.clone(), news.clone(), metrics.clone()));
     tasks.spawn(runtime::orphans(context.clone()));
     tasks.spawn(runtime::run(context.clone()));
+    tasks.spawn(scale::run(context.clone()));
     tasks.spawn(warm::run(context.clone()));
     tasks.spawn(demand::run(context.clone()));
     tasks.spawn(dataset::run(context));
@@ -134,8 +136,8 @@ async fn publish(stores: Stores, published: Arc<Published>, secrets: Arc<Secrets
         published.publish(&stores.datasets.state(), &stores.runtimes.state(), |namespace, name| secrets.get(namespace, name));
         loop {
             match changes.recv().await {
-                // Neither nodes nor reports change what is desired.
-                Ok(Change::Node | Change::Agents(_) | Change::Progress { .. } | Change::Health(_)) => {}
+                // None of these changes what is desired.
+                Ok(Change::Node | Change::Agents(_) | Change::Scale(_) | Change::Progress { .. } | Change::Health(_)) => {}
                 Ok(Change::All | Change::Dataset { .. } | Change::Runtime(_)) | Err(RecvError::Lagged(_)) => break,
                 Err(RecvError::Closed) => return,
             }

@@ -3,6 +3,7 @@
 //! - [`cli`]: its flags; [`run`]: all of it, until a token is cancelled.
 //! - `stores`: caches of the cluster, which both replicas keep warm; `lease`: which of them leads; `lead`: what it does then.
 //! - `dataset/`, `runtime/`: the controllers, five steps each. `agents/`: the agents' control service.
+//! - `scale`: how many nodes an autoscaler wants.
 //! - `warm/`: nodes take no pods before they are warm. `admission/`: pods are told where their data is.
 //! - `demand`: Datasets are fetched ahead when a pod comes that mounts them. `volumes/`: which Datasets a pod mounts.
 //! - `secrets`: what Datasets name, in memory only.
@@ -26,6 +27,7 @@ mod names;
 mod pace;
 mod quantity;
 mod runtime;
+mod scale;
 mod secrets;
 mod ssa;
 mod stores;

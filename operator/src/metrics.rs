@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     agents: Gauge,
     reconciliations: Family<Reconciliation, Counter>,
     status_writes: Counter,
+    events_left_out: Counter,
 }
 
 impl Metrics {
@@ -42,7 +43,10 @@ impl Metrics {
         registry.register("reconciliations", help, reconciliations.clone());
         let status_writes = Counter::default();
         registry.register("status_writes", "Status written to the API server", status_writes.clone());
-        Self { registry, leads, agents, reconciliations, status_writes }
+        let events_left_out = Counter::default();
+        let help = "Events not published, since there were so many; the conditions say the same";
+        registry.register("events_left_out", help, events_left_out.clone());
+        Self { registry, leads, agents, reconciliations, status_writes, events_left_out }
     }
 
     pub(crate) fn leads(&self, leads: bool) {
@@ -56,6 +60,10 @@ impl Metrics {
     pub(crate) fn reconciled(&self, controller: &'static str, ok: bool) {
         let result = if ok { "ok" } else { "failed" };
         self.reconciliations.get_or_create(&Reconciliation { controller, result }).inc();
+    }
+
+    pub(crate) fn event_left_out(&self) {
+        self.events_left_out.inc();
     }
 
     pub(crate) fn status_written(&self) {

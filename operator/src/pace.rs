@@ -26,7 +26,7 @@ pub(crate) enum News {
 
 /// A rate with a reserve: so many at once, then one each `every`.
 #[derive(Debug)]
-struct Budget {
+pub(crate) struct Budget {
     every: Duration,
     reserve: Duration,
     /// When the reserve is full again, if nothing more is taken.
@@ -34,7 +34,7 @@ struct Budget {
 }
 
 impl Budget {
-    const fn new(every: Duration, at_once: u32) -> Self {
+    pub(crate) const fn new(every: Duration, at_once: u32) -> Self {
         Self { every, reserve: every.saturating_mul(at_once - 1), full: None }
     }
 
@@ -43,6 +43,15 @@ impl Budget {
         let base = self.full.filter(|full| *full > now).unwrap_or(now);
         self.full = Some(base + self.every);
         base.checked_sub(self.reserve).map_or(now, |at| at.max(now))
+    }
+
+    /// Takes a turn if there is one now; nobody waits for another.
+    pub(crate) fn take_now(&mut self, now: Instant) -> bool {
+        let is_there = self.full.is_none_or(|full| full <= now + self.reserve);
+        if is_there {
+            self.take(now);
+        }
+        is_there
     }
 }
 
@@ -66,10 +75,10 @@ struct State {
 pub(crate) struct Pace(Mutex<State>);
 
 impl Default for Pace {
-    /// A turn has an event mostly, so that both together stay below ten writes a second, the lease's among them. Some hundred
-    /// Datasets that turn at once are written at once.
+    /// With the events' budget and the Lease's writes below ten a second over any minute. Some dozens of Datasets that turn at once are
+    /// written at once.
     fn default() -> Self {
-        let turns = Budget::new(Duration::from_millis(300), 200);
+        let turns = Budget::new(Duration::from_millis(300), 60);
         let numbers = Budget::new(Duration::from_millis(400), 10);
         Self(Mutex::new(State { objects: HashMap::new(), turns, numbers, tidied: None }))
     }
@@ -125,6 +134,39 @@ mod tests {
     fn state() -> State {
         let budget = |at_once| Budget::new(Duration::from_secs(1), at_once);
         State { objects: HashMap::new(), turns: budget(2), numbers: budget(1), tidied: None }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_taken_while_there_is_a_reserve() {
+        let mut budget = Budget::new(Duration::from_secs(1), 3);
+        let start = Instant::now();
+        let mut taken =
+            |millis: u64, tries: usize| (0..tries).filter(|_| budget.take_now(start + Duration::from_millis(millis))).count();
+        assert_eq!(taken(0, 10), 3);
+        assert_eq!(taken(900, 10), 0);
+        assert_eq!(taken(1000, 10), 1, "one each second, and what was refused took none");
+        assert_eq!(taken(3500, 10), 2);
+        assert_eq!(taken(60_000, 10), 3);
+    }
+
+    /// The bound of P13: whatever turns, no minute has more than ten writes a second.
+    #[test]
+    fn no_minute_has_more_than_ten_writes_a_second() {
+        let pace = Pace::default();
+        let mut state = pace.0.lock().unwrap();
+        let mut events = crate::events::budget();
+        let (start, mut writes) = (Instant::now(), 0);
+        for millis in (0..60_000).step_by(50) {
+            let now = start + Duration::from_millis(millis);
+            for object in 0..1000 {
+                let news = if object % 2 == 0 { News::Turn } else { News::Numbers };
+                if state.too_soon(&object.to_string(), news, now).is_none() {
+                    writes += 1 + usize::from(news == News::Turn && events.take_now(now));
+                }
+            }
+        }
+        let lease = 30;
+        assert!((500..=600).contains(&(writes + lease)), "{writes} in a minute");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use forebay_crds::{CacheRuntime, Dataset};
+use forebay_crds::{CacheRuntime, CacheRuntimeScale, Dataset};
 use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
-use crate::names;
+use crate::{names, scale};
 
 /// Changes that a controller may lag behind before it looks at everything anew.
 const CHANGES: usize = 4096;
@@ -36,6 +36,8 @@ pub(crate) enum Change {
     },
     /// A CacheRuntime.
     Runtime(String),
+    /// A CacheRuntimeScale of this CacheRuntime: nothing of its Datasets changes before its nodes do.
+    Scale(String),
     /// A pod of a runtime, or which of its agents answer: its Datasets' status may change too.
     Agents(String),
     /// A node.
@@ -56,6 +58,8 @@ pub(crate) enum Change {
 pub(crate) struct Stores {
     pub(crate) datasets: Store<Dataset>,
     pub(crate) runtimes: Store<CacheRuntime>,
+    /// Those of the operator's own namespace.
+    pub(crate) scales: Store<CacheRuntimeScale>,
     pub(crate) nodes: Store<Node>,
     pub(crate) pods: Store<Pod>,
     pub(crate) daemon_sets: Store<DaemonSet>,
@@ -82,6 +86,9 @@ impl Stores {
             }),
             runtimes: follow(tasks, Api::all(client.clone()), all(), &changes, |runtime: &CacheRuntime| {
                 Some(Change::Runtime(runtime.name_any()))
+            }),
+            scales: follow(tasks, namespaced(client, own), all(), &changes, |scale: &CacheRuntimeScale| {
+                Some(Change::Scale((*scale.spec.runtime).to_owned()))
             }),
             nodes: follow(tasks, Api::all(client.clone()), all(), &changes, |_: &Node| Some(Change::Node)),
             pods: follow(tasks, namespaced(client, own), agents(), &changes, move |pod: &Pod| {
@@ -125,6 +132,11 @@ impl Stores {
         self.datasets.get(&ObjectRef::new(name).within(namespace))
     }
 
+    /// The CacheRuntimeScale that counts for a CacheRuntime.
+    pub(crate) fn scale(&self, runtime: &str) -> Option<std::sync::Arc<CacheRuntimeScale>> {
+        scale::counts(&self.scales.state(), runtime)
+    }
+
     pub(crate) fn runtime(&self, name: &str) -> Option<std::sync::Arc<CacheRuntime>> {
         self.runtimes.get(&ObjectRef::new(name))
     }
@@ -132,10 +144,11 @@ impl Stores {
 
 /// The only one that waits for the caches themselves: of several that do, kube wakes the last alone.
 async fn wait(stores: Stores, filled: watch::Sender<bool>) {
-    let Stores { datasets, runtimes, nodes, pods, daemon_sets, volumes, claims, classes, changes: _, filled: _ } = stores;
+    let Stores { datasets, runtimes, scales, nodes, pods, daemon_sets, volumes, claims, classes, changes: _, filled: _ } = stores;
     let all = async {
         datasets.wait_until_ready().await?;
         runtimes.wait_until_ready().await?;
+        scales.wait_until_ready().await?;
         nodes.wait_until_ready().await?;
         pods.wait_until_ready().await?;
         daemon_sets.wait_until_ready().await?;

@@ -72,7 +72,7 @@ impl Setup {
         let options = ClusterOptions { network: 86, ..ClusterOptions::new(dir.path().join("cluster")) };
         let cluster = Cluster::start(&options)?;
         let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
-        for file in ["dataset.yaml", "cacheruntime.yaml"] {
+        for file in ["dataset.yaml", "cacheruntime.yaml", "cacheruntimescale.yaml"] {
             cluster.apply(&fs::read_to_string(crds.join(file))?)?;
         }
         for namespace in [NAMESPACE, "ml"] {

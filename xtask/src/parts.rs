@@ -73,6 +73,13 @@ const PARTS: &[Part] = &[
         ],
         ..part("karpenter", "karpenter", "sigs.k8s.io/karpenter/kwok", "sigs.k8s.io/karpenter")
     },
+    part("prometheus", "prometheus", "github.com/prometheus/prometheus/cmd/prometheus", "github.com/prometheus/prometheus"),
+    part(
+        "prometheus-adapter",
+        "prometheus-adapter",
+        "sigs.k8s.io/prometheus-adapter/cmd/adapter",
+        "sigs.k8s.io/prometheus-adapter",
+    ),
     Part {
         files: &[
             "kustomize/stage/node/fast/node-initialize.yaml",

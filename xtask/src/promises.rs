@@ -20,8 +20,9 @@ pub(crate) const PROGRAMS: &[&str] = &[
 /// Parts that promises are tried with, beside those of a cluster.
 pub(crate) const PARTS: &[&str] = &["csi-provisioner", "versitygw", "storage-suite", "agnhost"];
 
-/// Parts of promises that are tried when a filter has this word: a real autoscaler, and nodes that are pretended.
-const KARPENTER: (&str, &[&str]) = ("karpenter", &["karpenter", "kwok"]);
+/// Parts of promises that are tried only when a filter has a word: a real autoscaler of nodes, and nodes that are pretended; what Kubernetes'
+/// autoscaler of pods learns about pods from.
+const ON_REQUEST: [(&str, &[&str]); 2] = [("karpenter", &["karpenter", "kwok"]), ("hpa", &["prometheus", "prometheus-adapter"])];
 
 /// What `cargo xtask promises` may be told.
 #[derive(Args, Debug, Default)]
@@ -42,8 +43,10 @@ pub(crate) fn run(args: &PromisesArgs) -> Result<()> {
     install::debian(PROGRAMS)?;
     parts::ensure(parts::CLUSTER)?;
     let bin = parts::ensure(PARTS)?;
-    if args.filters.iter().any(|filter| filter.contains(KARPENTER.0)) {
-        parts::ensure(KARPENTER.1)?;
+    for (word, needed) in ON_REQUEST {
+        if args.filters.iter().any(|filter| filter.contains(word)) {
+            parts::ensure(needed)?;
+        }
     }
     let out = workspace::target()?.join("images");
     workspace::build_program("forebay-cli", "kubectl-forebay", false)?;

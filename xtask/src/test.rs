@@ -77,7 +77,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
         "cut short: the agent was killed and upgraded {} times, and not 50 and 10 times (`cargo xtask promises faults`)",
         promises::ROUNDS_IN_GATE
     ));
-    say("not run: a real autoscaler, which takes minutes to build (`cargo xtask promises karpenter`)");
+    say("not run: real autoscalers of nodes and of pods, which take minutes to build (`cargo xtask promises karpenter hpa`)");
     say("not run: 2 GiB on three nodes at once, which takes five minutes (`cargo xtask promises stampede`)");
     if !args.advisories {
         say("not run: known vulnerabilities (needs the network; `cargo xtask test --advisories`)");

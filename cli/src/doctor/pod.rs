@@ -131,6 +131,16 @@ fn no_agent(runtime: &CacheRuntime, node: &str, at: Option<&Node>) -> (String, S
             ),
         );
     }
+    let status = runtime.status.clone().unwrap_or_default();
+    if let Some((namespace, scale)) = status.scaled_by.as_deref().and_then(|scale| scale.split_once('/')) {
+        let desired = status.desired_replicas;
+        return (
+            format!("{desired} nodes lend space as CacheRuntimeScale {namespace}/{scale} has it, and {node} is not among them"),
+            format!(
+                "`kubectl describe hpa -n {namespace}` tells what an autoscaler goes by; or run the pod on a node that `kubectl forebay nodes {name}` shows"
+            ),
+        );
+    }
     if let Some(replicas) = spec.replicas {
         return (
             format!("at most {replicas} nodes lend space by spec.replicas, and {node} is not among them"),

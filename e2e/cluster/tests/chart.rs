@@ -117,7 +117,11 @@ fn what_values_ask_for_is_there_and_no_more() {
 
 #[test]
 fn the_definitions_are_those_of_the_types_and_stay_when_the_release_goes() {
-    for (file, name) in [("dataset", "datasets.forebay.io"), ("cacheruntime", "cacheruntimes.forebay.io")] {
+    for (file, name) in [
+        ("dataset", "datasets.forebay.io"),
+        ("cacheruntime", "cacheruntimes.forebay.io"),
+        ("cacheruntimescale", "cacheruntimescales.forebay.io"),
+    ] {
         let text = std::fs::read_to_string(root().join(format!("crds/{file}.yaml"))).unwrap();
         let generated: Value = serde_yaml::from_str(&text).unwrap();
         let kept = render("{}").unwrap().object("CustomResourceDefinition", name);

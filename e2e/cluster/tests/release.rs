@@ -72,6 +72,7 @@ fn a_release_leaves_nothing_behind_and_loses_no_dataset() -> Result<()> {
         "apiservice.apiregistration.k8s.io/v1alpha1.forebay.io",
         "cacheruntime.forebay.io/default",
         "customresourcedefinition.apiextensions.k8s.io/cacheruntimes.forebay.io",
+        "customresourcedefinition.apiextensions.k8s.io/cacheruntimescales.forebay.io",
         "customresourcedefinition.apiextensions.k8s.io/datasets.forebay.io",
         "dataset.forebay.io/kept",
         "namespace/forebay-system",

@@ -3,6 +3,7 @@
 mod autoscaler;
 mod counting;
 mod forebay;
+mod metering;
 mod opens;
 mod pods;
 mod site;
@@ -12,6 +13,7 @@ pub use autoscaler::Autoscaler;
 pub use counting::Counting;
 pub use forebay::Answer;
 pub use forebay_cluster::NAMESPACE;
+pub use metering::Metering;
 pub use opens::Opens;
 pub use pods::{Reader, SUMS, sums_of};
 pub use site::{SOON, Site, has_condition};

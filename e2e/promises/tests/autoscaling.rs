@@ -225,25 +225,62 @@ fn scales(site: &Site) -> Result<()> {
     let selector = told["status"]["selector"].as_str().context("no selector")?;
     let pods = site.cluster.kubectl(&["get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "name"])?;
     ensure!(pods.lines().count() == 2, "{selector} selects {pods}");
-    // An HPA asks for its target in its own namespace, where nothing is that belongs to the cluster.
+    site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/replicas"}]"#)?;
+    scales_for_an_autoscaler(site)
+}
+
+/// An HPA asks for its target in its own namespace, where nothing is that belongs to the cluster. (`hpa::` has one that scales.)
+fn scales_for_an_autoscaler(site: &Site) -> Result<()> {
+    let scale = |name: &str, runtime: &str| {
+        format!(
+            "apiVersion: forebay.io/v1alpha1
+kind: CacheRuntimeScale
+metadata: {{name: {name}, namespace: {NAMESPACE}}}
+spec: {{runtime: {runtime}, replicas: 1000}}
+---
+"
+        )
+    };
     let hpa = format!(
         "apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {{name: default, namespace: {NAMESPACE}}}
 spec:
-  scaleTargetRef: {{apiVersion: forebay.io/v1alpha1, kind: CacheRuntime, name: default}}
+  scaleTargetRef: {{apiVersion: forebay.io/v1alpha1, kind: CacheRuntimeScale, name: default}}
   minReplicas: 1
-  maxReplicas: 4
-  metrics: [{{type: Pods, pods: {{metric: {{name: forebay_tier_used}}, target: {{type: AverageValue, averageValue: 800m}}}}}}]
+  maxReplicas: 1000
+  metrics: [{{type: Pods, pods: {{metric: {{name: forebay_pinned_share}}, target: {{type: AverageValue, averageValue: 500m}}}}}}]
 ---
 "
     );
-    site.cluster.apply(&hpa)?;
-    site.wait_for("the HPA to find no target", &["hpa", "-n", NAMESPACE, "default"], |hpa| {
-        has_condition(hpa, |one| one["type"] == "AbleToScale" && one["reason"] == "FailedGetScale")
+    let told = |name: &str, status: &str, reason: &str| {
+        site.wait_for(&format!("{name} to be told {reason}"), &["cacheruntimescale", "-n", NAMESPACE, name], |object| {
+            has_condition(object, |one| one["type"] == "InEffect" && one["status"] == status && one["reason"] == reason)
+        })
+    };
+    site.cluster.apply(&scale("default", "default"))?;
+    let first = told("default", "True", "AsDesired")?;
+    ensure!(first["status"]["replicas"] == 2, "{first:#}");
+    site.cluster.apply(&(hpa.clone() + &scale("second", "default") + &scale("nobodys", "missing")))?;
+    told("second", "False", "ScaledByAnother")?;
+    told("nobodys", "False", "RuntimeNotFound")?;
+    site.cluster.kubectl(&["scale", "cacheruntimescale", "-n", NAMESPACE, "default", "--replicas=2"])?;
+    site.wait_for("the runtime to go by it", &["cacheruntime", "default"], |runtime| {
+        let status = &runtime["status"];
+        status["scaledBy"] == format!("{NAMESPACE}/default") && status["summary"]["ready"] == "2/2"
     })?;
-    site.cluster.delete(&hpa)?;
-    site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/replicas"}]"#)
+    // Nobody here tells it any metric.
+    site.wait_for("the HPA to find its target", &["hpa", "-n", NAMESPACE, "default"], |hpa| {
+        has_condition(hpa, |one| one["type"] == "AbleToScale" && one["reason"] == "SucceededGetScale")
+            && has_condition(hpa, |one| one["type"] == "ScalingActive" && one["reason"] == "FailedGetPodsMetric")
+    })?;
+    site.cluster.delete(&(hpa + &scale("default", "default")))?;
+    told("second", "True", "AsDesired")?;
+    site.cluster.delete(&(scale("second", "default") + &scale("nobodys", "missing")))?;
+    site.wait_for("the runtime to go by itself", &["cacheruntime", "default"], |runtime| {
+        runtime["status"]["scaledBy"].is_null() && runtime["status"]["summary"]["ready"] == "2/2"
+    })
+    .map(drop)
 }
 
 fn operator_away(site: &Site) -> Result<()> {

@@ -9,6 +9,7 @@ mod cli;
 mod composed;
 mod faults;
 mod first;
+mod hpa;
 mod life;
 mod native;
 mod peers;
@@ -50,7 +51,7 @@ const PROMISES: &[&[Promise]] = &[
 ];
 
 /// Tried only when they are named: they, or what they need, take longer than the gate has.
-const ON_REQUEST: &[&[Promise]] = &[autoscaler::PROMISES, stampede::PROMISES];
+const ON_REQUEST: &[&[Promise]] = &[autoscaler::PROMISES, hpa::PROMISES, stampede::PROMISES];
 
 fn main() -> ExitCode {
     let filters: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();

@@ -64,10 +64,15 @@ impl Source {
 
     /// Its Dataset, until every node has listed it.
     pub(crate) fn create(&self, site: &Site, spec: &str) -> Result<()> {
+        self.apply(site, spec)?;
+        self.wait_listed(site, self.files)
+    }
+
+    /// Its Dataset.
+    pub(crate) fn apply(&self, site: &Site, spec: &str) -> Result<()> {
         let mount = self.store.mount(self.name).replace(&self.store.endpoint(), &self.counting.endpoint());
         let dataset = dataset(self.name, &mount).replace("---\n", &format!("{spec}---\n"));
-        site.cluster.apply(&(self.store.secret(self.name) + &dataset))?;
-        self.wait_listed(site, self.files)
+        site.cluster.apply(&(self.store.secret(self.name) + &dataset)).map(drop)
     }
 
     /// Until every node has listed so many files.

@@ -48,7 +48,7 @@ impl Lab {
         };
         let cluster = Cluster::start(&options)?;
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for file in ["dataset.yaml", "cacheruntime.yaml"] {
+        for file in ["dataset.yaml", "cacheruntime.yaml", "cacheruntimescale.yaml"] {
             cluster.apply(&fs::read_to_string(root.join("crds").join(file))?)?;
         }
         cluster.kubectl(&["create", "namespace", NAMESPACE])?;

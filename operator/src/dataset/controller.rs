@@ -43,7 +43,7 @@ fn concerned(change: &Change, stores: &Stores) -> Vec<ObjectRef<Dataset>> {
             vec![ObjectRef::new(name).within(namespace)]
         }
         // Of what concerns all of a runtime's, each hears in its turn, as progress.
-        Change::Runtime(_) | Change::Agents(_) | Change::Node | Change::Health(_) => vec![],
+        Change::Runtime(_) | Change::Scale(_) | Change::Agents(_) | Change::Node | Change::Health(_) => vec![],
     }
 }
 
@@ -70,7 +70,7 @@ async fn reconcile(dataset: Arc<Dataset>, context: Arc<Context>) -> Result<Actio
         if before.first_used_at.is_none() && status.first_used_at.is_some() {
             notes.extend(observed.first_use.as_ref().map(FirstUse::note));
         }
-        events::publish(&context.recorder, &*observed.dataset, notes).await;
+        context.events.publish(&*observed.dataset, notes).await;
     }
     Ok(Action::requeue(next_look(&observed, applied.stage.as_ref())))
 }

@@ -38,7 +38,7 @@ fn concerned(change: &Change, stores: &Stores) -> Vec<ObjectRef<CacheRuntime>> {
     match change {
         // Another runtime's tiers may have been in the way.
         Change::All | Change::Node => all(),
-        Change::Runtime(name) | Change::Agents(name) | Change::Health(name) => vec![ObjectRef::new(name)],
+        Change::Runtime(name) | Change::Scale(name) | Change::Agents(name) | Change::Health(name) => vec![ObjectRef::new(name)],
         Change::Progress { .. } => vec![],
         Change::Dataset { namespace, name } => match stores.dataset(namespace, name) {
             Some(dataset) => vec![ObjectRef::new(&dataset.spec.runtime)],
@@ -67,7 +67,7 @@ async fn reconcile(runtime: Arc<CacheRuntime>, context: Arc<Context>) -> Result<
         }
         write(&context, &observed, &status).await.map_err(failed("write the status"))?;
         context.metrics.status_written();
-        events::publish(&context.recorder, &*observed.runtime, events::notes(&before.conditions, &status.conditions)).await;
+        context.events.publish(&*observed.runtime, events::notes(&before.conditions, &status.conditions)).await;
     }
     let waiting = plan.end.is_some() || !plan.leaving.is_empty() || observed.settling;
     Ok(Action::requeue(if waiting { WAITING } else { IDLE }))

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_crds::{CacheRuntime, Dataset};
+use forebay_crds::{CacheRuntime, CacheRuntimeScale, Dataset};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use kube::ResourceExt as _;
@@ -38,6 +38,8 @@ pub(crate) struct Observed {
     pub(super) shared: bool,
     /// While nodes are going: those whose agents have brought in all that they keep of such Datasets.
     pub(super) complete: BTreeSet<String>,
+    /// The CacheRuntimeScale that counts.
+    pub(super) scale: Option<Arc<CacheRuntimeScale>>,
     /// The other CacheRuntimes.
     pub(super) others: Vec<Arc<CacheRuntime>>,
     /// Datasets that name it, `namespace/name`.
@@ -46,6 +48,13 @@ pub(crate) struct Observed {
     pub(super) ending: Option<Duration>,
     /// This replica leads so shortly that agents may not have come over yet.
     pub(super) settling: bool,
+}
+
+impl Observed {
+    /// How many nodes are to lend space at most, as the CacheRuntime or its scale says.
+    pub(super) fn replicas(&self) -> Option<u32> {
+        self.scale.as_ref().map(|scale| scale.spec.replicas).or(self.runtime.spec.replicas)
+    }
 }
 
 /// What matters of a node.
@@ -128,6 +137,7 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
         asked,
         shared: !shared.is_empty(),
         complete,
+        scale: stores.scale(&name),
         others,
         datasets,
         ending,

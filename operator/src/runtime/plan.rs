@@ -110,7 +110,7 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
             busy: by_node.get(node.name.as_str()).is_some_and(|live| live.mounts > 0),
         });
     }
-    plan.chosen = choose(&observed.name, &candidates, spec.replicas);
+    plan.chosen = choose(&observed.name, &candidates, observed.replicas());
     // Those that are drained take nothing over, and those that are down cannot say so.
     let can_take = matching.iter().filter(|node| node.ready && !node.is_leaving() && plan.chosen.contains(&node.name));
     let staying: BTreeSet<String> = can_take.map(|node| node.name.clone()).collect();
@@ -145,7 +145,7 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     // Agents that pods depend on go when these have gone, and are told to let go when no other agent depends on them.
     plan.going = there.filter(|node| !plan.chosen.contains(node) && !plan.held.contains(node)).collect();
     plan.unwanted = plan.going.difference(&plan.handing).cloned().collect();
-    let nodes = if spec.replicas.is_none() && plan.misfits.is_empty() && plan.leaving.is_empty() {
+    let nodes = if observed.replicas().is_none() && plan.misfits.is_empty() && plan.leaving.is_empty() {
         Nodes::Matching
     } else {
         Nodes::Named(plan.chosen.union(&plan.leaving).cloned().collect())

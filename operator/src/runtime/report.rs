@@ -11,6 +11,7 @@ use super::plan::{End, Plan};
 use super::validate::Finding;
 use crate::names;
 use crate::pace::News;
+use crate::scale::full_name;
 use crate::verdict::{Verdict, conditions, turned};
 
 /// Things of a kind that a message names.
@@ -31,6 +32,7 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], plan: &Plan, now
         replicas: count(present.len()),
         ready_replicas: count(ready),
         desired_replicas: count(plan.chosen.len()),
+        scaled_by: observed.scale.as_deref().map(full_name),
         selector: Some(names::runtime_selector(&observed.name)),
         datasets: count(observed.datasets.len()),
         tiers: if observed.settling && observed.live.len() < ready { before.tiers } else { tiers(observed) },
@@ -45,6 +47,7 @@ pub(super) fn news(before: &CacheRuntimeStatus, after: &CacheRuntimeStatus) -> N
     let numbers_only = before.observed_generation == after.observed_generation
         && (before.replicas, before.ready_replicas) == (after.replicas, after.ready_replicas)
         && (before.desired_replicas, before.datasets) == (after.desired_replicas, after.datasets)
+        && before.scaled_by == after.scaled_by
         && !turned(&before.conditions, &after.conditions);
     if numbers_only { News::Numbers } else { News::Turn }
 }
@@ -90,8 +93,9 @@ fn fit(observed: &Observed, plan: &Plan) -> Verdict {
 fn ready(observed: &Observed, plan: &Plan, present: &[&PodFacts], ready: usize) -> Verdict {
     let all = plan.chosen.len();
     if all == 0 {
-        let (why, message) = if observed.runtime.spec.replicas == Some(0) {
-            (reason::NO_NODES, "spec.replicas is 0: no node lends space".to_owned())
+        let (why, message) = if observed.replicas() == Some(0) {
+            let whose = observed.scale.as_deref().map(|scale| format!(" of CacheRuntimeScale {}", full_name(scale)));
+            (reason::NO_NODES, format!("spec.replicas{} is 0: no node lends space", whose.unwrap_or_default()))
         } else if plan.misfits.is_empty() {
             let message = "no node matches: see spec.nodeSelector, the nodes' labels, and their taints against spec.tolerations";
             (reason::NO_NODES, message.to_owned())

@@ -98,6 +98,7 @@ fn observed(spec: Value, nodes: Vec<NodeFacts>) -> Observed {
         asked: BTreeMap::new(),
         shared: false,
         complete: Default::default(),
+        scale: None,
         others: vec![],
         datasets: vec![],
         ending: None,

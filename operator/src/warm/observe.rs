@@ -92,8 +92,9 @@ fn wanted(datasets: &[Arc<Dataset>]) -> BTreeMap<String, Wanted> {
 
 fn lends(context: &Context, runtime: &CacheRuntime, node: &Node) -> bool {
     // With a bound on their number, which nodes lend is the CacheRuntime controller's choice.
-    let chosen = runtime.spec.replicas.is_none()
-        || context.agent_nodes(&runtime.name_any()).0.contains(node.metadata.name.as_deref().unwrap_or_default());
+    let name = runtime.name_any();
+    let bounded = runtime.spec.replicas.is_some() || context.stores.scale(&name).is_some();
+    let chosen = !bounded || context.agent_nodes(&name).0.contains(node.metadata.name.as_deref().unwrap_or_default());
     chosen && runtime::may_lend(&runtime.spec, node, &context.settings)
 }
 

@@ -34,6 +34,33 @@ fn ready_says_what_is_in_the_way() {
     assert!(said(&observed, kind::READY).2.contains("spec.replicas is 0"));
 }
 
+/// For an autoscaler a CacheRuntimeScale counts, and not the runtime's own bound.
+#[test]
+fn a_scale_counts_in_place_of_the_runtimes_own_replicas() {
+    let scale = |replicas: u32| {
+        let made = json!({
+            "apiVersion": "forebay.io/v1alpha1", "kind": "CacheRuntimeScale",
+            "metadata": {"name": "s", "namespace": "forebay-system"}, "spec": {"runtime": "default", "replicas": replicas}
+        });
+        Some(Arc::new(serde_json::from_value(made).unwrap()))
+    };
+    let nodes = vec![node("n1"), node("n2"), node("n3")];
+    for own in [None, Some(1), Some(0)] {
+        let mut observed = observed(ram(own), nodes.clone());
+        observed.scale = scale(2);
+        let plan = planned(&observed);
+        assert_eq!(plan.chosen.len(), 2, "{own:?}");
+        let affinity = plan.daemon_set.unwrap().spec.unwrap().template.spec.unwrap().affinity;
+        assert!(affinity.is_some(), "{own:?}: on these two and not on all that match");
+        let status = report(&observed, &[], &planned(&observed), Timestamp::UNIX_EPOCH);
+        assert_eq!((status.desired_replicas, status.scaled_by.as_deref()), (2, Some("forebay-system/s")), "{own:?}");
+        observed.scale = scale(0);
+        let (_, why, message) = said(&observed, kind::READY);
+        assert_eq!(why, reason::NO_NODES);
+        assert!(message.contains("CacheRuntimeScale forebay-system/s is 0"), "{message}");
+    }
+}
+
 #[test]
 fn a_tier_that_fits_nowhere_is_refused() {
     let spec = json!({"tiers": [{"name": "ram", "medium": "Memory", "capacity": "64Gi"}]});
