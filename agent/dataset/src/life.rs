@@ -189,7 +189,7 @@ impl Inner {
     }
 
     /// Waits until other nodes than those `among` which this one brought in its share keep the data for good. What only others keep now is
-    /// unpinned when they have had the time to come for it.
+    /// unpinned when they have had the time to come for it, and where this node's share did not fit beside it, it is brought in then.
     async fn wait_for_move(
         self: &Arc<Self>,
         members: &mut watch::Receiver<u64>,
@@ -220,8 +220,10 @@ impl Inner {
                 Ok(Err(_)) => std::future::pending().await,
                 Err(_) if self.share.as_ref().is_some_and(|share| share.is_leaving()) => {}
                 Err(_) => {
+                    let pinned = self.pinned_bytes();
                     self.drop_old_pins(generation, true).await;
-                    if self.drop_stray_pins().await {
+                    let makes_room = matches!(filling, Filling::DoesNotFit(_)) && self.pinned_bytes() < pinned;
+                    if self.drop_stray_pins().await || makes_room {
                         return;
                     }
                     keeps_others = false;

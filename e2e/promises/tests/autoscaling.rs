@@ -12,7 +12,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     ("autoscaling::a_new_pod_prefers_the_node_that_has_its_data_and_others_are_left_alone", prefers),
     ("autoscaling::a_pod_that_waits_for_a_node_has_its_dataset_fetched_ahead", first_use),
     ("autoscaling::pods_are_created_while_the_operator_is_away", operator_away),
-    ("autoscaling::a_cacheruntime_is_scaled_by_kubectl_and_not_by_an_hpa", scales),
+    ("autoscaling::a_cacheruntime_is_scaled_by_kubectl_and_has_what_an_autoscaler_scales", scales),
 ];
 
 const TAINT: &str = "forebay.io/warming";

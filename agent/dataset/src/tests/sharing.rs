@@ -121,6 +121,22 @@ async fn a_node_that_leaves_keeps_what_is_pinned_until_it_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_did_not_fit_is_pinned_once_another_node_keeps_a_part() {
+    let files: Vec<String> = (0..24).map(|n| format!("{n:02}")).collect();
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&names), Ranks::new());
+    let all: Vec<(&str, usize)> = names.iter().map(|&name| (name, 0)).collect();
+    ranks.set(1, &all);
+    let pinning = Settings { pins: vec!["/".into()], ..settings() };
+    let run = Run::sharing(dir.path(), &store, pinning, 20, Some(ranks.clone()));
+    run.until(|status| status.conditions.iter().any(|one| one.reason == conditions::reason::OUT_OF_SPACE)).await;
+    // What it keeps from now on is what did not fit, and a little of what did; the rest it gives to the other, and then it makes room.
+    ranks.set(2, &all[12..]);
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 12 << 20).await;
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_others_keep_makes_room_for_what_this_node_keeps_first_and_never_pushes_it_out() {
     let files: Vec<String> = (0..12).map(|n| format!("own/{n:02}")).chain((0..40).map(|n| format!("other/{n:02}"))).collect();
     let names: Vec<&str> = files.iter().map(String::as_str).collect();
