@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use forebay_e2e::{S3Client, S3Server};
 
 use crate::contender::{Contender, Ours};
@@ -55,6 +55,9 @@ pub(crate) struct BenchArgs {
     /// Measures only what starts with an empty cache
     #[arg(long)]
     cold: bool,
+    /// The store; MinIO takes several times the processor time for a GET
+    #[arg(long, value_enum, default_value_t = Server::Versitygw)]
+    server: Server,
     /// Leaves out a contender: tmpfs, forebay, pinned, rclone or s3fs
     #[arg(long)]
     without: Vec<String>,
@@ -64,6 +67,30 @@ pub(crate) struct BenchArgs {
     /// Where the data and caches go while it runs; several times the data's size
     #[arg(long)]
     work: Option<PathBuf>,
+}
+
+/// The real server that is the store.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Server {
+    Versitygw,
+    Minio,
+}
+
+impl Server {
+    fn name(self) -> &'static str {
+        match self {
+            Server::Versitygw => "versitygw",
+            Server::Minio => "minio",
+        }
+    }
+
+    fn start(self, work: &Path) -> Result<S3Server> {
+        parts::ensure(&[self.name()])?;
+        match self {
+            Server::Versitygw => S3Server::versitygw(work),
+            Server::Minio => S3Server::minio(work),
+        }
+    }
 }
 
 impl BenchArgs {
@@ -79,6 +106,7 @@ impl BenchArgs {
             agent: Some(agent),
             against: None,
             cold: false,
+            server: Server::Versitygw,
             without: Vec::new(),
             out: "target/bench-short".into(),
             work: None,
@@ -129,7 +157,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     interrupt::take_over()?;
     let args = args.clone().sized();
     install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
-    parts::ensure(&["versitygw"])?;
     let program = if args.has(FOREBAY) { workspace::agent(args.agent.as_deref())? } else { PathBuf::new() };
 
     let base = args.work.clone().unwrap_or_else(std::env::temp_dir);
@@ -137,7 +164,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     interrupt::also_remove(work.path().to_path_buf());
     say("making the data");
     let data = Data::make(&work.path().join("ext4"), &args)?;
-    let server = S3Server::versitygw(work.path())?;
+    let server = args.server.start(work.path())?;
     let client = server.client();
     client.make_bucket(BUCKET)?;
     client.upload(&data.root, BUCKET)?;
@@ -226,6 +253,7 @@ impl Lab {
     fn describe(&self) -> serde_json::Value {
         serde_json::json!({
             "runs": self.args.runs,
+            "server": self.args.server.name(),
             "large": format!("4 x {} MiB", self.args.big_mib),
             "small": format!("{} x {} KiB", self.args.small_files, self.args.small_kib),
             "catalog": self.args.catalog,
