@@ -6,6 +6,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::budget::Budget;
+use crate::buffer::Pool;
 use crate::flight::{Flight, Flights};
 use crate::landing::Landings;
 use crate::part::{self, PART_BLOCKS, block_range};
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) stats: Stats,
     pub(crate) config: FetchConfig,
     pub(crate) landings: Landings,
+    pub(crate) pool: Pool,
     /// What may be on its way before it is asked for, in KiB.
     ahead: Arc<Semaphore>,
     pub(crate) runtime: Handle,
@@ -63,6 +65,7 @@ impl Fetcher {
             stats: Stats::default(),
             config,
             landings: Landings::default(),
+            pool: Pool::default(),
             ahead: Arc::new(Semaphore::new(AHEAD_KIB as usize)),
             runtime,
         };

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use crate::FetchError;
 use crate::budget::Held;
+use crate::buffer::{Buffer, Pool};
 
 /// How a flight ended.
 #[derive(Clone, Debug)]
@@ -34,8 +35,8 @@ pub(crate) struct Flight {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What has arrived, until it is all there.
-    partial: Vec<u8>,
+    /// What has arrived, until it is all there. None before the memory for it is there.
+    partial: Option<Buffer>,
     /// The least number of bytes that somebody waits for. A chunk is a small part of what a read asks for, so waking all at each
     /// would wake each of them in vain many times.
     wanted: Option<usize>,
@@ -57,24 +58,23 @@ impl Flight {
     }
 
     /// Takes the memory that the bytes may use from now on.
-    pub(crate) fn begin(&self, memory: Option<Held>) {
+    pub(crate) fn begin(&self, memory: Option<Held>, pool: &Pool) {
+        let buffer = Buffer::new(pool, self.len);
         let mut state = self.state();
-        state.partial.reserve_exact(self.len);
+        state.partial = Some(buffer);
         state.memory = memory;
     }
 
     /// Adds bytes; returns how many of `chunk` belonged to this block.
     pub(crate) fn append(&self, chunk: &[u8]) -> usize {
         let mut state = self.state();
-        if state.full.is_some() {
-            return 0;
+        let Some(buffer) = &mut state.partial else { return 0 };
+        let take = buffer.add(chunk);
+        let filled = buffer.filled();
+        if filled == self.len {
+            state.full = state.partial.take().map(Buffer::share);
         }
-        let take = chunk.len().min(self.len - state.partial.len());
-        state.partial.extend_from_slice(&chunk[..take]);
-        if state.partial.len() == self.len {
-            state.full = Some(std::mem::take(&mut state.partial).into());
-        }
-        let enough = state.full.is_some() || state.wanted.is_some_and(|wanted| state.partial.len() >= wanted);
+        let enough = state.full.is_some() || state.wanted.is_some_and(|wanted| filled >= wanted);
         let tell = enough && !state.held;
         if tell {
             state.wanted = None;
@@ -98,12 +98,15 @@ impl Flight {
     }
 
     /// Forgets the bytes of a held flight, which prove wrong. It is held no more: what comes next may be verified otherwise.
-    pub(crate) fn restart(&self) {
+    pub(crate) fn restart(&self, pool: &Pool) {
         let mut state = self.state();
         state.held = false;
+        // Nobody has seen what was full, so its memory is free again before other is taken.
         state.full = None;
-        state.partial.clear();
-        state.partial.reserve_exact(self.len);
+        match &mut state.partial {
+            Some(buffer) => buffer.clear(),
+            none => *none = Some(Buffer::new(pool, self.len)),
+        }
     }
 
     /// Whether all bytes are there.
@@ -138,8 +141,9 @@ impl Flight {
                 if let Some(full) = state.full.as_ref().filter(|_| !state.held) {
                     return Ok(full.slice(range));
                 }
-                if state.partial.len() >= range.end && !state.held {
-                    return Ok(Bytes::copy_from_slice(&state.partial[range]));
+                let there = state.partial.as_ref().and_then(|buffer| buffer.as_ref().get(range.clone()));
+                if let Some(there) = there.filter(|_| !state.held) {
+                    return Ok(Bytes::copy_from_slice(there));
                 }
                 if let Some(End::Failed(error)) = &state.end {
                     return Err(error.clone());
@@ -237,7 +241,7 @@ mod tests {
     #[test]
     fn who_waits_is_woken_when_there_is_enough_and_not_before() {
         let flight = Flight::new(0, 100);
-        flight.begin(None);
+        flight.begin(None, &Pool::default());
         let (near, far) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
         let (near_waker, far_waker) = (Waker::from(near.clone()), Waker::from(far.clone()));
         let (mut to_30, mut to_80) = (pin!(flight.wait(10..30)), pin!(flight.wait(0..80)));

@@ -9,6 +9,7 @@
 //! A cache that cannot store a block (full, faulty) costs speed and never a read.
 
 mod budget;
+mod buffer;
 mod error;
 mod fetcher;
 mod file;

@@ -75,7 +75,7 @@ impl Part<'_> {
                 Err(error) if error.kind == StoreErrorKind::Corrupt && tries < WRONG_BYTES => {
                     tries += 1;
                     tracing::warn!(object = ?self.remote, %error, "wrong bytes came; nobody has seen them, and they are asked for again");
-                    self.waiting.iter().for_each(|flight| flight.restart());
+                    self.waiting.iter().for_each(|flight| flight.restart(&self.inner.pool));
                 }
                 ended => return ended,
             }
@@ -88,7 +88,7 @@ impl Part<'_> {
         let lens: Vec<_> = flights.iter().map(|flight| flight.len).collect();
         let permits = self.inner.budget.hold(self.class, self.waits_for_peers, &lens).await;
         for (flight, permit) in flights.into_iter().zip(permits) {
-            flight.begin(permit);
+            flight.begin(permit, &self.inner.pool);
         }
     }
 
