@@ -78,8 +78,8 @@ impl Default for Pace {
     /// With the events' budget and the Lease's writes below ten a second over any minute. Some dozens of Datasets that turn at once are
     /// written at once.
     fn default() -> Self {
-        let turns = Budget::new(Duration::from_millis(300), 60);
-        let numbers = Budget::new(Duration::from_millis(400), 10);
+        let turns = Budget::new(Duration::from_millis(260), 85);
+        let numbers = Budget::new(Duration::from_millis(500), 10);
         Self(Mutex::new(State { objects: HashMap::new(), turns, numbers, tidied: None }))
     }
 }

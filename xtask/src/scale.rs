@@ -1,7 +1,8 @@
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::{cluster, install, parts, sh, workspace};
@@ -27,6 +28,8 @@ pub(crate) fn run(args: &ScaleArgs) -> Result<()> {
     let operator = workspace::build_program("forebay-operator", "forebay-operator", true)?;
     let scale = workspace::build_program("forebay-scale", "forebay-scale", true)?;
     let out = workspace::root()?.join(&args.out);
+    let dir = out.parent().context("--out names no file")?;
+    fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     let mut command = Command::new(scale);
     command.arg("--operator").arg(operator).arg("--out").arg(out);
     command.args(["--agents", &args.agents, "--datasets", &args.datasets]).env("FOREBAY_PARTS", bin);

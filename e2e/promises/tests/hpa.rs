@@ -18,8 +18,10 @@ fn objects() -> Result<String> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/autoscale/hpa.yaml");
     let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let ours = text.replace("default", NAME);
-    ensure!(ours.contains("  maxReplicas: 8\n"), "{ours}");
-    Ok(ours.replace("  maxReplicas: 8\n", "  maxReplicas: 2\n  behavior: {scaleDown: {stabilizationWindowSeconds: 0}}\n"))
+    let (most, behavior) = ("  maxReplicas: 8\n", "  behavior:\n");
+    ensure!(ours.contains(most) && ours.contains(behavior), "{ours}");
+    let at_once = "  behavior:\n    scaleDown: {stabilizationWindowSeconds: 0}\n";
+    Ok(ours.replace(most, "  maxReplicas: 2\n").replace(behavior, at_once))
 }
 
 fn hpa(site: &Site) -> Result<()> {

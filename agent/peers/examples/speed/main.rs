@@ -1,9 +1,11 @@
-//! The peer path beside plain TCP on loopback: one reader, data in the peer's memory, interleaved rounds, both in this process.
+//! The peer path beside plain TCP and a real store (versitygw) on loopback: one reader, data in memory, interleaved rounds. The peer is in this
+//! process.
 //!
-//! `cargo run --release -p forebay-peers --example speed [MIB] [ROUND-TRIP-MS]`: with a delay both go through a link that has it. A rate
-//! the kernel gives: run it in a network namespace whose `lo` has `tc qdisc add dev lo root tbf rate 1gbit burst 256kb latency 50ms`.
+//! `cargo run --release -p forebay-peers --example speed [MIB] [ROUND-TRIP-MS]`: with a delay TCP and the peer go through a link that has it, and
+//! the store is left out. A rate the kernel gives: run it in a network namespace whose `lo` has `tc qdisc add dev lo root tbf rate 1gbit burst 256kb latency 50ms`.
 
 mod link;
+mod under;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -20,6 +22,8 @@ use forebay_store::{ObjectVersion, Tally, UnderStore, Version};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio_util::sync::CancellationToken;
+
+use under::Under;
 
 const EXTENT: u64 = 8 << 20;
 /// Requests of one reader at a time, as its read-ahead makes them.
@@ -48,19 +52,39 @@ fn main() -> Result<()> {
     let each_way = Duration::from_millis(std::env::args().nth(2).map_or(Ok(0), |ms| ms.parse())?) / 2;
     let runtime = tokio::runtime::Runtime::new()?;
     let (net, store) = runtime.block_on(peers(each_way))?;
-    let mut ratios = Vec::new();
+    let under = if each_way.is_zero() { Some(Under::start(bytes)?) } else { None };
+    let (mut to_tcp, mut to_store) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let plain = plain_tcp(bytes, each_way)?;
-        let peer = runtime.block_on(read(&store, bytes))?;
+        let peer = runtime.block_on(read_from_peer(&store, bytes))?;
         let rate = |time: Duration| bytes as f64 / time.as_secs_f64() / 1e9;
-        ratios.push(rate(peer) / rate(plain));
-        let line =
-            format!("plain TCP {:.2} GB/s, peer {:.2} GB/s, ratio {:.2}\n", rate(plain), rate(peer), rate(peer) / rate(plain));
-        std::io::stdout().write_all(line.as_bytes())?;
+        to_tcp.push(rate(peer) / rate(plain));
+        let mut line =
+            format!("plain TCP {:.2} GB/s, peer {:.2} GB/s, ratio {:.2}", rate(plain), rate(peer), rate(peer) / rate(plain));
+        if let Some(under) = &under {
+            let direct = runtime.block_on(async {
+                let version = under.store.head(under.key).await?.version;
+                read(&under.store, under.key, &version, bytes).await
+            })?;
+            to_store.push(rate(peer) / rate(direct));
+            line += &format!("; store {:.2} GB/s, ratio {:.2}", rate(direct), rate(peer) / rate(direct));
+        }
+        say(&line)?;
     }
-    ratios.sort_by(f64::total_cmp);
-    std::io::stdout().write_all(format!("median ratio {:.2} with {} other agent\n", ratios[ROUNDS / 2], net.len()).as_bytes())?;
+    say(&format!("median ratio to plain TCP {:.2}, with {} other agent", median(&mut to_tcp), net.len()))?;
+    if !to_store.is_empty() {
+        say(&format!("median ratio to the store {:.2}", median(&mut to_store)))?;
+    }
     Ok(())
+}
+
+fn say(line: &str) -> Result<()> {
+    Ok(std::io::stdout().write_all(format!("{line}\n").as_bytes())?)
+}
+
+fn median(ratios: &mut [f64]) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
 }
 
 /// This agent and one other, which scores higher for what is read.
@@ -93,16 +117,21 @@ async fn peers(each_way: Duration) -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
     Ok((near, Arc::new(store)))
 }
 
-async fn read(store: &Arc<dyn UnderStore>, bytes: u64) -> Result<Duration> {
+async fn read_from_peer(store: &Arc<dyn UnderStore>, bytes: u64) -> Result<Duration> {
     let version = Version::Modified(1);
     // The one whose owner is the other: the store has none of them.
     let key = (0..).map(|n| n.to_string());
     let mut owned = key.filter(|key| store.may_wait_for_peers(ObjectVersion { key, version: &version, size: bytes }, &(0..1)));
     let key = owned.next().context("no key")?;
+    read(store, &key, &version, bytes).await
+}
+
+/// By ranges, some at a time, as a sequential reader's read-ahead asks.
+async fn read(store: &Arc<dyn UnderStore>, key: &str, version: &Version, bytes: u64) -> Result<Duration> {
     let start = Instant::now();
     let got = stream::iter(0..bytes / EXTENT)
         .map(|n| {
-            let (store, key, version) = (store.clone(), key.clone(), version.clone());
+            let (store, key, version) = (store.clone(), key.to_owned(), version.clone());
             async move {
                 let object = ObjectVersion { key: &key, version: &version, size: bytes };
                 let got = store.get_object(object, n * EXTENT..(n + 1) * EXTENT, &Arc::new(Tally::default())).await?;
