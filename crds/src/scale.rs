@@ -50,9 +50,15 @@ pub struct CacheRuntimeScaleSpec {
     /// The CacheRuntime. It does not change.
     pub runtime: DnsLabel,
 
-    /// At most so many of its nodes lend space. 0: none; what is cached is given up, and autoscalers leave it alone.
+    /// At most so many of its nodes lend space. Leave it out where an autoscaler sets it: who applies the manifest again would set it back.
+    /// 0: none; what is cached is given up, and a HorizontalPodAutoscaler leaves it alone.
+    #[serde(default = "one")]
     #[schemars(range(min = 0, max = 100_000))]
     pub replicas: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// What a CacheRuntimeScale has come to.

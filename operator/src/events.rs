@@ -34,7 +34,7 @@ const ON_ITS_WAY: [&str; 6] =
 const PROGRESS: [&str; 2] = [dataset::READY, dataset::DELETED];
 
 /// The notes that tell how the conditions became what they are.
-pub(crate) fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
+fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
     let mut notes = Vec::new();
     for condition in after {
         let old = find(before, &condition.type_);
@@ -80,7 +80,7 @@ fn action(kind: &str) -> &'static str {
     }
 }
 
-/// Events that are published at once, and then one each `EVERY`: a lost node turns a condition of each Dataset, which is one thing to be told
+/// Events of conditions that are published at once, and then one each `EVERY`: a lost node turns a condition of each Dataset, which is one thing to be told
 /// and not a thousand.
 const AT_ONCE: u32 = 60;
 const EVERY: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ pub(crate) const fn budget() -> Budget {
     Budget::new(EVERY, AT_ONCE)
 }
 
-/// Publishes events. That one is left out hurts nobody: the condition stands.
+/// Publishes events. That one of a condition is left out hurts nobody: the condition stands.
 pub(crate) struct Events {
     recorder: Recorder,
     budget: Mutex<Budget>,
@@ -101,23 +101,28 @@ impl Events {
         Self { recorder, budget: Mutex::new(budget()), metrics }
     }
 
-    /// Publishes the notes about an object.
-    pub(crate) async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, notes: Vec<Note>) {
-        let reference = object.object_ref(&());
-        for Note { warning, reason, action, text } in notes {
+    /// Publishes how an object's conditions have become what they are, as far as the budget goes.
+    pub(crate) async fn turned<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], after: &[Condition]) {
+        for note in notes(before, after) {
             // Each change is one assignment: what a panic left is whole.
-            if !self.budget.lock().unwrap_or_else(PoisonError::into_inner).take_now(Instant::now()) {
+            if self.budget.lock().unwrap_or_else(PoisonError::into_inner).take_now(Instant::now()) {
+                self.publish(object, note).await;
+            } else {
                 self.metrics.event_left_out();
-                continue;
             }
-            let type_ = if warning { EventType::Warning } else { EventType::Normal };
-            let event = Event { type_, reason, note: Some(cut(text)), action: action.to_owned(), secondary: None };
-            if let Err(error) = self.recorder.publish(&event, &reference).await
-                && !ssa::is_ending_namespace(&error)
-            {
-                let error = ssa::words(&error);
-                tracing::warn!(name = object.name_any(), reason = event.reason, error, "an event was not published");
-            }
+        }
+    }
+
+    /// Publishes what no condition tells, and so is never left out.
+    pub(crate) async fn publish<K: Resource<DynamicType = ()>>(&self, object: &K, note: Note) {
+        let Note { warning, reason, action, text } = note;
+        let type_ = if warning { EventType::Warning } else { EventType::Normal };
+        let event = Event { type_, reason, note: Some(cut(text)), action: action.to_owned(), secondary: None };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await
+            && !ssa::is_ending_namespace(&error)
+        {
+            let error = ssa::words(&error);
+            tracing::warn!(name = object.name_any(), reason = event.reason, error, "an event was not published");
         }
     }
 }

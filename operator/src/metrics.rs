@@ -44,7 +44,7 @@ impl Metrics {
         let status_writes = Counter::default();
         registry.register("status_writes", "Status written to the API server", status_writes.clone());
         let events_left_out = Counter::default();
-        let help = "Events not published, since there were so many; the conditions say the same";
+        let help = "Events of conditions not published, since there were so many; the conditions say the same";
         registry.register("events_left_out", help, events_left_out.clone());
         Self { registry, leads, agents, reconciliations, status_writes, events_left_out }
     }

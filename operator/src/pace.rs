@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(taken(60_000, 10), 3);
     }
 
-    /// The bound of P13: whatever turns, no minute has more than ten writes a second.
+    /// The bound of P13: whatever turns, no minute of a leader has more than ten writes a second of statuses and of events that tell of them.
     #[test]
     fn no_minute_has_more_than_ten_writes_a_second() {
         let pace = Pace::default();

@@ -16,8 +16,8 @@ use crate::context::Context;
 use crate::controller::{self, Failed};
 use crate::pace::News;
 use crate::stores::{Change, Stores};
-use crate::verdict::{Verdict, conditions, turned};
-use crate::{events, names, ssa};
+use crate::verdict::{Verdict, conditions};
+use crate::{names, ssa};
 
 /// Without any change everything is looked at so often.
 const IDLE: Duration = Duration::from_secs(300);
@@ -97,14 +97,14 @@ async fn reconcile(scale: Arc<CacheRuntimeScale>, context: Arc<Context>) -> Resu
     let status = report(&scale, counting.as_deref(), runtime.as_deref(), Timestamp::now());
     let before = scale.status.clone().unwrap_or_default();
     if status != before {
-        let news = if turned(&before.conditions, &status.conditions) { News::Turn } else { News::Numbers };
-        if let Some(wait) = context.writes.too_soon(&scale.uid().unwrap_or_default(), news) {
+        // Each is something that has turned: an autoscaler reckons with the number of agents.
+        if let Some(wait) = context.writes.too_soon(&scale.uid().unwrap_or_default(), News::Turn) {
             return Ok(Action::requeue(wait));
         }
         let failed = |source| Failed { what: "write the status", source };
         write(&context, &scale, &status).await.map_err(failed)?;
         context.metrics.status_written();
-        context.events.publish(&*scale, events::notes(&before.conditions, &status.conditions)).await;
+        context.events.turned(&*scale, &before.conditions, &status.conditions).await;
     }
     Ok(Action::requeue(IDLE))
 }

@@ -189,7 +189,36 @@ fn scaling_restarts_nobody(setup: &Setup, first: &str) -> Result<()> {
     scale(1)?;
     let pods = setup.wait_for_pods("default", 1)?;
     ensure!(pods[0].0 == first, "the agent that serves was taken: {pods:?}");
+    an_autoscaler_scales(setup, first)?;
     setup.wait_for(&DATASET, "to be Ready again", ready).map(drop)
+}
+
+/// What an autoscaler writes counts in place of the runtime's own number, which is 1, for as long as its object is there.
+fn an_autoscaler_scales(setup: &Setup, first: &str) -> Result<()> {
+    let Setup { cluster, .. } = setup;
+    let bound = ["-n", NAMESPACE, "cacheruntimescale", "bound"];
+    cluster.apply(&format!(
+        "apiVersion: forebay.io/v1alpha1\nkind: CacheRuntimeScale\nmetadata: {{name: bound, namespace: {NAMESPACE}}}\nspec: {{runtime: default}}\n"
+    ))?;
+    let counts = |agents: u32| {
+        let what = format!("to be in effect and count {agents}");
+        setup.wait_for(&bound, &what, |scale| {
+            scale["status"]["replicas"] == agents && condition(scale, "InEffect")["status"] == "True"
+        })
+    };
+    let scale = |replicas: u32| {
+        cluster.kubectl(&["scale", "-n", NAMESPACE, "cacheruntimescale", "bound", &format!("--replicas={replicas}")])
+    };
+    ensure!(counts(1)?["spec"]["replicas"] == 1, "one, as nobody has said another number");
+    scale(2)?;
+    setup.wait_for_pods("default", 2)?;
+    counts(2)?;
+    let scaled = setup.wait_for(&RUNTIME, "to say what scales it", |runtime| runtime["status"]["scaledBy"].is_string())?;
+    ensure!(scaled["status"]["scaledBy"] == format!("{NAMESPACE}/bound"), "{scaled:#}");
+    cluster.kubectl(&["delete", "-n", NAMESPACE, "cacheruntimescale", "bound"])?;
+    let pods = setup.wait_for_pods("default", 1)?;
+    ensure!(pods[0].0 == first, "the agent that serves was taken: {pods:?}");
+    setup.wait_for(&RUNTIME, "to go by itself", |runtime| runtime["status"]["scaledBy"].is_null()).map(drop)
 }
 
 fn deletion_waits_for_pods_and_ends(setup: &Setup) -> Result<()> {

@@ -198,7 +198,7 @@ impl Inner {
     ) {
         let (filling, settle) =
             (self.state().filling.clone(), self.share.as_ref().map_or(Duration::ZERO, |share| share.settle()));
-        let mut keeps_others = true;
+        let (mut keeps_others, mut made_room) = (true, false);
         loop {
             if Some(*members.borrow_and_update()) != among {
                 self.state().filling = Filling::Moving;
@@ -210,6 +210,9 @@ impl Inner {
                 }
                 self.state().filling = filling.clone();
             }
+            if made_room {
+                return;
+            }
             let changed = match keeps_others {
                 true => tokio::time::timeout(HANDED_OVER * settle, members.changed()).await,
                 false => Ok(members.changed().await),
@@ -220,12 +223,8 @@ impl Inner {
                 Ok(Err(_)) => std::future::pending().await,
                 Err(_) if self.share.as_ref().is_some_and(|share| share.is_leaving()) => {}
                 Err(_) => {
-                    let pinned = self.pinned_bytes();
-                    self.drop_old_pins(generation, true).await;
-                    let makes_room = matches!(filling, Filling::DoesNotFit(_)) && self.pinned_bytes() < pinned;
-                    if self.drop_stray_pins().await || makes_room {
-                        return;
-                    }
+                    let dropped = self.drop_old_pins(generation, true).await;
+                    made_room = self.drop_stray_pins().await || (dropped && matches!(filling, Filling::DoesNotFit(_)));
                     keeps_others = false;
                 }
             }

@@ -41,15 +41,15 @@ impl Inner {
         }
     }
 
-    /// Unpins what an earlier manifest had pinned and the settings do not, and with `of_others` what only other nodes keep now. Reads the whole
-    /// catalog, so it is done only when the Dataset has pins.
-    pub(crate) async fn drop_old_pins(self: &Arc<Self>, generation: &Arc<Generation>, of_others: bool) {
+    /// Unpins what an earlier manifest had pinned and the settings do not, and with `of_others` what only other nodes keep now; whether there was
+    /// anything. Reads the whole catalog, so it is done only when the Dataset has pins.
+    pub(crate) async fn drop_old_pins(self: &Arc<Self>, generation: &Arc<Generation>, of_others: bool) -> bool {
         if self.pinned_bytes() == 0 {
-            return;
+            return false;
         }
         let (inner, generation) = (self.clone(), generation.clone());
         let work = move || {
-            let pins = &inner.settings.pins;
+            let (pins, mut dropped) = (&inner.settings.pins, false);
             for entry in generation.catalog.walk("/") {
                 let path = entry.path();
                 let wanted = pins.iter().any(|pin| plan::is_below(&path, pin.trim_end_matches('/')) || pin == "/");
@@ -57,13 +57,16 @@ impl Inner {
                     && let Some(remote) = inner.remote(&entry, None)
                     && !(wanted && inner.keeps(&remote))
                 {
+                    dropped |= remote.object.is_pinned();
                     remote.object.unpin();
                 }
             }
+            dropped
         };
-        if let Err(error) = tokio::task::spawn_blocking(work).await {
+        let dropped = tokio::task::spawn_blocking(work).await.inspect_err(|error| {
             tracing::error!(dataset = self.settings.name, %error, "pins that are no longer wanted were not dropped");
-        }
+        });
+        dropped.unwrap_or(false)
     }
 
     /// Takes all pins off when more is pinned than the plan says; whether it was. Such are of objects that no catalog names any more, as after a

@@ -7,12 +7,13 @@ use bytes::Bytes;
 use forebay_cache::BLOCK;
 use memmap2::MmapMut;
 
-/// Blocks from this size on have memory of the pool. Below, the allocator is cheaper than the kernel.
-const LARGE: usize = BLOCK as usize / 4;
+const WHOLE: usize = BLOCK as usize;
+/// Blocks from this size on have memory from the kernel. Below, the allocator is cheaper.
+const LARGE: usize = WHOLE / 4;
 /// So many free buffers are kept however few are in use.
 const SPARE: usize = 2;
 
-/// Buffers of one block each. Of those that came back as many are kept as are in use: one that is kept spares the kernel from clearing its
+/// Buffers of whole blocks. Of those that came back as many are kept as are in use: one that is kept spares the kernel from clearing its
 /// pages anew, and all together are never more than were in use at one time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Pool(Arc<Mutex<Buffers>>);
@@ -29,14 +30,18 @@ impl Pool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<Lent> {
+    fn take(&self, len: usize) -> Option<Lent> {
+        if len != WHOLE {
+            // One that held a whole block has all of it resident, and a shorter block is charged for its own length only.
+            return Some(Lent { map: MmapMut::map_anon(len).ok()?.into(), pool: None });
+        }
         let mut buffers = self.buffers();
         let free = buffers.free.pop();
         buffers.in_use += 1;
         drop(buffers);
-        let map = free.map_or_else(|| MmapMut::map_anon(BLOCK as usize), Ok);
+        let map = free.map_or_else(|| MmapMut::map_anon(WHOLE), Ok);
         // Counted back by its end also where there was no memory.
-        let lent = Lent { map: map.ok(), pool: self.clone() };
+        let lent = Lent { map: map.ok(), pool: Some(self.clone()) };
         lent.map.is_some().then_some(lent)
     }
 
@@ -53,16 +58,18 @@ impl Pool {
     }
 }
 
-/// A buffer of the pool, given back when dropped.
+/// Memory of one block, given back when dropped: to the pool, or where there is none to the kernel.
 #[derive(Debug)]
 struct Lent {
     map: Option<MmapMut>,
-    pool: Pool,
+    pool: Option<Pool>,
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        self.pool.give_back(self.map.take());
+        if let Some(pool) = &self.pool {
+            pool.give_back(self.map.take());
+        }
     }
 }
 
@@ -82,7 +89,7 @@ enum Memory {
 impl Buffer {
     /// Room for `len` bytes, a block at most.
     pub(crate) fn new(pool: &Pool, len: usize) -> Self {
-        let large = if (LARGE..=BLOCK as usize).contains(&len) { pool.take() } else { None };
+        let large = if (LARGE..=WHOLE).contains(&len) { pool.take(len) } else { None };
         let memory = match large {
             Some(lent) => Memory::Large { lent, filled: 0 },
             None => Memory::Small(Vec::with_capacity(len)),
@@ -138,8 +145,6 @@ impl AsRef<[u8]> for Buffer {
 mod tests {
     use super::*;
 
-    const WHOLE: usize = BLOCK as usize;
-
     fn kept(pool: &Pool) -> (usize, usize) {
         let buffers = pool.buffers();
         (buffers.free.len(), buffers.in_use)
@@ -148,7 +153,7 @@ mod tests {
     #[test]
     fn bytes_are_those_that_came_whatever_the_memory_held_before() {
         let pool = Pool::default();
-        for len in [1, LARGE - 1, LARGE, WHOLE] {
+        for len in [1, LARGE - 1, LARGE, LARGE + 1, WHOLE - 1, WHOLE] {
             for round in 0..3u8 {
                 let mut buffer = Buffer::new(&pool, len);
                 assert_eq!((buffer.filled(), buffer.as_ref().len()), (0, 0));
@@ -175,6 +180,8 @@ mod tests {
             assert_eq!((free, in_use), ((10 - left).min(left.max(SPARE)), left));
             assert!(free + in_use <= 10);
         }
+        drop(Buffer::new(&pool, WHOLE - 1));
+        assert_eq!(kept(&pool), (SPARE, 0), "a shorter one is none of the pool's");
         let shared = Buffer::new(&pool, WHOLE).share();
         let slice = shared.slice(0..0);
         drop(shared);

@@ -135,7 +135,9 @@ fn no_agent(runtime: &CacheRuntime, node: &str, at: Option<&Node>) -> (String, S
     if let Some((namespace, scale)) = status.scaled_by.as_deref().and_then(|scale| scale.split_once('/')) {
         let desired = status.desired_replicas;
         return (
-            format!("{desired} nodes lend space as CacheRuntimeScale {namespace}/{scale} has it, and {node} is not among them"),
+            format!(
+                "CacheRuntimeScale {namespace}/{scale} bounds the nodes that lend space, {desired} now, and {node} is not among them"
+            ),
             format!(
                 "`kubectl describe hpa -n {namespace}` tells what an autoscaler goes by; or run the pod on a node that `kubectl forebay nodes {name}` shows"
             ),

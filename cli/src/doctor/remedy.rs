@@ -82,7 +82,9 @@ pub(super) fn of_runtime(why: &str, runtime: &str) -> String {
     let edit = format!("`kubectl edit cacheruntime {runtime}`");
     match why {
         reason::INVALID => format!("correct the spec as the message says: {edit}"),
-        reason::NO_NODES => format!("correct spec.nodeSelector, spec.tolerations or spec.replicas: {edit}"),
+        reason::NO_NODES => format!(
+            "correct spec.nodeSelector, spec.tolerations or spec.replicas (that of the CacheRuntimeScale which status.scaledBy names, if there is one): {edit}"
+        ),
         reason::TIER_DOES_NOT_FIT => format!("lower the tier's capacity as the message says: {edit}"),
         reason::TIER_FAULTY => {
             "repair the disk or directory that the message names; the tier is tried again by itself".to_owned()

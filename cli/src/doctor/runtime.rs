@@ -30,7 +30,8 @@ pub(super) fn look(observed: &Observed, runtime: &CacheRuntime, diagnosis: &mut 
         if by_pods {
             continue;
         }
-        let none = condition.reason == reason::NO_NODES && runtime.spec.replicas != Some(0);
+        // What bounds their number by another object, the message names.
+        let none = condition.reason == reason::NO_NODES && (status.scaled_by.is_some() || runtime.spec.replicas != Some(0));
         let (why, remedy) = match (&selected, none) {
             (Some(Selected { why, remedy, matching: 0 }), true) => (why.clone(), remedy.clone()),
             _ => (condition.message.clone(), remedy::of_runtime(&condition.reason, &name)),

@@ -92,7 +92,7 @@ async fn unanswered_note(context: &Context, observed: &Observed, nodes: &BTreeSe
     let nodes = nodes.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
     let text = format!("the agents of {nodes} did not let go within a minute; they free its bytes when they are back");
     let note = Note { warning: true, reason: "ReleasedWithout".to_owned(), action: "Delete", text };
-    context.events.publish(&*observed.dataset, vec![note]).await;
+    context.events.publish(&*observed.dataset, note).await;
 }
 
 /// Sets the finalizers of this field manager; those of others stay. Nothing happens to an object that is gone.

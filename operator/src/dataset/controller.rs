@@ -17,7 +17,6 @@ use super::report::{findings, news, report};
 use crate::context::Context;
 use crate::controller::{self, Failed};
 use crate::demand::FirstUse;
-use crate::events;
 use crate::stores::{Change, Stores};
 
 /// Without any change everything is looked at so often.
@@ -66,11 +65,11 @@ async fn reconcile(dataset: Arc<Dataset>, context: Arc<Context>) -> Result<Actio
         }
         write(&context, &observed, &status).await.map_err(failed("write the status"))?;
         context.metrics.status_written();
-        let mut notes = events::notes(&before.conditions, &status.conditions);
-        if before.first_used_at.is_none() && status.first_used_at.is_some() {
-            notes.extend(observed.first_use.as_ref().map(FirstUse::note));
+        context.events.turned(&*observed.dataset, &before.conditions, &status.conditions).await;
+        let newly_used = before.first_used_at.is_none() && status.first_used_at.is_some();
+        if let Some(used) = observed.first_use.as_ref().filter(|_| newly_used) {
+            context.events.publish(&*observed.dataset, FirstUse::note(used)).await;
         }
-        context.events.publish(&*observed.dataset, notes).await;
     }
     Ok(Action::requeue(next_look(&observed, applied.stage.as_ref())))
 }

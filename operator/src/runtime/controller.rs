@@ -16,8 +16,8 @@ use super::report::{news, report};
 use super::validate::validate;
 use crate::context::Context;
 use crate::controller::{self, Failed};
+use crate::names;
 use crate::stores::{Change, Stores};
-use crate::{events, names};
 
 /// Without any change everything is looked at so often.
 const IDLE: Duration = Duration::from_secs(300);
@@ -67,7 +67,7 @@ async fn reconcile(runtime: Arc<CacheRuntime>, context: Arc<Context>) -> Result<
         }
         write(&context, &observed, &status).await.map_err(failed("write the status"))?;
         context.metrics.status_written();
-        context.events.publish(&*observed.runtime, events::notes(&before.conditions, &status.conditions)).await;
+        context.events.turned(&*observed.runtime, &before.conditions, &status.conditions).await;
     }
     let waiting = plan.end.is_some() || !plan.leaving.is_empty() || observed.settling;
     Ok(Action::requeue(if waiting { WAITING } else { IDLE }))

@@ -40,12 +40,12 @@ pub(super) async fn apply(context: &Context, sight: Sight, change: Change) {
             let runtime: Option<Arc<CacheRuntime>> = context.stores.runtimes.get(&ObjectRef::new(&lender.name));
             if let Some(runtime) = runtime {
                 let text = format!("node {name}: {}; pods may run there now", end.message);
-                context.events.publish(&*runtime, vec![note(late, &end, text)]).await;
+                context.events.publish(&*runtime, note(late, &end, text)).await;
             }
         }
     }
     let text = format!("{}; pods may run here now", end.message);
-    context.events.publish(&*sight.node, vec![note(late, &end, text)]).await;
+    context.events.publish(&*sight.node, note(late, &end, text)).await;
 }
 
 fn note(warning: bool, end: &Said, text: String) -> Note {

@@ -14,7 +14,7 @@ pub(crate) struct Under {
 }
 
 impl Under {
-    /// The object is read once, so that the store has it in memory as the peer has.
+    /// The object was just written, so that the store has it in memory as the peer has.
     pub(crate) fn start(bytes: u64) -> Result<Self> {
         let (dir, bucket, key) = (tempfile::tempdir()?, "speed", "object");
         let server = S3Server::versitygw(dir.path())?;

@@ -22,7 +22,7 @@ use super::pool::Pool;
 pub(super) type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
 type Io = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// Bytes that a connection takes from its socket at a time at most. Each connection keeps so much memory, of which the bound on bytes in flight
+/// Bytes that a connection takes from its socket at a time, up to twice that once its buffer has grown. Each connection keeps so much memory, of which the bound on bytes in flight
 /// knows nothing; hyper's usual three times as much is no faster.
 const READ_AT_ONCE: usize = 128 << 10;
 
