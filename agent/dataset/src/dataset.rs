@@ -102,6 +102,8 @@ pub(crate) struct State {
     /// Why the last listing failed, until one succeeds.
     pub(crate) listing_failure: Option<ListingFailure>,
     pub(crate) filling: Filling,
+    /// Among which others this node's share has been in, as far as it fits, and since when. A new listing changes nothing about it.
+    pub(crate) share_in: Option<(u64, Instant)>,
 }
 
 /// A failed listing, as the status tells it.

@@ -26,7 +26,8 @@ pub(crate) const CALM: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Passes in a row after which what is lost each time counts as evicted by others: a damaged file comes in with the next one.
 const LOSING: u32 = 4;
-/// When all of this node's share has been in for so many times what nodes are given to settle, the others have come for theirs.
+/// When all of this node's share has been in, or all of it that fits, for so many times what nodes are given to settle, the others have had the time
+/// to come for theirs.
 const HANDED_OVER: u32 = 3;
 /// So many times sooner what a node keeps is taken over when it is known to go.
 const HURRY: u32 = 10;
@@ -198,6 +199,7 @@ impl Inner {
     ) {
         let (filling, settle) =
             (self.state().filling.clone(), self.share.as_ref().map_or(Duration::ZERO, |share| share.settle()));
+        let handed_over = self.share_in_since(among) + HANDED_OVER * settle;
         let (mut keeps_others, mut made_room) = (true, false);
         loop {
             if Some(*members.borrow_and_update()) != among {
@@ -214,7 +216,10 @@ impl Inner {
                 return;
             }
             let changed = match keeps_others {
-                true => tokio::time::timeout(HANDED_OVER * settle, members.changed()).await,
+                true => {
+                    let left = handed_over.saturating_duration_since(Instant::now());
+                    tokio::time::timeout(left.max(settle / HURRY), members.changed()).await
+                }
                 false => Ok(members.changed().await),
             };
             match changed {
@@ -229,6 +234,15 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Since when this node's share among these others has been in, as far as it fits: from now on, if it was not yet.
+    fn share_in_since(&self, among: Option<u64>) -> Instant {
+        let mut state = self.state();
+        let known = state.share_in.filter(|(others, _)| Some(*others) == among);
+        let (_, since) = known.unwrap_or((among.unwrap_or_default(), Instant::now()));
+        state.share_in = among.map(|among| (among, since));
+        since
     }
 
     /// After a kill the cache takes nothing new until it knows what it holds: what is fetched before is thrown away.

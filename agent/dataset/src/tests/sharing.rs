@@ -85,6 +85,27 @@ async fn a_node_brings_in_and_pins_its_share_and_what_it_is_to_keep_when_others_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_others_keep_is_let_go_also_of_a_tree_that_is_listed_again_and_again() {
+    let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&["a", "b"]), Ranks::new());
+    ranks.set(1, &[("a", 0), ("b", 0)]);
+    let pinning = Settings { pins: vec!["/".into()], ..settings() };
+    let run = Run::sharing(dir.path(), &store, pinning, 64, Some(ranks.clone()));
+    run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == 2 << 20).await;
+    ranks.set(2, &[("a", 0)]);
+    let listing = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            run.dataset.refresh(None);
+        }
+    };
+    tokio::select! {
+        () = listing => {}
+        _ = run.until(|status| status.cache.pinned_bytes == 1 << 20) => {}
+    }
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_come_back_at_once_move_nothing() {
     let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&["a", "b"]), Ranks::new());
     ranks.set(1, &[("a", 0)]);

@@ -134,6 +134,23 @@ fn nodes() {
             &[["pod ml/train", "n2 has no agent", "at most 1 nodes", "kubectl scale cacheruntime default"]],
         ),
         (
+            "a node beyond what an autoscaler wants",
+            |o| {
+                changed(&mut o.runtimes.as_mut().unwrap()[0], |runtime| {
+                    runtime["status"]["scaledBy"] = json!("forebay-system/bound");
+                    runtime["status"]["desiredReplicas"] = json!(1);
+                });
+                o.programs.insert("forebay-agent", Some(vec![program("forebay-agent", "n1", None)]));
+                ask(o, "ml", Some("n2"), inline("imagenet"));
+            },
+            &[[
+                "pod ml/train",
+                "n2 has no agent",
+                "CacheRuntimeScale forebay-system/bound",
+                "kubectl describe hpa -n forebay-system",
+            ]],
+        ),
+        (
             "a tainted node",
             |o| {
                 o.programs.insert("forebay-agent", Some(vec![]));

@@ -89,6 +89,18 @@ fn runtimes() {
             &[["CacheRuntime default", "NoNodes", "spec.replicas is 0", "spec.replicas"]],
         ),
         (
+            "no replicas, as an autoscaler has it",
+            |observed| {
+                let said = "spec.replicas of CacheRuntimeScale forebay-system/bound is 0";
+                set_status(observed, json!([condition("Ready", "False", "NoNodes", said)]));
+                changed(&mut observed.runtimes.as_mut().unwrap()[0], |runtime| {
+                    runtime["spec"]["replicas"] = json!(0);
+                    runtime["status"]["scaledBy"] = json!("forebay-system/bound");
+                });
+            },
+            &[["CacheRuntime default", "NoNodes", "CacheRuntimeScale forebay-system/bound is 0", "status.scaledBy"]],
+        ),
+        (
             "a tier that is too large",
             |observed| set_status(observed, json!([condition("TiersFit", "False", "TierDoesNotFit", "node n1 has 1Gi")])),
             &[["CacheRuntime default", "TiersFit is False", "node n1 has 1Gi", "lower"]],
