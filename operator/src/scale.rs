@@ -6,11 +6,9 @@ use std::time::Duration;
 use forebay_crds::conditions::{reason, scale as kind};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::{CacheRuntime, CacheRuntimeScale, CacheRuntimeScaleStatus};
-use kube::api::Patch;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
-use kube::{Api, Resource as _, ResourceExt as _};
-use serde_json::json;
+use kube::{Api, ResourceExt as _};
 
 use crate::context::Context;
 use crate::controller::{self, Failed};
@@ -26,6 +24,11 @@ const IDLE: Duration = Duration::from_secs(300);
 pub(crate) fn counts(scales: &[Arc<CacheRuntimeScale>], runtime: &str) -> Option<Arc<CacheRuntimeScale>> {
     let of_runtime = scales.iter().filter(|scale| *scale.spec.runtime == *runtime && scale.metadata.deletion_timestamp.is_none());
     of_runtime.min_by_key(|scale| (scale.metadata.creation_timestamp.clone(), scale.name_any())).cloned()
+}
+
+/// How many nodes of a CacheRuntime lend space at most, with the scale that counts for it.
+pub(crate) fn replicas(runtime: &CacheRuntime, counting: Option<&CacheRuntimeScale>) -> Option<u32> {
+    counting.map(|scale| scale.spec.replicas).or(runtime.spec.replicas)
 }
 
 /// `namespace/name`.
@@ -101,31 +104,20 @@ async fn reconcile(scale: Arc<CacheRuntimeScale>, context: Arc<Context>) -> Resu
         if let Some(wait) = context.writes.too_soon(&scale.uid().unwrap_or_default(), News::Turn) {
             return Ok(Action::requeue(wait));
         }
+        let scales: Api<CacheRuntimeScale> = Api::namespaced(context.client.clone(), &context.namespace);
         let failed = |source| Failed { what: "write the status", source };
-        write(&context, &scale, &status).await.map_err(failed)?;
+        ssa::write_status(&scales, &*scale, &status).await.map_err(failed)?;
         context.metrics.status_written();
         context.events.turned(&*scale, &before.conditions, &status.conditions).await;
     }
     Ok(Action::requeue(IDLE))
 }
 
-async fn write(context: &Context, scale: &CacheRuntimeScale, status: &CacheRuntimeScaleStatus) -> Result<(), kube::Error> {
-    let scales: Api<CacheRuntimeScale> = Api::namespaced(context.client.clone(), &context.namespace);
-    let body = json!({
-        "apiVersion": CacheRuntimeScale::api_version(&()),
-        "kind": CacheRuntimeScale::kind(&()),
-        "metadata": {"name": scale.name_any(), "uid": scale.uid()},
-        "status": status,
-    });
-    match scales.patch_status(&scale.name_any(), &ssa::params(), &Patch::Apply(&body)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        result => result.map(drop),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn scale(name: &str, runtime: &str, second: u8) -> Arc<CacheRuntimeScale> {

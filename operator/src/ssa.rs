@@ -6,7 +6,7 @@ use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{hash, names, quantity};
 
@@ -34,6 +34,30 @@ where
     let name = wished.name_any();
     tracing::info!(kind = %K::kind(&()), name, "applied");
     api.patch(&name, &params(), &Patch::Apply(&wished)).await
+}
+
+/// Writes the status of an object, unless it is gone.
+pub(crate) async fn write_status<K>(api: &Api<K>, object: &K, status: &impl Serialize) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned,
+{
+    let name = object.name_any();
+    let body = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        "metadata": {"name": name, "uid": object.uid()},
+        "status": status,
+    });
+    gone_is_done(api.patch_status(&name, &params(), &Patch::Apply(&body)).await.map(drop))
+}
+
+/// What is to be done to an object that is gone is done.
+pub(crate) fn gone_is_done(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match result {
+        // 409: an object of another uid has the name now.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
+        result => result,
+    }
 }
 
 /// Whether it failed because the namespace is being deleted: then what it would hold is to go anyway.
@@ -86,8 +110,6 @@ fn is_empty(value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -71,16 +71,13 @@ impl Setup {
         let dir = tempfile::tempdir()?;
         let options = ClusterOptions { network: 86, ..ClusterOptions::new(dir.path().join("cluster")) };
         let cluster = Cluster::start(&options)?;
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds");
-        for file in ["dataset.yaml", "cacheruntime.yaml", "cacheruntimescale.yaml"] {
-            cluster.apply(&fs::read_to_string(crds.join(file))?)?;
-        }
         for namespace in [NAMESPACE, "ml"] {
             cluster.kubectl(&["create", "namespace", namespace])?;
         }
         let chart = chart();
         let chart = chart.to_str().context("the chart's path is text")?;
-        let shown = ["--show-only", "templates/operator/rbac.yaml", "--show-only", "templates/operator/kept.yaml"];
+        let shown = ["crds", "operator/rbac", "operator/kept"].map(|file| format!("--show-only=templates/{file}.yaml"));
+        let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
         let parts = [&["template", "forebay", chart, "--namespace", NAMESPACE], &shown[..]].concat();
         cluster.apply(&cluster.helm(&parts)?)?;
         cluster.kubectl(&["-n", NAMESPACE, "create", "serviceaccount", "forebay-agent"])?;

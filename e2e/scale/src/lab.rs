@@ -47,14 +47,11 @@ impl Lab {
             ..ClusterOptions::new(dir.path().join("cluster"))
         };
         let cluster = Cluster::start(&options)?;
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for file in ["dataset.yaml", "cacheruntime.yaml", "cacheruntimescale.yaml"] {
-            cluster.apply(&fs::read_to_string(root.join("crds").join(file))?)?;
-        }
         cluster.kubectl(&["create", "namespace", NAMESPACE])?;
         let chart = chart();
         let chart = chart.to_str().context("the chart's path is text")?;
-        let shown = ["--show-only", "templates/operator/rbac.yaml", "--show-only", "templates/operator/kept.yaml"];
+        let shown = ["crds", "operator/rbac", "operator/kept"].map(|file| format!("--show-only=templates/{file}.yaml"));
+        let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
         let rendered = [&["template", "forebay", chart, "--namespace", NAMESPACE], &shown[..]].concat();
         cluster.apply(&cluster.helm(&rendered)?)?;
         cluster.kubectl(&["-n", NAMESPACE, "create", "serviceaccount", "forebay-agent"])?;

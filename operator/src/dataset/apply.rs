@@ -106,7 +106,7 @@ where
         metadata["namespace"] = namespace.into();
     }
     let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata});
-    gone_is_done(api.patch(&object.name_any(), &ssa::params(), &Patch::Apply(&body)).await.map(drop))
+    ssa::gone_is_done(api.patch(&object.name_any(), &ssa::params(), &Patch::Apply(&body)).await.map(drop))
 }
 
 /// Deletes this very object, if it is still there and nobody has yet.
@@ -121,26 +121,11 @@ where
         preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
         ..DeleteParams::background()
     };
-    gone_is_done(api.delete(&object.name_any(), &params).await.map(drop))
-}
-
-fn gone_is_done(result: Result<(), kube::Error>) -> Result<(), kube::Error> {
-    match result {
-        // 409: an object of another uid has the name now.
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        result => result,
-    }
+    ssa::gone_is_done(api.delete(&object.name_any(), &params).await.map(drop))
 }
 
 /// Writes the status.
 pub(super) async fn write(context: &Context, observed: &Observed, status: &DatasetStatus) -> Result<(), kube::Error> {
     let datasets: Api<Dataset> = Api::namespaced(context.client.clone(), &observed.namespace);
-    let name = observed.dataset.name_any();
-    let body = json!({
-        "apiVersion": Dataset::api_version(&()),
-        "kind": Dataset::kind(&()),
-        "metadata": {"name": name, "namespace": observed.namespace, "uid": observed.uid},
-        "status": status,
-    });
-    gone_is_done(datasets.patch_status(&name, &ssa::params(), &Patch::Apply(&body)).await.map(drop))
+    ssa::write_status(&datasets, &*observed.dataset, status).await
 }

@@ -3,9 +3,8 @@
 use forebay_crds::{CacheRuntime, CacheRuntimeStatus};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, Patch, Preconditions};
-use kube::{Api, Resource as _};
-use serde_json::json;
+use kube::Api;
+use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
 use super::observe::Observed;
@@ -52,10 +51,8 @@ pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -
     for pod in outdated {
         tracing::info!(pod = pod.name, "an agent's pod is of an older make, it is made anew");
         let preconditions = Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: None });
-        match pods.delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await {
-            Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {}
-            result => drop(result?),
-        }
+        let deleted = pods.delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await;
+        ssa::gone_is_done(deleted.map(drop))?;
     }
     Ok(false)
 }
@@ -63,14 +60,5 @@ pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -
 /// Writes the status.
 pub(super) async fn write(context: &Context, observed: &Observed, status: &CacheRuntimeStatus) -> Result<(), kube::Error> {
     let runtimes: Api<CacheRuntime> = Api::all(context.client.clone());
-    let body = json!({
-        "apiVersion": CacheRuntime::api_version(&()),
-        "kind": CacheRuntime::kind(&()),
-        "metadata": {"name": observed.name, "uid": observed.uid},
-        "status": status,
-    });
-    match runtimes.patch_status(&observed.name, &ssa::params(), &Patch::Apply(&body)).await {
-        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => Ok(()),
-        result => result.map(drop),
-    }
+    ssa::write_status(&runtimes, &*observed.runtime, status).await
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::daemon_set::POD_HASH;
 use crate::agents::registry::Live;
 use crate::context::Context;
-use crate::{names, quantity};
+use crate::{names, quantity, scale};
 
 /// A CacheRuntime and all that its reconciliation needs to know.
 #[derive(Debug, Clone)]
@@ -53,7 +53,7 @@ pub(crate) struct Observed {
 impl Observed {
     /// How many nodes are to lend space at most, as the CacheRuntime or its scale says.
     pub(super) fn replicas(&self) -> Option<u32> {
-        self.scale.as_ref().map(|scale| scale.spec.replicas).or(self.runtime.spec.replicas)
+        scale::replicas(&self.runtime, self.scale.as_deref())
     }
 }
 

@@ -15,7 +15,7 @@ use super::decide::{Lender, Said, Sight};
 use crate::agents::standing::{Standing, Words};
 use crate::context::Context;
 use crate::verdict::find;
-use crate::{demand, names, runtime};
+use crate::{demand, names, runtime, scale};
 
 /// Dataset by Dataset of one runtime that is to be waited for: uid, `namespace/name`, generation of the spec.
 type Wanted = Vec<(String, String, i64)>;
@@ -93,8 +93,8 @@ fn wanted(datasets: &[Arc<Dataset>]) -> BTreeMap<String, Wanted> {
 fn lends(context: &Context, runtime: &CacheRuntime, node: &Node) -> bool {
     // With a bound on their number, which nodes lend is the CacheRuntime controller's choice.
     let name = runtime.name_any();
-    let bounded = runtime.spec.replicas.is_some() || context.stores.scale(&name).is_some();
-    let chosen = !bounded || context.agent_nodes(&name).0.contains(node.metadata.name.as_deref().unwrap_or_default());
+    let bound = scale::replicas(runtime, context.stores.scale(&name).as_deref());
+    let chosen = bound.is_none() || context.agent_nodes(&name).0.contains(node.metadata.name.as_deref().unwrap_or_default());
     chosen && runtime::may_lend(&runtime.spec, node, &context.settings)
 }
 
