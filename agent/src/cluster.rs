@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use forebay_api::node::NodeClient;
+use forebay_api::node::{Host as _, NodeClient};
 use forebay_api::session::{Hello, OperatorMessage, RuntimeState};
 use forebay_session::{Event, Operator};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::agent::Agent;
 use self::kept::{Kept, KeptFile, KeptRuntime};
@@ -36,26 +36,30 @@ use crate::{cli, control, engine, metrics};
 const EVENTS: usize = 64;
 /// How often a former agent's end is waited for.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long csi may be away when this agent is told to end. Less than the pod's grace period, in which the index is written too.
+const LEAVES_WITHIN: Duration = Duration::from_secs(40);
 
 /// Runs until SIGTERM or SIGINT. Mounts are csi's and stay: the next agent takes them over.
 pub(crate) async fn run(options: cli::Cluster) -> anyhow::Result<()> {
-    let stop = CancellationToken::new();
+    let told = CancellationToken::new();
     let signalled = tokio::spawn({
-        let stop = stop.clone();
+        let told = told.clone();
         async move {
             let outcome = engine::wait_for_signal().await;
-            stop.cancel();
+            told.cancel();
             outcome
         }
     });
-    let outcome = serve(options, stop.clone()).await;
-    stop.cancel();
-    outcome?;
+    serve(options, told).await?;
     if signalled.is_finished() { signalled.await? } else { Ok(()) }
 }
 
-async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result<()> {
-    let Some(state) = take_state(&options, &stop).await? else { return Ok(()) };
+/// Until `told`.
+async fn serve(options: cli::Cluster, told: CancellationToken) -> anyhow::Result<()> {
+    let Some(state) = take_state(&options, &told).await? else { return Ok(()) };
+    let stop = CancellationToken::new();
+    // However this function ends.
+    let _stopped = stop.clone().drop_guard();
     let operator = Operator { url: options.operator.clone(), ca: options.ca.clone(), token: options.token.clone() };
     let hello = Hello { version: env!("CARGO_PKG_VERSION").into(), pod_name: options.pod_name.clone() };
     let (send, mut events) = mpsc::channel(EVENTS);
@@ -71,12 +75,13 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
     };
     let session = tokio::spawn(forebay_session::run(operator, hello, known_by, send, stop.clone()));
     let table = Arc::new(Table::new(options.runtime.clone(), Handle::current()));
-    let csi = NodeClient::start(
+    let csi = Arc::new(NodeClient::start(
         options.run.join(forebay_api::node::SOCKET),
         options.runtime.clone(),
         env!("CARGO_PKG_VERSION"),
         table.clone(),
-    );
+    ));
+    tokio::spawn(leave(told, csi.clone(), table.clone(), stop.clone()));
     table.set_natives(Natives::new(csi.backings(Handle::current()), options.run.clone()));
 
     let file = KeptFile::in_dir(state.path());
@@ -122,6 +127,16 @@ async fn serve(options: cli::Cluster, stop: CancellationToken) -> anyhow::Result
     // next agent asks the kernel for. csi takes the end of its connection for the end of the threads that serve mounts, so it
     // must not end sooner than they do.
     std::process::exit(0);
+}
+
+/// Once `told`, and as soon as nothing is lost by it, stops everything: whatever this agent serves it serves until csi says that it
+/// stays and has the descriptors.
+async fn leave(told: CancellationToken, csi: Arc<NodeClient>, table: Arc<Table>, stop: CancellationToken) {
+    told.cancelled().await;
+    if !table.holdings().is_empty() && tokio::time::timeout(LEAVES_WITHIN, csi.leave()).await.is_err() {
+        warn!("ending without csi, which is away: pods that have files open here get errors");
+    }
+    stop.cancel();
 }
 
 /// Takes the state directory; while a former agent still has it, that one is served to its end.

@@ -7,6 +7,7 @@ mod agents;
 mod backings;
 mod composed;
 mod error;
+mod leaving;
 mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use self::error::KeepError;
+use self::leaving::Ends;
 use crate::asker::{Answer, Asker};
 use crate::locks::Locks;
 use crate::mounter;
@@ -74,6 +76,7 @@ pub(crate) struct Keeper {
     records: Records,
     agents: Mutex<Vec<Agent>>,
     kept: Mutex<BTreeMap<DatasetName, Kept>>,
+    ends: Mutex<Ends>,
     /// Held for each change to a Dataset's mount and its uses.
     locks: Locks<DatasetName>,
     asker: Asker,
@@ -98,6 +101,7 @@ impl Keeper {
             read_ahead_kib,
             agents: Mutex::default(),
             kept: Mutex::default(),
+            ends: Mutex::default(),
             locks: Locks::default(),
             asker: Asker::default(),
             changed: Notify::new(),

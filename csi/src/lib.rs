@@ -82,11 +82,21 @@ async fn node(args: NodeArgs, end: CancellationToken) -> anyhow::Result<()> {
     let endpoint = args.kubelet_endpoint.unwrap_or_else(|| own.join("csi.sock"));
     let registration = Server::builder().add_service(RegistrationServer::new(RegistrationService { endpoint }));
     let at = registration::socket(&args.registration_dir);
+    let ending = CancellationToken::new();
+    let leave = tokio::spawn({
+        let (keeper, ending) = (Arc::clone(&keeper), ending.clone());
+        async move {
+            end.cancelled().await;
+            keeper.end().await;
+            ending.cancel();
+        }
+    });
     // Both or neither: kubelet shall not be told of a driver that does not answer.
     let served = tokio::try_join!(
-        serve::on_socket(&args.endpoint.0, services, end.clone()),
-        serve::on_registration_socket(&at, registration, end.clone()),
+        serve::on_socket(&args.endpoint.0, services, ending.clone()),
+        serve::on_registration_socket(&at, registration, ending),
     );
+    leave.abort();
     work.iter().for_each(tokio::task::JoinHandle::abort);
     let _ = std::fs::remove_file(&link);
     keeper.tidy();

@@ -104,6 +104,7 @@ impl Keeper {
     fn went(&self, agent: &Agent) {
         tracing::info!(runtime = agent.runtime(), "an agent has gone");
         self.agents().retain(|other| !other.is(agent));
+        self.has_left(agent);
         for (dataset, kept) in self.kept().iter_mut() {
             let before = kept.servers.len();
             kept.servers.retain(|other| !other.is(agent));
@@ -220,6 +221,10 @@ impl Csi for Asked {
 
     async fn forget(self, agent: Agent, mount: MountId) -> Result<(), Refusal> {
         self.0.forget(&agent, mount).await
+    }
+
+    async fn leave(self, agent: Agent) -> Result<(), Refusal> {
+        self.0.let_leave(&agent)
     }
 }
 

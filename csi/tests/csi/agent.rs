@@ -22,6 +22,7 @@ use forebay_fs::memory::{Contents, MemoryTree};
 use forebay_fs::{FsError, Tree as _};
 use forebay_fuse::{MountOptions, Registrar, Served, Shared, serve_descriptor};
 use rustix::thread::CapabilitySet;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::composed;
 
@@ -224,7 +225,9 @@ fn process() {
             let size = bytes.parse().unwrap();
             if size == 0 { client.drop_memory("ram").await.unwrap() } else { client.prepare_memory("ram", size).await.unwrap() }
         }
-        std::future::pending::<()>().await;
+        signal(SignalKind::terminate()).unwrap().recv().await;
+        client.leave().await;
+        std::process::exit(0);
     });
 }
 

@@ -66,10 +66,7 @@ impl Node {
 
     /// Ends the driver as kubelet does; answers whether it ended well.
     pub(crate) fn end_csi(&mut self) -> bool {
-        let mut csi = self.csi.take().unwrap();
-        let pid = rustix::process::Pid::from_child(&csi);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        csi.wait().unwrap().success()
+        self.tell_csi().wait().unwrap().success()
     }
 
     pub(crate) fn start_agent(&mut self, runtime: &str) {
@@ -94,6 +91,20 @@ impl Node {
     /// The file that agents have cached.
     pub(crate) fn cached(&self) -> PathBuf {
         self.path("cached")
+    }
+
+    /// Tells the agent that was started first to end, as kubelet does.
+    pub(crate) fn tell_agent(&mut self) -> Child {
+        let agent = self.agents.remove(0);
+        tell(&agent);
+        agent
+    }
+
+    /// Tells the driver to end, as kubelet does.
+    pub(crate) fn tell_csi(&mut self) -> Child {
+        let csi = self.csi.take().unwrap();
+        tell(&csi);
+        csi
     }
 
     /// Kills the agent that was started first.
@@ -185,6 +196,11 @@ pub(crate) fn spawn(mut command: Command) -> Child {
         });
     }
     command.spawn().unwrap()
+}
+
+fn tell(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
 }
 
 pub(crate) fn end(child: &mut Child) {

@@ -123,6 +123,41 @@ async fn csi_is_killed_under_a_reader_and_has_its_descriptors_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn both_are_told_to_end_at_once_and_one_of_them_stays_until_the_next_one_has_come() {
+    let mut node = Node::with_agent();
+    let reader = shown(&node).await;
+    let mounts = node.mounts();
+    for round in 0..6 {
+        let (mut agent, mut csi) = if round % 2 == 0 {
+            (node.tell_agent(), node.tell_csi())
+        } else {
+            let csi = node.tell_csi();
+            (node.tell_agent(), csi)
+        };
+        // kubelet starts what follows a program when that has ended.
+        let mut first = None;
+        wait_until("one of them has ended", || {
+            let (agent, csi) = (agent.try_wait().unwrap().is_some(), csi.try_wait().unwrap().is_some());
+            assert!(!(agent && csi), "both have ended: nobody has the descriptor");
+            first = Some(agent);
+            agent || csi
+        });
+        if first == Some(true) {
+            node.start_agent("default");
+            assert!(csi.wait().unwrap().success(), "csi ends once the next agent serves");
+            node.start_csi();
+        } else {
+            node.start_csi();
+            assert!(agent.wait().unwrap().success(), "the agent ends once the next csi has the descriptor");
+            node.start_agent("default");
+        }
+        reader.goes_on();
+    }
+    assert_eq!(node.mounts(), mounts);
+    reader.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_both_are_dead_the_volume_is_mounted_anew() {
     let mut node = Node::with_agent();
     shown(&node).await.end();

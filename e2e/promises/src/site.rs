@@ -123,6 +123,23 @@ spec:
         self.wait_for("all agents", &["cacheruntime", runtime], |object| object["status"]["readyReplicas"] == nodes).map(drop)
     }
 
+    /// Waits until the only agents of CacheRuntime `default` are ready ones, on all nodes that are up, that were started with this
+    /// value of `agent.log`: an upgrade has ended then.
+    pub fn wait_agents_log(&self, log: &str) -> Result<()> {
+        let nodes = self.cluster.nodes()?.iter().filter(|node| node.is_up()).count();
+        let set = |pod: &Value| {
+            let container = &pod["spec"]["containers"][0];
+            let env = container["env"].as_array().into_iter().flatten();
+            let logs = env.filter(|one| one["name"] == "FOREBAY_LOG").any(|one| one["value"] == log);
+            logs && pod["metadata"]["deletionTimestamp"].is_null() && pod["status"]["containerStatuses"][0]["ready"] == true
+        };
+        let words = ["pods", "-n", NAMESPACE, "-l", "forebay.io/runtime=default"];
+        self.wait_for("the upgrade of all agents", &words, |pods| {
+            pods["items"].as_array().is_some_and(|pods| pods.len() == nodes && pods.iter().all(set))
+        })
+        .map(drop)
+    }
+
     /// Waits until an object is as `accept` wants it; the object.
     pub fn wait_for(&self, what: &str, words: &[&str], accept: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;

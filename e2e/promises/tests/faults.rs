@@ -12,6 +12,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     ("faults::readers_go_on_while_the_agent_is_killed_again_and_again", agent_killed),
     ("faults::readers_go_on_while_the_agent_is_upgraded", agent_upgraded),
     ("faults::readers_go_on_while_csi_is_killed", csi_killed),
+    ("faults::readers_go_on_while_agent_and_csi_are_replaced_at_once", both_replaced),
     ("faults::readers_and_status_go_on_while_the_operator_is_killed", operator_killed),
     ("faults::readers_go_on_while_the_api_server_is_away", api_server_away),
 ];
@@ -122,15 +123,20 @@ fn agent_upgraded(site: &Site) -> Result<()> {
         readers.check(site)?;
     }
     site.upgrade(&["agent.log=info"])?;
-    site.wait_agents("default")?;
+    site.wait_agents_log("info")?;
     readers.end(site, &format!("agent upgraded {} times", rounds(10)))
+}
+
+/// The pod of csi on n1.
+fn csi_pod(site: &Site) -> Result<String> {
+    let all = pods(site, "app.kubernetes.io/name=forebay-csi")?;
+    all.into_iter().find(|(_, node)| node == "n1").map(|(name, _)| name).context("no csi on n1")
 }
 
 fn csi_killed(site: &Site) -> Result<()> {
     let readers = Readers::start(site)?;
     for _ in 0..rounds(2) {
-        let all = pods(site, "app.kubernetes.io/name=forebay-csi")?;
-        let (name, _) = all.into_iter().find(|(_, node)| node == "n1").context("no csi on n1")?;
+        let name = csi_pod(site)?;
         site.cluster.node("n1")?.exec(&["pkill", "-KILL", "-x", "forebay-csi"])?;
         site.cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, &name, "--grace-period=0", "--force"])?;
         readers.check(site)?;
@@ -138,8 +144,21 @@ fn csi_killed(site: &Site) -> Result<()> {
         let expected = forebay_promises::sums_of(&site.store.source)?;
         ensure!(Reader::of_claim("default", "after-csi", "first").on("n1").run(site)? == expected);
     }
-    // Both at once: those who have files open get errors, which no one can help; new pods must work.
     readers.end(site, "csi killed")
+}
+
+/// Told to end, one of the two stays until the next one of the other has come. Killed at once, both take the mount with them.
+fn both_replaced(site: &Site) -> Result<()> {
+    let readers = Readers::start(site)?;
+    for _ in 0..rounds(2) {
+        let (agent, csi) = (site.agent_on("n1")?, csi_pod(site)?);
+        site.cluster.kubectl(&["delete", "pod", "-n", NAMESPACE, &agent, &csi, "--wait=false"])?;
+        site.wait_gone(&["pod", "-n", NAMESPACE, &agent])?;
+        site.wait_gone(&["pod", "-n", NAMESPACE, &csi])?;
+        wait_next_agent(site, &agent)?;
+        readers.check(site)?;
+    }
+    readers.end(site, "agent and csi replaced at once")
 }
 
 fn operator_killed(site: &Site) -> Result<()> {

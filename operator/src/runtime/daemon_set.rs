@@ -115,7 +115,7 @@ fn pod(spec: &CacheRuntimeSpec, name: &str, settings: &Settings) -> PodSpec {
             .then(|| settings.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()),
         priority_class_name: settings.priority_class.clone(),
         service_account_name: Some(settings.service_account.clone()),
-        termination_grace_period_seconds: Some(30),
+        termination_grace_period_seconds: Some(60),
         tolerations: Some(tolerations(spec)),
         volumes: Some(volumes),
         ..PodSpec::default()

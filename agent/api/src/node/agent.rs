@@ -34,6 +34,9 @@ pub trait Csi: Clone + Send + Sync + 'static {
 
     /// Makes the composed mounts over a mount that `agent` serves look for the data of unused inodes anew.
     fn forget(self, agent: Agent, mount: MountId) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// Lets `agent` end, or refuses while nobody else would have the descriptors of its mounts.
+    fn leave(self, agent: Agent) -> impl Future<Output = Result<(), Refusal>> + Send;
 }
 
 impl Agent {
@@ -86,6 +89,10 @@ impl Agent {
                         Request::Backing(request) => csi.backing(agent, request).await.map(registered).map(Into::into),
                         Request::Forget(mount) => {
                             csi.forget(agent, mount).await?;
+                            Ok(Outcome::Done(v1::Done {}).into())
+                        }
+                        Request::Leave => {
+                            csi.leave(agent).await?;
                             Ok(Outcome::Done(v1::Done {}).into())
                         }
                     }
@@ -183,6 +190,7 @@ enum Request {
     Memory(MemoryRequest),
     Backing(BackingRequest),
     Forget(MountId),
+    Leave,
 }
 
 fn registered(outcome: io::Result<u32>) -> Outcome {
@@ -205,6 +213,7 @@ fn request(body: Body, with: Option<OwnedFd>) -> Result<Request, Refusal> {
         Body::CloseBacking(v1::CloseBacking { mount, id }) => {
             return Ok(Request::Backing(BackingRequest::Close { mount: wire::mount(mount), id }));
         }
+        Body::Leave(v1::Leave {}) => return Ok(Request::Leave),
         Body::Forget(v1::Forget { mount }) => return Ok(Request::Forget(wire::mount(mount))),
         Body::PrepareMemory(v1::PrepareMemory { tier, bytes }) => (MemoryRequest::Prepare { tier: tier.clone(), bytes }, tier),
         Body::DropMemory(v1::DropMemory { tier }) => (MemoryRequest::Drop { tier: tier.clone() }, tier),

@@ -108,6 +108,18 @@ impl NodeClient {
         self.call(Body::DropMemory(v1::DropMemory { tier: tier.into() })).await
     }
 
+    /// Asks csi, again and again, to let this agent end, until it does: one that is away or ending itself would leave mounts whose
+    /// descriptors nobody has. An older csi does not know the question, and is no reason to stay. For the caller to bound.
+    pub async fn leave(&self) {
+        loop {
+            self.connected().await;
+            match self.call(Body::Leave(v1::Leave {})).await {
+                Ok(()) | Err(CallError::Refused(Refusal { reason: Reason::Unsupported, .. })) => return,
+                Err(_) => tokio::time::sleep(FIRST_PAUSE).await,
+            }
+        }
+    }
+
     /// By which threads that serve a mount register files on it.
     #[must_use]
     pub fn backings(&self, runtime: Handle) -> BackingClient {

@@ -88,6 +88,14 @@ impl Csi for Noting {
     async fn forget(self, _: Agent, mount: MountId) -> Result<(), Refusal> {
         if mount == MountId(404) { Err(Refusal::new(Reason::NotReady, "not known")) } else { Ok(()) }
     }
+
+    /// Not the first time.
+    async fn leave(self, _: Agent) -> Result<(), Refusal> {
+        let mut asked = self.0.lock().unwrap();
+        let first = asked.is_empty();
+        asked.push(MemoryRequest::Drop { tier: "left".into() });
+        if first { Err(Refusal::new(Reason::NotReady, "ending")) } else { Ok(()) }
+    }
 }
 
 fn imagenet() -> DatasetName {
@@ -129,6 +137,22 @@ async fn layers_come_with_their_descriptors_and_what_is_shown_goes_back() {
     let csi = client.backings(tokio::runtime::Handle::current());
     in_time(csi.forget(MountId(7))).await.unwrap();
     assert!(in_time(csi.forget(MountId(404))).await.is_err());
+}
+
+#[tokio::test]
+async fn an_agent_leaves_when_it_may() {
+    let (node, host) = (Node::new(), host());
+    let client = node.dial("default", &host);
+    let (_agent, _, task, asked) = node.agent().await;
+    in_time(client.leave()).await;
+    assert_eq!(asked.lock().unwrap().len(), 2, "refused once");
+    // With nobody there it waits, and the next one is asked.
+    task.abort();
+    let leaves = tokio::spawn(async move { client.leave().await });
+    let node = node.restart();
+    let (_agent, _, _task, asked) = node.agent().await;
+    in_time(leaves).await.unwrap();
+    assert_eq!(asked.lock().unwrap().len(), 2, "refused once");
 }
 
 #[tokio::test]
