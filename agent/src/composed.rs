@@ -59,6 +59,8 @@ pub(crate) fn mount(dataset: &Dataset, place: Place, runtime: Handle) -> anyhow:
     hidden.at.clone_from(&place.objects);
     // Who may read what is decided by the image's permissions; overlayfs looks below as the one who mounted.
     hidden.allow_other = false;
+    // Those who stay on a former generation's overlay go on looking here.
+    hidden.beneath_overlay = true;
     let objects = forebay_fuse::mount(Arc::new(dataset.objects()), &hidden, runtime).context("mount the objects")?;
     let shown = (|| {
         let overlay = overlay(dataset, &place)?;
@@ -144,7 +146,7 @@ impl Composed {
     pub(crate) fn renew(&mut self, dataset: &Dataset) -> anyhow::Result<()> {
         // Names that were not there may be there now.
         let names: Vec<String> = (0..=u8::MAX).map(|byte| format!("{byte:02x}")).collect();
-        self.objects.notifier().invalidate_all(names.iter().map(String::as_bytes), names.len())?;
+        self.objects.notifier().invalidate_all(names.iter().map(String::as_bytes))?;
         let next = overlay(dataset, &self.place)?;
         next.replace(&self.at)?;
         self.overlay = next;

@@ -6,13 +6,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use forebay_fs::{Caller, Entry, FileSystem, FsError, Handle, Opened, PageCache, Tree, fit_xattr};
+use forebay_fs::{Caller, Entry, FileSystem, FsError, Handle, Opened, PageCache, ROOT_INO, Tree, fit_xattr};
 use fuser::{
     AccessFlags, BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
     KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
-    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, Version,
     WriteFlags,
 };
 
@@ -26,6 +26,12 @@ use crate::{buffer, waiting::Waiting};
 
 /// Requests of its own accord (read-ahead) that the kernel may have under way.
 const BACKGROUND: u16 = 64;
+
+/// The kernel's minor version from which all names can be taken back by one word (Linux 6.16).
+const EPOCHS: Version = Version(7, 44);
+/// How long names in the root directory are believed where they can only be taken back one by one: which ones stood there before a new
+/// generation, the next server of a mount does not know.
+const NAMES_OF_ROOT: Duration = Duration::from_secs(1);
 
 /// What makes the kernel ask less or wait less; each is used if the kernel has it. Not FUSE_AUTO_INVAL_DATA: numbers that
 /// stand for versions make it needless, and it would ask for attributes at every read once they expired.
@@ -54,12 +60,14 @@ pub(crate) struct Adapter<T: Tree> {
     passthrough: Arc<Passthrough>,
     native: bool,
     xattrs: bool,
+    /// Names are taken back one by one.
+    by_name: bool,
 }
 
 impl<T: Tree> Adapter<T> {
     pub(crate) fn new(fs: FileSystem<T>, waiting: Waiting, options: &MountOptions, passthrough: Arc<Passthrough>) -> Self {
-        let MountOptions { dataset, xattrs, native, .. } = options;
-        let (dataset, xattrs, native) = (dataset.clone(), *xattrs, *native);
+        let MountOptions { dataset, xattrs, native, beneath_overlay, .. } = options;
+        let (dataset, xattrs, native, by_name) = (dataset.clone(), *xattrs, *native, *beneath_overlay);
         Self {
             fs,
             waiting,
@@ -69,7 +77,13 @@ impl<T: Tree> Adapter<T> {
             passthrough,
             native,
             xattrs,
+            by_name,
         }
+    }
+
+    /// How long the kernel may believe a name in `dir` that holds for `validity`.
+    fn name_holds(&self, dir: INodeNo, validity: Duration) -> Duration {
+        if self.by_name && dir.0 == ROOT_INO { validity.min(NAMES_OF_ROOT) } else { validity }
     }
 
     /// The errno for the kernel, after the words have been logged where they are worth it.
@@ -111,6 +125,7 @@ fn send_opened(reply: ReplyOpen, opened: Opened, flags: OpenFlags, way: Way) {
 
 impl<T: Tree> Filesystem for Adapter<T> {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        self.by_name |= config.kernel_abi() < EPOCHS;
         for wish in WISHES {
             // Refused means that this kernel lacks it.
             let _ = config.add_capabilities(wish);
@@ -137,8 +152,10 @@ impl<T: Tree> Filesystem for Adapter<T> {
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match self.fs.lookup(parent.0, name.as_bytes()) {
-            Ok(Entry::Present { attributes, validity }) => reply.entry(&validity, &attr(&attributes), GENERATION),
-            Ok(Entry::Absent { validity }) => reply.entry(&validity, &absent(), GENERATION),
+            Ok(Entry::Present { attributes, validity }) => {
+                reply.entry(&self.name_holds(parent, validity), &attr(&attributes), GENERATION);
+            }
+            Ok(Entry::Absent { validity }) => reply.entry(&self.name_holds(parent, validity), &absent(), GENERATION),
             Err(error) => reply.error(self.refuse("lookup", parent, &error)),
         }
     }
@@ -265,7 +282,7 @@ impl<T: Tree> Filesystem for Adapter<T> {
     }
 
     fn readdirplus(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
-        let validity = self.fs.validity();
+        let validity = self.name_holds(ino, self.fs.validity());
         let done = self.fs.read_dir(ino.0, offset, &mut |line| {
             let shown = attr(&line.attributes);
             !reply.add(shown.ino, line.next, OsStr::from_bytes(line.name), &validity, &shown, GENERATION)

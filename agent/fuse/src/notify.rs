@@ -54,17 +54,17 @@ impl Notifier {
         self.entry(parent, name, EXPIRE_ONLY).map_err(io::Error::from)
     }
 
-    /// Makes the kernel ask again for every name: one message, however large the tree. Kernels before 6.16 lack it; there
-    /// `top` names what stands in the root directory, and everything below those is dropped with them, the first
-    /// `limit` of them at most. Names that are new in the root then appear when the answer that they were absent expires.
+    /// Makes the kernel ask again for every name: one message, however large the tree. Kernels before 6.16 lack it, and beneath an
+    /// overlay it does harm; there `top` names what stands in the root directory, and everything below those is dropped with them. What it does not
+    /// name of the root, as what was there before or is new, is asked for again within a second, for answers about the root expire.
     ///
     /// # Errors
     /// As [`Notifier::invalidate_inode`].
-    pub fn invalidate_all<'a>(&self, top: impl IntoIterator<Item = &'a [u8]>, limit: usize) -> io::Result<()> {
+    pub fn invalidate_all<'a>(&self, top: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
         let told = if self.by_name { Err(Errno::NOSYS) } else { self.send(INC_EPOCH, &[], &[]) };
         match told {
             Err(Errno::INVAL | Errno::NOSYS) => {
-                for name in top.into_iter().take(limit) {
+                for name in top {
                     self.entry(ROOT_INO, name, 0)?;
                 }
             }

@@ -17,12 +17,17 @@ fn after() -> Contents {
     Contents::new().file("d/changed", pattern(2, 400_000), 2).file("d/same", "same", 1).file("d/added", "a", 2).dir("new")
 }
 
-fn show(validity: Duration) -> (std::sync::Arc<MemoryTree>, forebay_fuse::Mounted, tempfile::TempDir) {
+fn show_by(validity: Duration, by_name: bool) -> (std::sync::Arc<MemoryTree>, forebay_fuse::Mounted, tempfile::TempDir) {
     let tree = std::sync::Arc::new(MemoryTree::new(&before(), validity));
     let dir = directory();
-    let options = MountOptions::new("tests/changing", dir.path().join("m"));
+    let mut options = MountOptions::new("tests/changing", dir.path().join("m"));
+    options.beneath_overlay = by_name;
     let mounted = mount(std::sync::Arc::clone(&tree), &options, runtime().handle().clone()).unwrap();
     (tree, mounted, dir)
+}
+
+fn show(validity: Duration) -> (std::sync::Arc<MemoryTree>, forebay_fuse::Mounted, tempfile::TempDir) {
+    show_by(validity, false)
 }
 
 fn names(at: &std::path::Path) -> Vec<String> {
@@ -50,7 +55,7 @@ fn f18_a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
     let (same, changed) = (look("d/same").unwrap().ino(), look("d/changed").unwrap().ino());
 
     tree.replace(&after());
-    mounted.notifier().invalidate_all([b"d".as_slice(), b"gone"], 100).unwrap();
+    mounted.notifier().invalidate_all([b"d".as_slice(), b"gone"]).unwrap();
 
     assert_eq!(names(&at.join("d")), ["added", "changed", "same"]);
     assert_eq!(names(&at), ["d", "new"]);
@@ -70,6 +75,28 @@ fn f18_a_new_generation_is_seen_at_once_and_open_files_stay_on_theirs() {
     assert!(old == pattern(1, 500_000));
     assert!(mapped[..] == old);
     assert_eq!(held.metadata().unwrap().size(), 500_000);
+}
+
+#[test]
+fn f18_names_that_are_taken_back_one_by_one_need_no_memory_of_those_before() {
+    let (tree, mounted, _dir) = show_by(FOREVER, true);
+    let at = mounted.at().to_owned();
+    assert_eq!(names(&at), ["d", "gone"]);
+    assert_eq!(names(&at.join("d")), ["changed", "removed", "same"]);
+    assert!(fs::metadata(at.join("gone")).is_ok() && fs::metadata(at.join("d/removed")).is_ok());
+    assert_eq!(errno(fs::metadata(at.join("new"))), libc::ENOENT);
+    tree.replace(&after());
+    // As a server does that knows the present root alone.
+    mounted.notifier().invalidate_all([b"d".as_slice(), b"new"]).unwrap();
+    assert_eq!(names(&at), ["d", "new"]);
+    assert_eq!(names(&at.join("d")), ["added", "changed", "same"]);
+    assert_eq!(errno(fs::metadata(at.join("d/removed"))), libc::ENOENT);
+    assert!(fs::metadata(at.join("new")).is_ok());
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while fs::metadata(at.join("gone")).is_ok() {
+        assert!(std::time::Instant::now() < until, "a name that is gone from the root is shown for ever");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
@@ -94,7 +121,7 @@ fn f18_one_entry_or_inode_can_be_forgotten() {
     let notifier = notifier.clone();
     mounted.unmount(Duration::from_secs(30)).unwrap();
     notifier.invalidate_inode(dir).unwrap();
-    notifier.invalidate_all([], 1).unwrap();
+    notifier.invalidate_all([]).unwrap();
 }
 
 #[test]
@@ -117,7 +144,7 @@ fn f20_a_working_directory_survives() {
     let at = mounted.at().to_owned();
     let mut shell = Command::new("sh").current_dir(at.join("d")).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     tree.replace(&after());
-    mounted.notifier().invalidate_all([b"d".as_slice()], 100).unwrap();
+    mounted.notifier().invalidate_all([b"d".as_slice()]).unwrap();
     assert_eq!(fs::read(at.join("d/added")).unwrap(), b"a");
     mounted.notifier().invalidate_entry(forebay_fs::ROOT_INO, b"d").unwrap();
     let mut input = shell.stdin.take().unwrap();
