@@ -145,8 +145,8 @@ impl Cache {
         DatasetId(set)
     }
 
-    /// Frees everything that a Dataset has cached, pinned or not; the bytes freed. Its id is refused from then on, until
-    /// the name is declared again.
+    /// Frees everything that a Dataset has cached, pinned or not, but for what another pins; the bytes freed. Its pins go wherever they
+    /// are. Its id is refused from then on, until the name is declared again.
     pub fn remove_dataset(&self, name: &str) -> u64 {
         let Some(set) = self.inner().shared.datasets.find(name) else { return 0 };
         self.inner().shared.datasets.retire(set);
@@ -170,21 +170,21 @@ impl Cache {
         freed
     }
 
-    /// Takes all pins of a Dataset off. What is cached stays, as far as its quota lets it.
+    /// Takes all pins of a Dataset off, and nobody else's. What is cached stays, as far as its owner's quota lets it.
     pub fn unpin_dataset(&self, name: &str) {
         let inner = self.inner();
         let Some(set) = inner.shared.datasets.find(name) else { return };
         for tier in &inner.tiers {
-            for id in tier.owned(|owner| owner == set) {
+            for id in tier.pinned_by(|pinner| pinner == set) {
                 let stripe = inner.shared.stripe(&id);
-                tier.unpin_id(id, &stripe);
+                tier.unpin_id(id, set, &stripe);
             }
         }
-        inner.enforce_quota(set);
+        inner.enforce_quotas();
     }
 
-    /// Frees everything that belongs to Datasets which are not declared: what was removed while no agent ran. Call it when all
-    /// Datasets have been declared; the bytes freed.
+    /// Frees everything that belongs to Datasets which are not declared, but for what a declared one pins: what was removed while no agent
+    /// ran. Call it when all Datasets have been declared; the bytes freed.
     pub fn remove_undeclared(&self) -> u64 {
         let shared = &self.inner().shared;
         self.remove_owned(|owner| shared.datasets.get(owner).retired)
@@ -199,13 +199,15 @@ impl Cache {
         }
         let mut freed = 0;
         for tier in &inner.tiers {
-            for id in tier.owned(&of) {
+            let mut ids = tier.owned(&of);
+            ids.extend(tier.pinned_by(&of));
+            for id in ids {
                 let stripe = inner.shared.stripe(&id);
-                if tier.owner(&id).is_some_and(&of) {
-                    freed += tier.remove_object(id, &stripe);
-                }
+                freed += tier.let_go_of(id, &of, &stripe);
             }
         }
+        // What they pinned of others may be beyond those others' quotas.
+        inner.enforce_quotas();
         freed
     }
 

@@ -2,8 +2,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::DatasetPolicy;
 use crate::policy::{SetRules, TICKS};
+use crate::{DatasetPolicy, PinError};
 
 /// Names a Dataset in this process. Two caches' ids have nothing to do with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,6 +78,19 @@ impl Dataset {
     pub(crate) fn release(&self, len: u64) {
         let less = |bytes: u64| Some(bytes.saturating_sub(len));
         let _ = self.sums.bytes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less);
+    }
+
+    /// Whether it may pin `len` bytes more.
+    pub(crate) fn may_pin(&self, len: u64) -> Result<(), PinError> {
+        if self.retired {
+            return Err(PinError::Retired);
+        }
+        match self.policy.quota {
+            Some(quota) if self.pinned().saturating_add(len) > quota => {
+                Err(PinError::Quota { needed: len, pinned: self.pinned(), quota })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn pin(&self, len: u64) {

@@ -6,7 +6,7 @@ use crate::counters::count;
 use crate::id::{BLOCK, block_count, block_len};
 use crate::inner::Inner;
 use crate::io::FileIo;
-use crate::tier::{Name, Tier, Trust};
+use crate::tier::{Name, Stripe, Tier, Trust};
 use crate::{Inserted, Landing, ObjectId, PinError, PublishError, Read};
 
 /// A handle to one version of one object, cached or not. Cheap to make and to clone; safe to use from many threads.
@@ -159,7 +159,9 @@ impl Object {
         self.inner.insert(self.set, self.name, block, data, &landing)
     }
 
-    /// Promises that nothing of it is evicted, now or when it lands; the promise outlives a restart.
+    /// Promises that nothing of it is evicted, now or when it lands; the promise outlives a restart. It is made to the handle's Dataset:
+    /// others may pin the same object, and it is pinned as long as one does. After a restart the object's owner is taken for who pinned
+    /// it, so that every Dataset should pin anew then.
     ///
     /// # Errors
     /// When the space of the whole object cannot be promised; the error says what to do.
@@ -167,14 +169,19 @@ impl Object {
         self.inner.pin(self.set, self.name, None)
     }
 
-    /// Takes the promise back.
+    /// Takes the promise back that was made to the handle's Dataset; those to others hold.
     pub fn unpin(&self) {
-        self.inner.unpin(self.name);
+        self.inner.unpin(self.set, self.name);
     }
 
-    /// Whether it is pinned.
+    /// Whether it is pinned, by any Dataset.
     pub fn is_pinned(&self) -> bool {
         self.inner.tiers.iter().any(|tier| tier.is_pinned(self.name, None))
+    }
+
+    /// Whether the handle's Dataset pins it.
+    pub fn is_pinned_by_dataset(&self) -> bool {
+        self.inner.tiers.iter().any(|tier| tier.is_pinned_by(self.name, self.set))
     }
 
     /// Makes its file one of those in [`crate::Cache::published`], when it is pinned and complete: readable with no process of ours
@@ -190,14 +197,24 @@ impl Object {
         home.ok_or(PublishError::NotReady)?.publish(self.name, self.set)
     }
 
-    /// Drops what is cached of it, and its pin; the bytes freed.
+    /// Drops what is cached of it, and its pins, whoever made them; the bytes freed.
     pub fn evict(&self) -> u64 {
+        self.evict_in(&self.inner.shared.stripe(&self.name.id))
+    }
+
+    /// Drops what is cached of it unless it is pinned, by any Dataset; the bytes freed.
+    pub fn evict_unpinned(&self) -> u64 {
         let stripe = self.inner.shared.stripe(&self.name.id);
+        let pinned = self.inner.tiers.iter().any(|tier| tier.is_pinned(self.name, Some(&stripe)));
+        if pinned { 0 } else { self.evict_in(&stripe) }
+    }
+
+    fn evict_in(&self, stripe: &Stripe<'_>) -> u64 {
         self.inner
             .tiers
             .iter()
-            .map(|tier| match tier.with(self.name, Some(&stripe), |_, _| ()) {
-                Some(()) => tier.remove_object(self.name.id, &stripe),
+            .map(|tier| match tier.with(self.name, Some(stripe), |_, _| ()) {
+                Some(()) => tier.remove_object(self.name.id, stripe),
                 None => 0,
             })
             .sum()

@@ -5,23 +5,16 @@ use crate::tier::{Name, Tier};
 
 impl Inner {
     /// Pins an object in one tier, its home: `wish`, else the Dataset's landing tier, else where most of it is, else the largest.
-    /// What other tiers have of it is moved there.
+    /// What other tiers have of it is moved there. What another Dataset has pinned has its home.
     pub(crate) fn pin(&self, set: u16, name: Name, wish: Option<&str>) -> Result<(), PinError> {
         if name.size == 0 {
             return Ok(());
         }
-        if let Some(home) = self.tiers.iter().find(|tier| tier.is_pinned(name, None)) {
+        if let Some(home) = self.tiers.iter().find(|tier| tier.is_pinned_by(name, set)) {
             return if self.gather(home.number, name) { Ok(()) } else { Err(home.unavailable()) };
         }
         let dataset = self.shared.datasets.get(set);
-        if dataset.retired {
-            return Err(PinError::Retired);
-        }
-        if let Some(quota) = dataset.policy.quota
-            && dataset.pinned().saturating_add(name.size) > quota
-        {
-            return Err(PinError::Quota { needed: name.size, pinned: dataset.pinned(), quota });
-        }
+        dataset.may_pin(name.size)?;
         let mut first = None;
         for home in self.homes(name, [wish, dataset.policy.landing_tier.as_deref()]) {
             match self.pin_in(home, set, name) {
@@ -53,24 +46,27 @@ impl Inner {
 
     fn pin_in(&self, home: usize, set: u16, name: Name) -> Result<(), PinError> {
         let tier = &self.tiers[home];
-        tier.pin_room(name)?;
         let mut reservation = None;
-        loop {
+        let home = loop {
             let stripe = self.shared.stripe(&name.id);
-            if self.tiers.iter().any(|tier| tier.is_pinned(name, Some(&stripe))) {
-                return Ok(());
+            if let Some(home) = self.tiers.iter().find(|tier| tier.is_pinned(name, Some(&stripe))) {
+                if !home.join(name, set, &stripe)? {
+                    return Ok(());
+                }
+                break home;
             }
+            tier.pin_room(name)?;
             // Room is made without the stripe; until it is back the object may have come or gone.
             if reservation.is_some() || tier.with(name, Some(&stripe), |_, _| ()).is_some() {
                 tier.pin(name, set, reservation, &stripe)?;
-                break;
+                break tier;
             }
             drop(stripe);
             reservation = Some(self.reserve(home, Tier::placeholder_charge(name), Bid::Landed).map_err(|_| tier.unavailable())?);
-        }
-        if !self.gather(home, name) {
-            self.unpin(name);
-            return Err(tier.unavailable());
+        };
+        if !self.gather(home.number, name) {
+            self.unpin(set, name);
+            return Err(home.unavailable());
         }
         Ok(())
     }
@@ -93,12 +89,11 @@ impl Inner {
         true
     }
 
-    /// Takes a pin off. What was held by it beyond its Dataset's quota goes.
-    pub(crate) fn unpin(&self, name: Name) {
+    /// Takes a Dataset's pin off. With the last one goes what was held by it beyond the quota of the object's owner.
+    pub(crate) fn unpin(&self, set: u16, name: Name) {
         for tier in &self.tiers {
             let stripe = self.shared.stripe(&name.id);
-            if tier.is_pinned(name, Some(&stripe)) {
-                tier.unpin(name, &stripe);
+            if tier.is_pinned(name, Some(&stripe)) && tier.unpin(name, set, &stripe) {
                 let owner = tier.owner(&name.id);
                 drop(stripe);
                 owner.map(|owner| self.enforce_quota(owner));

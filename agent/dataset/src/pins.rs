@@ -8,10 +8,11 @@ use tracing::info;
 
 use crate::dataset::Inner;
 use crate::generation::Generation;
+use crate::overrides::Override;
 use crate::plan;
 
 impl Inner {
-    /// Frees the objects of generations that nobody reads any more and that the current one does not have.
+    /// Frees the objects of generations that nobody reads any more and that no other one has.
     pub(crate) async fn retire_unused(self: &Arc<Self>) {
         let unused = self.generations.take_unused();
         if unused.is_empty() {
@@ -29,14 +30,19 @@ impl Inner {
     }
 
     fn retire(&self, old: &Generation) {
-        let Some(current) = self.generations.current() else { return };
+        // Earlier ones too: mounts show them, or files are open on them.
+        let kept = self.generations.all();
+        if kept.is_empty() {
+            return;
+        }
         for entry in old.catalog.walk("/") {
-            if current.catalog.by_ino(entry.ino()).is_some_and(|now| same_object(&entry, &now)) {
+            if kept.iter().any(|generation| shows(generation, &entry)) {
                 continue;
             }
             if let Some(remote) = self.remote(&entry, None) {
                 remote.object.unpin();
-                remote.object.evict();
+                // Another Dataset may have it and pin it.
+                remote.object.evict_unpinned();
             }
         }
     }
@@ -57,7 +63,7 @@ impl Inner {
                     && let Some(remote) = inner.remote(&entry, None)
                     && !(wanted && inner.keeps(&remote))
                 {
-                    dropped |= remote.object.is_pinned();
+                    dropped |= remote.object.is_pinned_by_dataset();
                     remote.object.unpin();
                 }
             }
@@ -94,6 +100,13 @@ impl Inner {
     pub(crate) fn pinned_bytes(&self) -> u64 {
         self.cache.usage().datasets.get(&self.settings.name).map_or(0, |used| used.pinned)
     }
+}
+
+/// Whether a generation has the object of an entry of another, as it was listed or as it was found since.
+fn shows(generation: &Generation, old: &Entry<'_>) -> bool {
+    let found = |(_, newer): (u32, Override)| newer.size == old.size() && newer.version == old.version();
+    generation.catalog.by_ino(old.ino()).is_some_and(|now| same_object(old, &now))
+        || generation.overrides.by_ino(old.ino()).is_some_and(found)
 }
 
 fn same_object(old: &Entry<'_>, now: &Entry<'_>) -> bool {

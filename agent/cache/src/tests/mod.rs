@@ -5,6 +5,7 @@ mod basics;
 mod kill;
 mod lending;
 mod model;
+mod pins;
 mod published;
 mod real;
 mod tiers;

@@ -13,6 +13,7 @@ mod load;
 mod metafile;
 mod objects;
 mod pin;
+mod pinners;
 mod publish;
 mod read;
 mod remove;

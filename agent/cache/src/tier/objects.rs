@@ -8,7 +8,7 @@ use crate::ObjectId;
 use crate::id::{block_count, block_len};
 use crate::policy::{Arena, Link, PRESENT, Ref, mix};
 
-/// Flags of an object.
+/// Flags of an object. Pinned by some Dataset, which [`super::pinners::Pinners`] knows.
 pub(crate) const PINNED: u8 = 1;
 /// Read natively now, as far as is known; nothing of it is evicted meanwhile.
 pub(crate) const LEASED: u8 = 1 << 1;

@@ -35,7 +35,15 @@ impl Tier {
         self.with(name, stripe, |state, key| state.objects.is(key, PINNED)).unwrap_or(false)
     }
 
-    /// The same of an object whose size nobody says. The caller holds its stripe.
+    /// Whether a Dataset pins an object here.
+    pub(crate) fn is_pinned_by(&self, name: Name, set: u16) -> bool {
+        self.with(name, None, |state, key| {
+            state.objects.is(key, PINNED) && state.pinners.has(&name.id, state.objects.set_of(key), set)
+        })
+        .unwrap_or(false)
+    }
+
+    /// Whether an object is pinned here whose size nobody says. The caller holds its stripe.
     pub(crate) fn is_pinned_id(&self, id: ObjectId, stripe: &Stripe<'_>) -> bool {
         self.refresh_in(id, stripe);
         let state = self.state();
@@ -49,7 +57,7 @@ impl Tier {
         if blocks <= 1 { charge::small(name.size) } else { charge::file(blocks) }
     }
 
-    /// Pins an object. The caller holds its stripe, and a reservation when the object is not here.
+    /// Pins an object that nobody pins. The caller holds its stripe, and a reservation when the object is not here.
     pub(crate) fn pin(
         &self,
         name: Name,
@@ -94,11 +102,32 @@ impl Tier {
         };
         state.objects.flag(key, SIDECAR, sidecar);
         state.set_pinned(key, true);
+        let owner = state.objects.set_of(key);
+        state.pinners.put(name.id, owner, vec![set]);
         if let Some(reservation) = reservation {
             reservation.settle(&mut state);
         }
         dataset.pin(name.size);
         Ok(())
+    }
+
+    /// Adds a Dataset to those that pin an object here; whether it was not among them. Its room was promised to the first. The caller
+    /// holds its stripe and has found it pinned.
+    pub(crate) fn join(&self, name: Name, set: u16, _stripe: &Stripe<'_>) -> Result<bool, PinError> {
+        let mut state = self.state();
+        let Some(key) = state.objects.find(&name.id).filter(|key| state.objects.is(*key, PINNED)) else {
+            return Err(self.unavailable());
+        };
+        let owner = state.objects.set_of(key);
+        if state.pinners.has(&name.id, owner, set) {
+            return Ok(false);
+        }
+        // Under the state's lock: a Dataset that is removed is retired before its pins are looked for.
+        let dataset = self.shared.datasets.get(set);
+        dataset.may_pin(name.size)?;
+        state.pinners.add(name.id, owner, set);
+        dataset.pin(name.size);
+        Ok(true)
     }
 
     fn make_placeholder(&self, name: Name, path: &str, header: Header) -> io::Result<bool> {
@@ -110,12 +139,18 @@ impl Tier {
         make().inspect_err(|_| self.discard(path, Some(true), Self::placeholder_charge(name)))
     }
 
-    /// Unpins an object; whether it was pinned here. The caller holds its stripe.
-    pub(crate) fn unpin(&self, name: Name, stripe: &Stripe<'_>) -> bool {
+    /// Takes a Dataset's pin of an object off; whether it had one here. The caller holds its stripe.
+    pub(crate) fn unpin(&self, name: Name, set: u16, stripe: &Stripe<'_>) -> bool {
         let mut state = self.state();
         let Some(key) = state.objects.find(&name.id).filter(|key| state.objects.is(*key, PINNED)) else { return false };
-        self.unpin_in(&mut state, key);
-        let (sidecar, birth, set) = (state.objects.is(key, SIDECAR), Self::birth(&state, key), state.objects.set_of(key));
+        let owner = state.objects.set_of(key);
+        let Some(left) = state.pinners.remove(name.id, owner, set) else { return false };
+        self.shared.datasets.get(set).unpin(state.objects.size_of(key));
+        if left > 0 {
+            return true;
+        }
+        state.set_pinned(key, false);
+        let (sidecar, birth) = (state.objects.is(key, SIDECAR), Self::birth(&state, key));
         let empty = state.objects.present(key) == 0;
         drop(state);
         if empty {
@@ -123,7 +158,7 @@ impl Tier {
             return true;
         }
         let path = metafile::path(&name.id);
-        let header = Header { size: name.size, dataset: self.shared.datasets.get(set).tag, pinned: false };
+        let header = Header { size: name.size, dataset: self.shared.datasets.get(owner).tag, pinned: false };
         let written =
             self.file(&path, birth).and_then(|file| metafile::set_header(&*self.io, &*file, &name.id, &path, sidecar, header));
         if let Err(e) = written {
@@ -133,20 +168,25 @@ impl Tier {
         true
     }
 
-    /// Takes the pin of an object off, whatever its size is.
-    pub(crate) fn unpin_id(&self, id: ObjectId, stripe: &Stripe<'_>) -> bool {
+    /// The same, whatever the object's size is.
+    pub(crate) fn unpin_id(&self, id: ObjectId, set: u16, stripe: &Stripe<'_>) -> bool {
+        // Where its header is, only the file knows.
+        self.refresh_in(id, stripe);
         let size = {
             let state = self.state();
             state.objects.find(&id).map(|key| state.objects.size_of(key))
         };
-        size.is_some_and(|size| self.unpin(Name { id, size }, stripe))
+        size.is_some_and(|size| self.unpin(Name { id, size }, set, stripe))
     }
 
-    /// Takes a pin off in the table only.
+    /// Takes all pins of an object off in the table only, whoever made them: it goes, or its file says that there are none.
     pub(super) fn unpin_in(&self, state: &mut State, key: Key) {
         if state.objects.is(key, PINNED) {
+            let (id, owner, size) = (*state.objects.id_of(key), state.objects.set_of(key), state.objects.size_of(key));
             state.set_pinned(key, false);
-            self.shared.datasets.get(state.objects.set_of(key)).unpin(state.objects.size_of(key));
+            for set in state.pinners.take(&id, owner) {
+                self.shared.datasets.get(set).unpin(size);
+            }
         }
     }
 

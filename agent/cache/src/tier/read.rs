@@ -90,18 +90,19 @@ impl Tier {
         Some(Seen { verified, sidecar: state.objects.is(key, SIDECAR), incarnation, promote })
     }
 
-    /// Makes a reader's Dataset the owner of an object whose own was removed, or is unknown.
+    /// Makes a reader's Dataset the owner of an object whose own was removed, or is unknown. Pins stay with who made them.
     pub(super) fn inherit(&self, state: &mut super::State, key: Key, set: u16) {
         let old = state.objects.set_of(key);
         if old != set && state.policy.retired(old) && !state.policy.retired(set) {
+            if state.objects.is(key, PINNED) {
+                let id = *state.objects.id_of(key);
+                let pinners = state.pinners.take(&id, old);
+                state.pinners.put(id, set, pinners);
+            }
             let bytes = state.reassign(key, set);
             let (old, new) = (self.shared.datasets.get(old), self.shared.datasets.get(set));
             old.release(bytes);
             new.add(bytes);
-            if state.objects.is(key, PINNED) {
-                old.unpin(state.objects.size_of(key));
-                new.pin(state.objects.size_of(key));
-            }
         }
     }
 

@@ -169,6 +169,25 @@ impl Tier {
         self.forget_object(id, stripe)
     }
 
+    /// Lets go of an object for Datasets that are gone: their pins go, and the object too when one of them owns it and no declared one pins
+    /// it; the bytes of it that went.
+    pub(crate) fn let_go_of(&self, id: ObjectId, gone: impl Fn(u16) -> bool, stripe: &Stripe<'_>) -> u64 {
+        self.refresh_in(id, stripe);
+        let (owner, pinners) = {
+            let state = self.state();
+            let Some(key) = state.objects.find(&id) else { return 0 };
+            (state.objects.set_of(key), state.pinners_of(key))
+        };
+        let keeps = |set: &u16| !gone(*set) && !self.shared.datasets.get(*set).retired;
+        if gone(owner) && !pinners.iter().any(keeps) {
+            return self.forget_object(id, stripe);
+        }
+        for set in pinners.into_iter().filter(|set| gone(*set)) {
+            self.unpin_id(id, set, stripe);
+        }
+        0
+    }
+
     /// As [`Tier::remove_object`], of what the table says.
     pub(super) fn forget_object(&self, id: ObjectId, _stripe: &Stripe<'_>) -> u64 {
         self.want_back(&id);

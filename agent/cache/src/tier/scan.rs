@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::adopt::Adopted;
 use super::objects::{Key, SEEN, SIDECAR};
-use super::{Phase, Tier, metafile};
+use super::{Phase, State, Tier, metafile};
 use crate::{CacheError, ObjectId, RecoverReport};
 
 /// Why a scan ended early.
@@ -148,11 +148,20 @@ impl Tier {
 
     /// Ids of the objects that belong to Datasets for which `of` holds.
     pub(crate) fn owned(&self, of: impl Fn(u16) -> bool) -> HashSet<ObjectId> {
+        self.ids(|state, key| of(state.objects.set_of(key)))
+    }
+
+    /// Ids of the objects that such Datasets pin.
+    pub(crate) fn pinned_by(&self, of: impl Fn(u16) -> bool) -> HashSet<ObjectId> {
+        self.ids(|state, key| state.pinners_of(key).into_iter().any(&of))
+    }
+
+    fn ids(&self, of: impl Fn(&State, Key) -> bool) -> HashSet<ObjectId> {
         let mut ids = HashSet::new();
         for key in self.keys() {
             let state = self.state();
             if let Some(key) = state.objects.at(key)
-                && of(state.objects.set_of(key))
+                && of(&state, key)
             {
                 ids.insert(*state.objects.id_of(key));
             }

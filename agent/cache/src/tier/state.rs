@@ -3,6 +3,7 @@ use std::collections::HashSet;
 use super::charge;
 use super::leases::Leases;
 use super::objects::{CLAIMED, Key, LEASED, LENT, Objects, PINNED, SIDECAR, STALE};
+use super::pinners::Pinners;
 use crate::id::{block_count, block_len};
 use crate::policy::{Arena as _, EVICTING, GUEST, Place, Policy, Scope, Sketch, VERIFIED, Want, window_budget};
 use crate::{BLOCK, ObjectId};
@@ -38,6 +39,8 @@ pub(crate) struct State {
     pub(crate) index_behind: bool,
     /// Objects that are read natively, or kept ready for it.
     pub(crate) leases: Leases,
+    /// Who pins what.
+    pub(crate) pinners: Pinners,
 }
 
 /// Bytes charged, by what for.
@@ -104,6 +107,7 @@ impl State {
             dirty: HashSet::new(),
             index_behind: false,
             leases: Leases::default(),
+            pinners: Pinners::default(),
         }
     }
 
@@ -308,6 +312,14 @@ impl State {
         }
         self.relist(key);
         self.touch_index(*self.objects.id_of(key));
+    }
+
+    /// The Datasets that pin an object.
+    pub(crate) fn pinners_of(&self, key: Key) -> Vec<u16> {
+        if !self.objects.is(key, PINNED) {
+            return Vec::new();
+        }
+        self.pinners.of(self.objects.id_of(key), self.objects.set_of(key))
     }
 
     /// Puts an object's blocks into or out of the order of eviction, as pins and leases want it.

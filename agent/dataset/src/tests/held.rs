@@ -104,3 +104,31 @@ async fn what_mounts_of_another_boot_showed_is_not_kept() {
     assert!(!composed.image.exists() && !mark.exists());
     run.end(true).await;
 }
+
+/// What the younger one shares with the older is not its alone: the older has it still when the younger goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_older_generation_shows_stays_when_a_younger_one_goes() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
+    store.memory.put("a", content(1, 5000));
+    let run = Run::start(dir.path(), &store, settings(), 64);
+    run.listed_after(0).await;
+    assert_eq!(run.cat("/a").await.unwrap(), content(1, 5000));
+    run.until(|status| status.cache.bytes == 5000).await;
+    run.dataset.compose_held(&owner()).unwrap().unwrap();
+    let (old, open) = (object(&run, "/a"), run.open("/a").await.unwrap());
+
+    store.memory.put("b", content(2, 10));
+    run.dataset.refresh(None);
+    run.listed_after(1).await;
+    store.memory.put("a", content(3, 5000));
+    run.dataset.refresh(None);
+    run.listed_after(2).await;
+    // The second has gone when there is a fourth: one follows the other.
+    run.dataset.refresh(None);
+    run.listed_after(3).await;
+    assert!(run.dataset.inner.generations.get(2).is_none());
+    assert_eq!(read(&run, &old).await, content(1, 5000), "a mount shows it, and the store has it no more");
+    assert_eq!(run.read(open, 0, 5000).await.unwrap(), content(1, 5000), "somebody has it open");
+    run.dataset.release(open);
+    run.end(true).await;
+}
