@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dataset::{Dataset, Filling, Inner, Writing};
+use crate::dataset::{Dataset, Filling, Inner, ListingFailure, Writing};
 use crate::generation::Generation;
 use crate::listing::{self, ListingError};
 use crate::prefetch::Pass;
@@ -78,7 +78,7 @@ impl Dataset {
                 Err(error) => {
                     failures = failures.saturating_add(1);
                     warn!(dataset = self.name(), %error, failures, "listing failed");
-                    inner.state().listing_failure = Some(error.into());
+                    inner.state().listing_failure = Some(ListingFailure::of(self.name(), error));
                 }
             }
         }

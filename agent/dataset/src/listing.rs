@@ -47,9 +47,13 @@ pub(crate) enum ListingError {
     Builder(#[from] tokio::task::JoinError),
 }
 
-impl From<ListingError> for ListingFailure {
-    fn from(error: ListingError) -> Self {
-        let message = error.to_string();
+impl ListingFailure {
+    /// Why `dataset` is not listed.
+    pub(crate) fn of(dataset: &str, error: ListingError) -> Self {
+        let message = match &error {
+            ListingError::Store { .. } => format!("dataset {dataset}, {error}"),
+            other => format!("dataset {dataset}: {other}"),
+        };
         let (reason, mount) = match error {
             ListingError::Store { mount, source } => {
                 let reason = match source.kind {

@@ -5,9 +5,12 @@ mod catalogs;
 mod consistency;
 mod evicting;
 mod held;
+mod listing;
 mod model;
+mod parts;
 mod prefetching;
 mod sharing;
+mod tiers;
 
 use std::path::Path;
 use std::sync::Arc;

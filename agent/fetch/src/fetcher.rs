@@ -1,5 +1,6 @@
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_cache::Object;
 use tokio::runtime::Handle;
@@ -12,6 +13,9 @@ use crate::landing::Landings;
 use crate::part::{self, PART_BLOCKS, block_range};
 use crate::stats::Stats;
 use crate::{Class, File, Remote, StatsSnapshot};
+
+/// How long after the cache refused a block a reader of it has it offered again.
+const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
 /// What may be on its way ahead of readers, an eighth of what is theirs by default.
 const AHEAD_KIB: u32 = 4 << 10;
@@ -105,19 +109,38 @@ impl Fetcher {
     /// Sees to it that each missing block of `blocks` is on its way: joins what flies, starts what does not.
     /// Returns the flights that are in the air for the range, in order of blocks.
     pub(crate) fn launch(&self, remote: &Arc<Remote>, class: Class, blocks: Range<u32>) -> Vec<Arc<Flight>> {
+        self.launch_if(remote, class, blocks, |block| !remote.object.has(block))
+    }
+
+    /// The same for the blocks that are `wanted`, whatever the cache has of them.
+    pub(crate) fn launch_if(
+        &self,
+        remote: &Arc<Remote>,
+        class: Class,
+        blocks: Range<u32>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Vec<Arc<Flight>> {
         let object = &remote.object;
         let id = object.id();
-        let mut all = Vec::new();
+        let (mut all, mut offered) = (Vec::new(), Vec::new());
         let mut runs: Vec<Vec<Arc<Flight>>> = Vec::new();
         {
             // The lock is held over both questions: a flight leaves the table only after its block is in the
             // cache, so a block that is in neither place here really is nowhere.
             let mut shard = self.inner.flights.shard(&id);
             for block in blocks {
-                if let Some(flight) = shard.get(&(id, block)) {
+                let flying = shard.get(&(id, block)).cloned();
+                if let Some(flight) = flying {
                     self.inner.stats.joined();
-                    all.push(flight.clone());
-                } else if !object.has(block) {
+                    // The cache may have room by now for what lingers. A reader takes a block in pieces, which are not worth a try each.
+                    let again = flight.again(if class == Class::Background { Duration::ZERO } else { OFFER_AGAIN });
+                    all.push(again.map_or(flight, |again| {
+                        let again = Arc::new(again);
+                        shard.insert((id, block), again.clone());
+                        offered.push(again.clone());
+                        again
+                    }));
+                } else if wanted(block) {
                     let flight = Arc::new(Flight::new(block, block_len(object, block)));
                     shard.insert((id, block), flight.clone());
                     all.push(flight.clone());
@@ -127,6 +150,9 @@ impl Fetcher {
                     }
                 }
             }
+        }
+        if !offered.is_empty() {
+            self.inner.land(remote, offered);
         }
         for run in runs {
             self.inner.runtime.spawn(part::fetch(self.inner.clone(), remote.clone(), class, run));

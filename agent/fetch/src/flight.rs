@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use forebay_cache::{ObjectId, Reason};
@@ -45,6 +46,7 @@ struct State {
     /// Nobody may see the bytes yet: they are not verified.
     held: bool,
     end: Option<End>,
+    ended_at: Option<Instant>,
     memory: Option<Held>,
 }
 
@@ -123,11 +125,24 @@ impl Flight {
     pub(crate) fn finish(&self, end: End) {
         let mut state = self.state();
         if state.end.is_none() {
-            state.end = Some(end);
+            (state.end, state.ended_at) = (Some(end), Some(Instant::now()));
         }
         state.memory = None;
         drop(state);
         self.wake.notify_waiters();
+    }
+
+    /// Of one that the cache refused, at least `ago`, the same block once more, to be offered again.
+    pub(crate) fn again(&self, ago: Duration) -> Option<Self> {
+        let state = self.state();
+        let is_due = matches!(state.end, Some(End::Refused(_))) && state.ended_at.is_some_and(|at| at.elapsed() >= ago);
+        let full = state.full.clone().filter(|_| is_due)?;
+        let state = State { full: Some(full), ..State::default() };
+        Some(Self { block: self.block, len: self.len, state: Mutex::new(state), wake: Notify::new() })
+    }
+
+    fn has_ended(&self) -> bool {
+        self.state().end.is_some()
     }
 
     /// Waits until `range` of the block is there, or the flight failed. Cancellation-safe.
@@ -210,7 +225,11 @@ impl Flights {
             if lingering.len() > self.linger { lingering.pop_front() } else { None }
         };
         if let Some(oldest) = oldest {
-            self.shard(&oldest.0).remove(&oldest);
+            let mut shard = self.shard(&oldest.0);
+            // Not the one that was begun in its place since.
+            if shard.get(&oldest).is_some_and(|flight| flight.has_ended()) {
+                shard.remove(&oldest);
+            }
         }
     }
 

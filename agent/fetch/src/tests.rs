@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use forebay_cache::{BLOCK, Cache, CacheConfig, DatasetPolicy, Landing, Medium, ObjectId, TierConfig};
+use forebay_cache::index::SledIndex;
+use forebay_cache::io::{DiskIo, FailingIo, Faults};
+use forebay_cache::{BLOCK, Cache, CacheConfig, DatasetPolicy, Landing, Medium, ObjectId, Parts, TierConfig};
 use forebay_store::failing::FailingStore;
 use forebay_store::memory::MemoryStore;
 use forebay_store::{ObjectMeta, UnderStore};
@@ -35,6 +37,11 @@ impl Bench {
     }
 
     pub(super) fn with(config: FetchConfig) -> Self {
+        Self::on(config, Faults::default())
+    }
+
+    /// With a disk that fails on command.
+    pub(super) fn on(config: FetchConfig, faults: Faults) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let tier = TierConfig {
             name: "ssd".into(),
@@ -43,7 +50,10 @@ impl Bench {
             capacity: 256 * BLOCK,
             reserve: 0,
         };
-        let cache = Cache::open(CacheConfig::new(vec![tier], dir.path().join("index"))).unwrap();
+        let disk = FailingIo::new(Arc::new(DiskIo::new(&tier.dir)), faults);
+        let cache = CacheConfig::new(vec![tier], dir.path().join("index"));
+        let index = Arc::new(SledIndex::new(&cache.index_dir));
+        let cache = Cache::open_with(&cache, Parts { ios: vec![Arc::new(disk)], index, threads: true }).unwrap();
         let memory = Arc::new(MemoryStore::new("memory://bench"));
         let store = Arc::new(FailingStore::new(memory.clone()));
         Self {

@@ -5,6 +5,7 @@ use forebay_store::StoreErrorKind;
 use forebay_store::failing::{Fault, Gate, Op, Rule};
 
 use super::{Run, Store, content, settings};
+use crate::life::CALM;
 use crate::{Consistency, Settings};
 
 const FAR: Duration = Duration::from_secs(3600);
@@ -57,28 +58,80 @@ async fn a_refresh_is_answered_by_a_listing_that_began_after_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_whose_object_changed_is_stale_and_never_mixed() {
+    const BLOCK: usize = 1 << 20;
     let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
-    store.memory.put("x", content(1, 3 << 20));
+    let old = content(1, 8 * BLOCK);
+    store.memory.put("x", old.clone());
     let run = Run::start(dir.path(), &store, settings(), 64);
     run.listed_after(0).await;
     let held = run.open("/x").await.unwrap();
+    // One request brings the first block and the two after it, which are read ahead, and nothing else.
     run.read(held, 0, 10).await.unwrap();
-    store.memory.put("x", content(2, 3 << 20));
-    // A range that may still be in the air from the first read is right, all others are stale.
-    let (mut stale, size) = (0, 3 << 20);
-    for at in (0..size).step_by(1 << 18) {
-        match run.read(held, at, 100).await {
-            Ok(bytes) => assert_eq!(bytes, content(1, size as usize)[at as usize..][..100]),
-            Err(FsError::Stale { message }) => {
-                assert!(message.contains("/x") && message.contains("ml/set"), "{message}");
-                stale += 1;
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
+    assert_eq!((store.failing.total(Op::Get), store.failing.bytes_requested()), (1, 3 << 20));
+    store.memory.put("x", content(2, 8 * BLOCK));
     let fresh = run.open("/x").await.unwrap();
-    assert!(stale > 0 || run.read(fresh, 0, 100).await.unwrap() == content(1, 100)[..]);
+    for handle in [held, fresh] {
+        for at in (0..8 * BLOCK).step_by(BLOCK / 4) {
+            match run.read(handle, at as u64, 100).await {
+                Ok(bytes) => {
+                    assert!(at < 3 * BLOCK, "bytes at {at} come from nowhere");
+                    assert_eq!(bytes, old[at..][..100]);
+                }
+                Err(FsError::Stale { message }) => {
+                    assert!(at >= 3 * BLOCK, "what came before the change is right: {message}");
+                    assert!(message.contains("/x") && message.contains("ml/set"), "{message}");
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        run.dataset.release(handle);
+    }
     run.end(true).await;
+}
+
+/// The newest generation's number, and when its listing began, in nanoseconds.
+fn newest(run: &Run) -> (u64, i64) {
+    let generation = run.dataset.inner.generations.current().unwrap();
+    (u64::from(generation.number), generation.catalog.info().listed_at_ns)
+}
+
+/// Whether listings began so long after each other, from one generation to another.
+fn are_apart(earlier: (u64, i64), later: (u64, i64), least: Duration) -> bool {
+    let (listings, passed) = (u32::try_from(later.0 - earlier.0).unwrap(), u64::try_from(later.1 - earlier.1).unwrap());
+    // The machine's clock may be set a little meanwhile.
+    listings > 0 && Duration::from_nanos(passed) >= least * listings * 9 / 10
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_object_that_a_reader_meets_has_a_tree_with_an_age_listed_sooner_and_no_snapshot() {
+    let (dirs, store) = ([(); 2].map(|()| tempfile::tempdir().unwrap()), Store::new());
+    store.memory.put("x", content(1, 1000));
+    let snapshot = Run::start(dirs[0].path(), &store, settings(), 64);
+    snapshot.listed_after(0).await;
+    let consistency = Consistency::MaxAge(FAR);
+    let aging = Run::start(dirs[1].path(), &store, Settings { consistency, ..settings() }, 64);
+    aging.listed_after(0).await;
+    let before = newest(&aging);
+    store.memory.put("x", content(2, 1000));
+    store.memory.put("y", content(3, 10));
+    for run in [&snapshot, &aging] {
+        assert!(matches!(run.cat("/x").await, Err(FsError::Stale { .. })));
+    }
+    // Many complain at once; they are answered by one listing, and not before the last one is a while ago.
+    for _ in 0..20 {
+        let _ = aging.cat("/x").await;
+    }
+    assert_eq!(aging.listed_after(1).await, 2);
+    assert!(are_apart(before, newest(&aging), CALM), "listed again at once");
+    assert_eq!(aging.cat("/x").await.unwrap(), content(2, 1000));
+    assert_eq!(aging.cat("/y").await.unwrap(), content(3, 10));
+    // It heard of the change no later, and its listing is older.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(*snapshot.dataset.generation().borrow(), 1);
+    assert!(matches!(snapshot.cat("/x").await, Err(FsError::Stale { .. })));
+    for run in [snapshot, aging] {
+        run.end(true).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,6 +148,37 @@ async fn max_age_sees_changes_by_itself() {
         }
     })
     .await;
+    run.end(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn validate_sees_names_that_come_and_go_at_the_age_of_the_listing_and_not_before() {
+    const AGE: Duration = Duration::from_secs(2);
+    let (dir, store) = (tempfile::tempdir().unwrap(), Store::new());
+    store.memory.put("stays", content(1, 10));
+    store.memory.put("goes", content(2, 10));
+    let with = |age| Settings { consistency: Consistency::Validate(age), ..settings() };
+    let run = Run::start(dir.path(), &store, with(FAR), 64);
+    run.listed_after(0).await;
+    store.memory.put("comes", content(3, 10));
+    store.memory.remove("goes");
+    // An open looks at its own object, and at no name.
+    assert_eq!(run.cat("/stays").await.unwrap(), content(1, 10));
+    assert!(matches!(run.find("/comes"), Err(FsError::NotFound)));
+    assert!(run.find("/goes").is_ok());
+    let first = newest(&run);
+    assert_eq!(first.0, 1);
+    run.end(true).await;
+
+    let run = Run::start(dir.path(), &store, with(AGE), 64);
+    run.listed_after(1).await;
+    let second = newest(&run);
+    assert!(are_apart(first, second, AGE), "listed before its age");
+    assert_eq!(run.cat("/comes").await.unwrap(), content(3, 10));
+    assert!(matches!(run.find("/goes"), Err(FsError::NotFound)));
+    // Again and again, with nobody who reads anything.
+    run.listed_after(second.0).await;
+    assert!(are_apart(second, newest(&run), AGE), "listed before its age");
     run.end(true).await;
 }
 

@@ -1,6 +1,12 @@
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
 use forebay_crds::Phase;
-use forebay_store::StoreErrorKind;
-use forebay_store::failing::{Fault, Gate, Op, Rule};
+use forebay_crds::dataset::PrefetchOrder;
+use forebay_store::failing::{FailingStore, Fault, Gate, Op, Rule};
+use forebay_store::memory::MemoryStore;
+use forebay_store::{GetStream, ListPage, ListRequest, ObjectMeta, StoreErrorKind, StoreId, StoreResult, UnderStore, Version};
 
 use super::{Run, Store, content, settings};
 use crate::{Prefetch, Settings};
@@ -47,6 +53,56 @@ async fn what_fails_is_named_and_comes_in_once_the_store_is_well() {
     store.failing.heal();
     run.until(|status| status.phase == Phase::Ready && status.prefetch.failed_files == 0).await;
     run.end(true).await;
+}
+
+/// A store that notes which objects it was asked for, in order.
+#[derive(Debug)]
+struct Noting {
+    inner: Arc<MemoryStore>,
+    asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl UnderStore for Noting {
+    fn id(&self) -> &StoreId {
+        self.inner.id()
+    }
+
+    async fn list(&self, request: ListRequest) -> StoreResult<ListPage> {
+        self.inner.list(request).await
+    }
+
+    async fn head(&self, key: &str) -> StoreResult<ObjectMeta> {
+        self.inner.head(key).await
+    }
+
+    async fn get(&self, key: &str, version: &Version, range: Range<u64>) -> StoreResult<GetStream> {
+        self.asked.lock().unwrap().push(key.to_owned());
+        self.inner.get(key, version, range).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_come_in_the_order_that_is_wished_within_each_path() {
+    let orders = [
+        (PrefetchOrder::Path, ["z/1", "z/2", "a", "b", "c", "d"]),
+        (PrefetchOrder::SmallestFirst, ["z/2", "z/1", "b", "d", "a", "c"]),
+        (PrefetchOrder::LargestFirst, ["z/1", "z/2", "c", "a", "d", "b"]),
+    ];
+    for (order, expected) in orders {
+        let (dir, memory) = (tempfile::tempdir().unwrap(), Arc::new(MemoryStore::new("memory://store")));
+        for (key, size) in [("a", 3000), ("b", 1000), ("c", 4000), ("d", 2000), ("z/1", 600), ("z/2", 500)] {
+            memory.put(key, content(size as u64, size));
+        }
+        let noting = Arc::new(Noting { inner: memory.clone(), asked: Mutex::default() });
+        let store = Store { memory, failing: Arc::new(FailingStore::new(noting.clone())) };
+        // One at a time, so that they are asked for one after the other.
+        let prefetch = Prefetch { paths: vec!["/z".into(), "/".into()], order, concurrency: 1, ..Prefetch::default() };
+        let run = Run::start(dir.path(), &store, Settings { prefetch, ..settings() }, 64);
+        run.until(|status| status.phase == Phase::Ready && status.prefetch.done_files == 6).await;
+        assert_eq!(*noting.asked.lock().unwrap(), expected, "{order:?}");
+        run.end(true).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,14 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_cache::BLOCK;
+use forebay_cache::io::{Faults, Op as DiskOp};
 use forebay_store::failing::{Fault, Op, Rule};
 use forebay_store::policy::{Limits, Priority, Resilient};
 use forebay_store::{StoreErrorKind, UnderStore};
 
-use super::{Bench, soon};
-use crate::{FetchConfig, FetchErrorKind, Remote};
+use super::{Bench, DEADLINE, soon};
+use crate::{FetchConfig, FetchErrorKind, Filled, Remote};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_the_store_reaches_the_reader_named_and_the_next_read_works() {
@@ -133,4 +135,66 @@ async fn held_objects_that_fill_the_memory_do_not_wait_for_each_other() {
         assert!(soon(file.read(0, bytes.len())).await.unwrap() == bytes[..]);
     });
     futures::future::join_all(readers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_is_cached_and_cannot_be_read_now_comes_from_the_store() {
+    const ENFILE: i32 = 23;
+    let faults = Faults::default();
+    let bench = Bench::on(FetchConfig::default(), faults.clone());
+    let (bytes, remote) = bench.put("cached", 2 * BLOCK);
+    bench.fill(remote.clone()).await.0.unwrap();
+    let file = bench.fetcher.open(remote);
+    assert!(soon(file.read(0, 2 << 20)).await.unwrap() == bytes);
+    let before = bench.fetcher.stats().reader_gets;
+    faults.fail(DiskOp::Read, ENFILE);
+    assert!(soon(file.read(BLOCK, 1 << 20)).await.unwrap() == bytes[BLOCK as usize..]);
+    assert!(bench.fetcher.stats().reader_gets > before, "the disk gave it");
+    faults.mend();
+    let asked = bench.fetcher.stats().reader_gets;
+    assert!(soon(file.read(0, 2 << 20)).await.unwrap() == bytes);
+    assert_eq!(bench.fetcher.stats().reader_gets, asked, "what is cached is still of use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_cache_refused_is_offered_again_without_being_fetched_again() {
+    let faults = Faults::default();
+    let bench = Bench::on(FetchConfig::default(), faults.clone());
+    let (bytes, remote) = bench.put("refused", BLOCK);
+    faults.fail(DiskOp::Write, 28);
+    let (filled, landed) = bench.fill(remote.clone()).await;
+    assert!(matches!(filled, Ok(Filled::Refused(_))) && landed == 0, "{filled:?}");
+    faults.mend();
+    let until = std::time::Instant::now() + DEADLINE;
+    loop {
+        // A tier that failed is left alone for a while.
+        let (filled, landed) = bench.fill(remote.clone()).await;
+        if matches!(filled, Ok(Filled::Complete)) {
+            assert_eq!(landed, BLOCK);
+            break;
+        }
+        assert!(std::time::Instant::now() < until, "it is never offered again: {filled:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(soon(bench.fetcher.open(remote).read(0, 1 << 20)).await.unwrap() == bytes);
+    let stats = bench.fetcher.stats();
+    assert_eq!((stats.background_gets, stats.reader_gets), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lingers_for_readers_gets_into_the_cache_by_them() {
+    let faults = Faults::default();
+    let bench = Bench::on(FetchConfig::default(), faults.clone());
+    let (bytes, remote) = bench.put("refused", BLOCK);
+    faults.fail(DiskOp::Write, 28);
+    let file = bench.fetcher.open(remote);
+    assert!(soon(file.read(0, 1 << 20)).await.unwrap() == bytes);
+    faults.mend();
+    let until = std::time::Instant::now() + DEADLINE;
+    while !file.remote().object.is_complete() {
+        assert!(soon(file.read(0, 1 << 20)).await.unwrap() == bytes);
+        assert!(std::time::Instant::now() < until, "it stays out of the cache as long as it is read");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(bench.fetcher.stats().reader_gets, 1);
 }
