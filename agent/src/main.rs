@@ -15,6 +15,7 @@ mod status;
 mod stores;
 mod tiers;
 mod view;
+mod way;
 mod wishes;
 
 use std::io::Write as _;

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use forebay_crds::conditions::{self, reason};
 use forebay_crds::k8s::jiff::Timestamp;
-use forebay_crds::k8s::{Condition, Time};
 use forebay_dataset::Dataset;
 use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted};
 use tokio::runtime::Handle;
@@ -18,11 +16,10 @@ use tracing::{error, info, warn};
 
 use crate::composed::{self, Composed, Place};
 use crate::view::{DatasetView, Opens};
+use crate::way;
 
 /// How long an unmount waits for those who have files open before it takes the mount out of sight.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Names in the root that an old kernel is told of one by one at a change of generation.
-const TOP: usize = 10_000;
 
 /// How the tree is shown.
 enum Shown {
@@ -41,8 +38,10 @@ pub(crate) struct Served {
     /// Where a composed mount goes, or why there can be none; `None`: nobody asked for one.
     place: Option<Result<Place, String>>,
     mount: Mutex<Option<Shown>>,
-    /// Whether the mount is composed, and why not, once it is made.
-    composed: Mutex<Option<Condition>>,
+    /// What was counted of the mount's opens when last asked.
+    counted: Mutex<OpenCounts>,
+    /// When it was mounted, and why it is not composed.
+    way: Mutex<Option<(Timestamp, Option<String>)>>,
 }
 
 impl Served {
@@ -62,7 +61,8 @@ impl Served {
             since: SystemTime::now(),
             place,
             mount: Mutex::new(None),
-            composed: Mutex::default(),
+            counted: Mutex::default(),
+            way: Mutex::default(),
         }
     }
 
@@ -77,7 +77,12 @@ impl Served {
 
     pub(crate) fn view(&self) -> DatasetView {
         let mut status = self.dataset.status();
-        status.conditions.extend(lock(&self.composed).clone());
+        let not_native = self.counts().why_not;
+        if let Some((since, not_composed)) = &*lock(&self.way) {
+            // Of what nobody asked for nothing is said.
+            status.conditions.extend(self.place.is_some().then(|| way::composed(not_composed.clone(), *since)));
+            status.conditions.push(way::native(not_native.as_deref(), not_composed.as_deref(), *since));
+        }
         DatasetView {
             namespace: self.namespace.clone(),
             name: self.name.clone(),
@@ -86,18 +91,20 @@ impl Served {
             since: self.since,
             listing: self.dataset.listing(),
             status,
-            not_native: self.counts().why_not,
+            not_native,
         }
     }
 
     fn counts(&self) -> OpenCounts {
-        // While a tree is being mounted nobody opens anything, and who asks for the status does not wait.
-        let Ok(mount) = self.mount.try_lock() else { return OpenCounts::default() };
-        match &*mount {
-            None => OpenCounts::default(),
-            Some(Shown::Plain(mounted)) => mounted.opens(),
-            Some(Shown::Composed(composed)) => composed.opens(),
+        // Who asks for the status does not wait for a tree that is being mounted or shown anew: what was counted before it is told.
+        if let Ok(mount) = self.mount.try_lock() {
+            *lock(&self.counted) = match &*mount {
+                None => OpenCounts::default(),
+                Some(Shown::Plain(mounted)) => mounted.opens(),
+                Some(Shown::Composed(composed)) => composed.opens(),
+            };
         }
+        lock(&self.counted).clone()
     }
 
     pub(crate) fn opens(&self) -> Opens {
@@ -153,21 +160,18 @@ impl Served {
                 return composed.renew(&served.dataset).context("mount the new generation");
             }
             if let Some(Shown::Plain(mounted)) = &*mount {
-                let names = served.dataset.top_names(TOP);
+                let names = served.dataset.top_names();
                 let names = names.iter().map(|name| name.as_bytes());
-                return mounted.notifier().invalidate_all(names, TOP).context("tell the kernel of the new generation");
+                return mounted.notifier().invalidate_all(names).context("tell the kernel of the new generation");
             }
             let (shown, why_not) = served.mount(runtime)?;
             let at = match &shown {
                 Shown::Plain(mounted) => mounted.at(),
                 Shown::Composed(composed) => composed.at(),
             };
-            let composed = condition(why_not);
-            let (how, why) = (&composed.reason, &composed.message);
-            info!(dataset = served.dataset.name(), at = %at.display(), generation, how, why, "mounted");
+            info!(dataset = served.dataset.name(), at = %at.display(), generation, not_composed = why_not, "mounted");
             *mount = Some(shown);
-            // Of what nobody asked for nothing is said.
-            *lock(&served.composed) = served.place.is_some().then_some(composed);
+            *lock(&served.way) = Some((Timestamp::now(), why_not));
             served.mounted.store(true, Ordering::Release);
             Ok(())
         })
@@ -246,22 +250,6 @@ impl Served {
     /// Where the tree is shown.
     pub(crate) fn at(&self) -> &PathBuf {
         &self.options.at
-    }
-}
-
-/// What the status says of the way files are read.
-fn condition(why_not: Option<String>) -> Condition {
-    let (status, reason, message) = match why_not {
-        None => ("True", reason::AS_DESIRED, "names, attributes and complete pinned files are read without the agent".to_owned()),
-        Some(why) => ("False", reason::SERVED_BY_FUSE, why),
-    };
-    Condition {
-        type_: conditions::dataset::COMPOSED.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        last_transition_time: Time(Timestamp::now()),
-        observed_generation: None,
     }
 }
 

@@ -13,6 +13,9 @@ pub mod dataset {
     /// The mount is composed: names, attributes and complete pinned files are read without any process of ours. Only of a Dataset
     /// for which that was asked. Not a fault when it is false: the message says what stands in the way.
     pub const COMPOSED: &str = "Composed";
+    /// Complete files are read by the kernel itself. Only of a Dataset that is mounted somewhere. Not a fault when it is false: the
+    /// message says what stands in the way; when it is true, it says what a faster way would take.
+    pub const NATIVE_READS: &str = "NativeReads";
     /// The claim of the Dataset's name is there and bound.
     pub const CLAIM_BOUND: &str = "ClaimBound";
     /// Only of a Dataset that is being deleted: it never turns true, since the object is gone then.

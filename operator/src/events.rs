@@ -74,6 +74,7 @@ fn action(kind: &str) -> &'static str {
         dataset::STORES_REACHABLE => "ReachStores",
         dataset::CLAIM_BOUND => "BindClaim",
         dataset::COMPOSED => "Compose",
+        dataset::NATIVE_READS => "ReadNatively",
         dataset::DELETED => "Delete",
         runtime::TIERS_FIT => "FitTiers",
         _ => "Reconcile",

@@ -27,9 +27,6 @@ mod evict;
 #[cfg(test)]
 mod tests;
 
-/// Names in the root that an old kernel is told of one by one at a change of generation.
-const TOP: usize = 10_000;
-
 /// One Dataset on this node: what is desired of it, the Dataset at work, the mounts that show it.
 pub(crate) struct Hosted {
     pub(crate) name: DatasetName,
@@ -240,9 +237,9 @@ impl Hosted {
             if let Some((wish, _)) = state.wish.take_if(|(_, number)| *number <= shown) {
                 state.handled.refreshed = Some(wish);
             }
-            let names = dataset.top_names(TOP);
+            let names = dataset.top_names();
             for mount in state.mounts.values() {
-                let told = mount.notifier().invalidate_all(names.iter().map(|name| name.as_bytes()), TOP);
+                let told = mount.notifier().invalidate_all(names.iter().map(|name| name.as_bytes()));
                 if let Err(error) = told {
                     warn!(dataset = %hosted.name, %error, "the kernel may show the former generation until its answers expire");
                 }
@@ -356,7 +353,8 @@ impl Hosted {
             refuse(&mut status, fault);
         }
         status.observed_generation = Some(generation);
-        status.conditions.extend(self.composed_condition());
+        let not_native = self.opens().why_not;
+        status.conditions.extend(self.ways(not_native.as_deref()));
         DatasetView {
             namespace: self.name.namespace.clone(),
             name: self.name.name.clone(),
@@ -365,7 +363,7 @@ impl Hosted {
             since: self.since,
             listing: dataset.as_ref().and_then(Dataset::listing),
             status,
-            not_native: self.opens().why_not,
+            not_native,
         }
     }
 

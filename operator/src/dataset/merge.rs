@@ -48,7 +48,7 @@ pub(super) struct Merged {
     pub(super) cache: CacheStatus,
     pub(super) prefetch: PrefetchStatus,
     pub(super) nodes: NodesStatus,
-    /// Ready, Prefetched and StoresReachable, and Composed where it was asked for and something is mounted.
+    /// Ready, Prefetched and StoresReachable; where something is mounted NativeReads, and Composed where that was asked for.
     pub(super) verdicts: Vec<Verdict>,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn merge(nodes: &Nodes<'_>, placement: &Placement) -> Merged {
     let statuses: Vec<&Standing> = counted.values().copied().collect();
     let catalog = catalog(&counted);
     let mut verdicts = vec![sight.ready(nodes, &counted), prefetched(nodes, &counted, &sight), stores_reachable(&counted, nodes)];
-    verdicts.extend(composed(&counted));
+    verdicts.extend([kind::COMPOSED, kind::NATIVE_READS].into_iter().filter_map(|kind| slowest(kind, &counted)));
     Merged {
         phase: sight.phase(&counted),
         cache: cache(&statuses, placement, &catalog),
@@ -198,12 +198,11 @@ fn stores_reachable(counted: &BTreeMap<&str, &Standing>, nodes: &Nodes<'_>) -> V
 }
 
 /// Of nodes that mount it: as the slowest of them reads.
-fn composed(counted: &BTreeMap<&str, &Standing>) -> Option<Verdict> {
-    let words = || counted.iter().filter_map(|(node, status)| Some((node, find(&status.words.conditions, kind::COMPOSED)?)));
-    let slow = words().find(|(_, condition)| condition.status != "True");
-    match slow.map(|(node, condition)| (condition, format!("{node}: {}", condition.message))) {
-        Some((condition, message)) => Some(Verdict::bad(kind::COMPOSED, &condition.reason, message)),
-        None => words().next().map(|(_, condition)| Verdict::good(kind::COMPOSED, &condition.message)),
+fn slowest(kind: &'static str, counted: &BTreeMap<&str, &Standing>) -> Option<Verdict> {
+    let words = || counted.iter().filter_map(|(node, status)| Some((node, find(&status.words.conditions, kind)?)));
+    match words().find(|(_, condition)| condition.status != "True") {
+        Some((node, condition)) => Some(Verdict::bad(kind, &condition.reason, format!("{node}: {}", condition.message))),
+        None => words().next().map(|(_, condition)| Verdict::good(kind, &condition.message)),
     }
 }
 

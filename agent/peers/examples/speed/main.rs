@@ -1,21 +1,25 @@
-//! The peer path beside plain TCP and a real store (versitygw) on loopback: one reader, data in memory, interleaved rounds. The peer is in this
-//! process.
+//! The peer path beside plain TCP and a real store (versitygw) on loopback: one reader, data in memory, interleaved rounds. Then a catalog
+//! of more than 100 MiB, which goes to a file in the directory for temporary ones (`TMPDIR`). The peer is in this process.
 //!
 //! `cargo run --release -p forebay-peers --example speed [MIB] [ROUND-TRIP-MS]`: with a delay TCP and the peer go through a link that has it, and
 //! the store is left out. A rate the kernel gives: run it in a network namespace whose `lo` has `tc qdisc add dev lo root tbf rate 1gbit burst 256kb latency 50ms`.
 
+mod catalog;
 mod link;
+mod plain;
 mod under;
 
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_peers::{Answer, Asked, Identity, Limits, Mount, Neighbour, Net, PeerStore, Refusal, Server, Source, Spread};
+use forebay_peers::{
+    Answer, Asked, AskedCatalog, CatalogAnswer, Identity, Limits, Mount, Neighbour, Net, PeerStore, Refusal, Server, Source,
+    Spread,
+};
 use forebay_store::memory::MemoryStore;
 use forebay_store::policy::Priority;
 use forebay_store::{ObjectVersion, Tally, UnderStore, Version};
@@ -23,22 +27,33 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio_util::sync::CancellationToken;
 
+use catalog::Made;
 use under::Under;
 
 const EXTENT: u64 = 8 << 20;
 /// Requests of one reader at a time, as its read-ahead makes them.
 const AHEAD: usize = 4;
 const ROUNDS: usize = 5;
+/// This agent's node, and the other's.
+const NEAR: &str = "near";
+const FAR: &str = "far";
 
-/// Gives the same memory again and again, as a cache that is hot.
-struct Hot(Bytes);
+/// Gives the same memory again and again, as a cache that is hot, and its catalog.
+struct Hot {
+    piece: Bytes,
+    made: Arc<Made>,
+}
 
 #[async_trait]
 impl Source for Hot {
     async fn read(&self, asked: &Asked) -> Result<Answer, Refusal> {
-        let piece = self.0.clone();
+        let piece = self.piece.clone();
         let pieces = (asked.range.end - asked.range.start) / piece.len() as u64;
         Ok(stream::iter(0..pieces).map(move |_| Ok(piece.clone())).boxed())
+    }
+
+    async fn catalog(&self, asked: &AskedCatalog) -> Result<CatalogAnswer, Refusal> {
+        self.made.give(asked)
     }
 }
 
@@ -51,11 +66,12 @@ fn main() -> Result<()> {
     let bytes = mib << 20;
     let each_way = Duration::from_millis(std::env::args().nth(2).map_or(Ok(0), |ms| ms.parse())?) / 2;
     let runtime = tokio::runtime::Runtime::new()?;
-    let (net, store) = runtime.block_on(peers(each_way))?;
+    let made = Arc::new(Made::build()?);
+    let (net, store) = runtime.block_on(peers(each_way, made.clone()))?;
     let under = if each_way.is_zero() { Some(Under::start(bytes)?) } else { None };
     let (mut to_tcp, mut to_store) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let plain = plain_tcp(bytes, each_way)?;
+        let plain = plain::tcp(bytes, each_way)?;
         let peer = runtime.block_on(read_from_peer(&store, bytes))?;
         let rate = |time: Duration| bytes as f64 / time.as_secs_f64() / 1e9;
         to_tcp.push(rate(peer) / rate(plain));
@@ -75,7 +91,7 @@ fn main() -> Result<()> {
     if !to_store.is_empty() {
         say(&format!("median ratio to the store {:.2}", median(&mut to_store)))?;
     }
-    Ok(())
+    catalog::rounds(&runtime, &net, &made, each_way)
 }
 
 fn say(line: &str) -> Result<()> {
@@ -88,7 +104,7 @@ fn median(ratios: &mut [f64]) -> f64 {
 }
 
 /// This agent and one other, which scores higher for what is read.
-async fn peers(each_way: Duration) -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
+async fn peers(each_way: Duration, made: Arc<Made>) -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -103,15 +119,16 @@ async fn peers(each_way: Duration) -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
         net.set_identity(&Identity { certificate, key: key.serialize_pem(), authorities: authorities.clone() })?;
         Ok(net)
     };
-    let (near, far) = (net_of("near")?, net_of("far")?);
+    let (near, far) = (net_of(NEAR)?, net_of(FAR)?);
     let server = Server::bind("127.0.0.1:0".parse()?).await?;
     near.set_neighbours([Neighbour {
-        node: "far".into(),
+        node: FAR.into(),
         zone: None,
         address: link::through(server.address()?, each_way)?,
         leaving: false,
     }]);
-    tokio::spawn(server.run(far, Arc::new(Hot(Bytes::from(vec![7; 256 << 10]))), CancellationToken::new()));
+    let hot = Hot { piece: Bytes::from(vec![7; 256 << 10]), made };
+    tokio::spawn(server.run(far, Arc::new(hot), CancellationToken::new()));
     let direct = Arc::new(MemoryStore::new("memory://empty"));
     let store = PeerStore::new(Arc::new(Mount::new(near.clone(), "ml/speed", Spread::Sharded(1))), direct, Priority::Reader);
     Ok((near, Arc::new(store)))
@@ -143,28 +160,4 @@ async fn read(store: &Arc<dyn UnderStore>, key: &str, version: &Version, bytes: 
         .await?;
     ensure!(got == bytes / EXTENT * EXTENT, "{got} of {bytes} bytes came");
     Ok(start.elapsed())
-}
-
-fn plain_tcp(bytes: u64, each_way: Duration) -> Result<Duration> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = link::through(listener.local_addr()?, each_way)?;
-    let sending = std::thread::spawn(move || -> Result<()> {
-        let (mut stream, _) = listener.accept()?;
-        let piece = vec![7; 256 << 10];
-        for _ in 0..bytes / piece.len() as u64 {
-            stream.write_all(&piece)?;
-        }
-        Ok(())
-    });
-    let start = Instant::now();
-    let mut stream = TcpStream::connect(address)?;
-    let (mut buf, mut got) = (vec![0; 256 << 10], 0);
-    while got < bytes {
-        let len = stream.read(&mut buf)?;
-        ensure!(len > 0, "the sender ended early");
-        got += len as u64;
-    }
-    let time = start.elapsed();
-    sending.join().map_err(|_| anyhow::anyhow!("the sender died"))??;
-    Ok(time)
 }

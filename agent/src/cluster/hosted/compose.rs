@@ -9,17 +9,16 @@ use std::sync::Arc;
 
 use forebay_api::node::{BackingClient, Composed, Layers, MountId};
 use forebay_cache::Cache;
-use forebay_crds::conditions::{self, reason};
 use forebay_crds::dataset::{ConsistencyPolicy, RefreshPolicy};
+use forebay_crds::k8s::Condition;
 use forebay_crds::k8s::jiff::Timestamp;
-use forebay_crds::k8s::{Condition, Time};
 use forebay_dataset::Dataset;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::{Hosted, State, object};
-use crate::wishes;
+use crate::{way, wishes};
 
 /// What composed mounts over a mount show, and by whom that is known.
 pub(super) struct Shown {
@@ -128,27 +127,19 @@ impl Hosted {
         }
     }
 
-    /// What the status says of the way files are read; `None` where nobody asked for another, or nothing is mounted.
-    pub(super) fn composed_condition(&self) -> Option<Condition> {
-        let state = self.state();
-        if why_not(&state).is_some() {
-            return None;
+    /// What the status says of the way files are read while something is mounted. When it turned the operator remembers.
+    pub(super) fn ways(&self, not_native: Option<&str>) -> Vec<Condition> {
+        let (since, state) = (Timestamp::UNIX_EPOCH, self.state());
+        if state.mounts.is_empty() {
+            return Vec::new();
+        }
+        if let Some(why) = why_not(&state) {
+            return vec![way::native(not_native, Some(why), since)];
         }
         let failed = state.composed.values().find_map(|shown| shown.composed.why_not.clone());
-        let (status, reason, message) = match failed {
-            Some(why) => ("False", reason::SERVED_BY_FUSE, why),
-            None if state.composed.values().all(|shown| shown.composed.generations.is_empty()) => return None,
-            None => {
-                ("True", reason::AS_DESIRED, "names, attributes and complete pinned files are read without the agent".to_owned())
-            }
-        };
-        Some(Condition {
-            type_: conditions::dataset::COMPOSED.to_owned(),
-            status: status.to_owned(),
-            reason: reason.to_owned(),
-            message,
-            last_transition_time: Time(Timestamp::UNIX_EPOCH),
-            observed_generation: None,
-        })
+        let native = way::native(not_native, failed.as_deref(), since);
+        // Composed once a pod is there for whom it was tried.
+        let tried = failed.is_some() || state.composed.values().any(|shown| !shown.composed.generations.is_empty());
+        tried.then(|| way::composed(failed, since)).into_iter().chain([native]).collect()
     }
 }

@@ -250,4 +250,13 @@ fn how_files_are_read_is_said_where_somebody_mounts_it_and_as_of_the_slowest() {
     assert_eq!(said([None, Some(fast)]), Some(Verdict::good(kind::COMPOSED, "natively")));
     let bad = Verdict::bad(kind::COMPOSED, reason::SERVED_BY_FUSE, "n2: no EROFS");
     assert_eq!(said([Some(fast), Some(slow)]), Some(bad));
+
+    let native = |holds: &str, words: &str| {
+        let mut status = said_in(Phase::Ready);
+        status.conditions.push(condition(kind::NATIVE_READS, holds, reason::SERVED_BY_FUSE, words));
+        Some(status)
+    };
+    let merged = merged(2, &[native("True", "natively"), native("False", "switched off")], &every());
+    let bad = Verdict::bad(kind::NATIVE_READS, reason::SERVED_BY_FUSE, "n2: switched off");
+    assert!(merged.verdicts.contains(&bad) && merged.phase == Phase::Ready);
 }
