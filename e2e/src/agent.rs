@@ -137,6 +137,14 @@ impl Agent {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// `forebay-agent refresh`: asks for a new listing, and does not wait for it.
+    pub fn refresh(&self) -> Result<()> {
+        let mut command = Command::new(&self.files.program);
+        let output = command.args(["refresh", "--state"]).arg(&self.files.state).arg(&self.dataset).output()?;
+        ensure!(output.status.success(), "forebay-agent refresh: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
     /// Waits until `accept` likes the status; shows the last one when time is up.
     pub fn wait_status(&self, what: &str, limit: Duration, accept: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;

@@ -54,6 +54,12 @@ impl Manifest {
         Self { name: name.into(), mounts, spec: Vec::new(), tiers: vec![tier] }
     }
 
+    /// One tier in memory instead. It has no path: the agent mounts a tmpfs below its state directory.
+    pub fn in_memory(mut self, capacity: &str) -> Self {
+        self.tiers = vec![format!("{{name: ram, medium: Memory, capacity: {capacity}}}")];
+        self
+    }
+
     /// Adds a line of the Dataset's `spec`.
     pub fn with(mut self, line: &str) -> Self {
         self.spec.push(line.into());

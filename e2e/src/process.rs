@@ -98,7 +98,9 @@ impl Process {
         Ok((ticks(14)? + ticks(15)?) / rustix::param::clock_ticks_per_second() as f64)
     }
 
-    /// Anonymous plus shared memory in bytes (RssAnon + RssShmem): what the process costs, without file pages.
+    /// Anonymous plus shared memory in bytes (RssAnon + RssShmem), now: heap, stacks and what it has mapped of a tmpfs. Pages of files are
+    /// not counted, mapped or not: the kernel takes them back. Nor is what it wrote to a tmpfs and has not mapped, as in a memory tier:
+    /// that is on no process's account.
     pub fn memory(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let kib: u64 = status
@@ -107,6 +109,14 @@ impl Process {
             .filter_map(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
             .sum();
         Ok(kib * 1024)
+    }
+
+    /// The most that was resident at once since the start, in bytes (VmHWM): what [`Process::memory`] counts, and the pages of mapped
+    /// files, its own text among them. The kernel keeps no peak of the former alone, so this lies above it also where nothing grew.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let kib = status.lines().find_map(|l| l.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse::<u64>().ok());
+        Ok(kib.context("no VmHWM in /proc/PID/status")? * 1024)
     }
 
     /// Whether the end was by this signal.

@@ -66,13 +66,7 @@ fn a_refresh_shows_the_new_tree_and_open_files_stay_as_they_were() {
     site.client.put(BUCKET, "file", &new).unwrap();
     site.client.put(BUCKET, "comes", b"came").unwrap();
     site.client.delete(BUCKET, "goes").unwrap();
-    let asked = std::process::Command::new(&agent.files.program)
-        .args(["refresh", "--state"])
-        .arg(&agent.files.state)
-        .arg("default/turns")
-        .status()
-        .unwrap();
-    assert!(asked.success());
+    agent.refresh().unwrap();
     wait_until("the new tree to show", SOON, || Ok((read(&path).ok().as_ref() == Some(&new)).then_some(()))).unwrap();
     assert_eq!(read(&agent.root().join("comes")).unwrap(), b"came");
     assert_eq!(read(&agent.root().join("goes")), Err(2));

@@ -1,5 +1,7 @@
 //! A store in trouble: a clear error in time, never a wrong byte, and all is well again when the trouble ends.
 
+use std::fs::File;
+use std::io::Read;
 use std::time::{Duration, Instant};
 
 use forebay_e2e::{Agent, Fault, RequestKind, Rule, wait_until};
@@ -32,11 +34,27 @@ fn expect_error(site: &Site, agent: &Agent, errnos: &[i32], what: &str) {
         Ok(bytes) => panic!("{what}: the read gave {} bytes, equal: {}", bytes.len(), bytes == site.bytes(VICTIM)),
         Err(errno) => assert!(errnos.contains(&errno), "{what}: errno {errno}, not of {errnos:?}"),
     }
-    let told = |status: &Value| {
-        let text = status.to_string();
-        ["default/faults", "mount /", VICTIM].iter().all(|word| text.contains(word))
-    };
-    agent.wait_status(&format!("{what}: a status that names Dataset, mount and object"), SOON, told).unwrap();
+    agent.wait_status(&format!("{what}: a status that names Dataset, mount and object"), SOON, names_the_victim).unwrap();
+}
+
+fn names_the_victim(status: &Value) -> bool {
+    let message = message(status, "StoresReachable");
+    ["default/faults", "mount /", VICTIM].iter().all(|word| message.contains(word))
+}
+
+/// What the status says of one condition.
+fn message<'a>(status: &'a Value, kind: &str) -> &'a str {
+    let conditions = status["conditions"].as_array().unwrap();
+    conditions.iter().find(|condition| condition["type"] == kind).unwrap()["message"].as_str().unwrap()
+}
+
+/// A listing that failed has no object; its message must have the words all the same that tell what to look at.
+fn expect_words_of_listing(status: &Value, words: &[&str]) {
+    for kind in ["Ready", "StoresReachable"] {
+        for word in ["default/faults", "mount /"].iter().chain(words) {
+            assert!(message(status, kind).contains(word), "{word} is missing in {kind} of {status:#}");
+        }
+    }
 }
 
 /// The fault is over: the victim reads whole and equal, and the status says so too.
@@ -130,9 +148,9 @@ fn a_reader_of_several_blocks_gets_none_that_is_not_verified() {
     let agent = site.start(&site.patient("faults"));
     // A bit at the front flips. Only the end of the body, two blocks later, can show it.
     site.proxy.add(Rule::gets(Fault::Flip(9)).of("victim").times(1));
-    let mut file = std::fs::File::open(agent.root().join(VICTIM)).unwrap();
+    let mut file = File::open(agent.root().join(VICTIM)).unwrap();
     let mut front = vec![0; 4096];
-    std::io::Read::read_exact(&mut file, &mut front).unwrap();
+    file.read_exact(&mut front).unwrap();
     assert!(front == site.bytes(VICTIM)[..front.len()], "bytes that nobody had verified were served");
     // Neither the kernel's pages nor the cache hold any.
     assert!(read(&agent.root().join(VICTIM)).unwrap() == site.bytes(VICTIM));
@@ -140,25 +158,38 @@ fn a_reader_of_several_blocks_gets_none_that_is_not_verified() {
 
 #[test]
 fn an_object_that_changes_in_mid_read_is_stale_and_never_mixed() {
-    let site = site();
-    let agent = site.start(&site.impatient("faults"));
-    let path = agent.root().join(VICTIM);
-    let old = site.bytes(VICTIM);
-    let mut file = std::fs::File::open(&path).unwrap();
-    let mut first = vec![0; 64 << 10];
-    std::io::Read::read_exact(&mut file, &mut first).unwrap();
-    assert!(first == old[..64 << 10]);
+    // More than one GET brings in.
+    const LARGE: usize = 24 << 20;
+    const FRONT: usize = 64 << 10;
+    let site = Site::new().with_files(&[(VICTIM, LARGE)]);
+    let agent = site.start(&site.manifest("faults", "1Gi"));
+    let (path, old) = (agent.root().join(VICTIM), site.bytes(VICTIM));
+    // The first range comes; those behind it wait until the object has changed.
+    site.proxy.add(Rule::gets(Fault::Delay(Duration::ZERO)).of("victim").times(1));
+    let later = site.proxy.add(Rule::gets(Fault::Hang).of("victim"));
+    let mut file = File::open(&path).unwrap();
+    // Else the kernel asks for what is behind at the same time, and that may come first.
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
+    let mut front = vec![0; FRONT];
+    file.read_exact(&mut front).unwrap();
+    assert!(front == old[..FRONT]);
 
-    let new = noise(77, SIZE);
-    site.client.put(BUCKET, VICTIM, &new).unwrap();
-    // Whatever the open file still gives is the old version: what was fetched before, then ESTALE.
-    let mut rest = Vec::new();
-    let outcome = std::io::Read::read_to_end(&mut file, &mut rest);
-    assert!(rest == old[64 << 10..(64 << 10) + rest.len()], "bytes that are not the opened version's");
-    match outcome {
-        Ok(_) => assert_eq!(first.len() + rest.len(), SIZE, "all of it had been fetched before the change"),
-        Err(error) => assert_eq!(error.raw_os_error(), Some(ESTALE)),
-    }
+    let reader = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        let outcome = file.read_to_end(&mut rest);
+        (rest, outcome)
+    });
+    let asked = || site.proxy.seen().iter().filter(|s| s.kind == RequestKind::Get && s.target.contains("victim")).count();
+    wait_until("a later range to be asked for", SOON, || Ok((asked() > 1).then_some(()))).unwrap();
+    site.client.put(BUCKET, VICTIM, &noise(77, LARGE)).unwrap();
+    assert!(!reader.is_finished(), "it reads what has not come");
+    site.proxy.remove(later);
+    let (rest, outcome) = reader.join().unwrap();
+    assert!(old[FRONT..].starts_with(&rest), "bytes that are not the opened version's");
+    let error = outcome.expect_err("the later ranges of the opened version cannot have come");
+    assert_eq!(error.raw_os_error(), Some(ESTALE));
+    assert_eq!(read(&path).err(), Some(ESTALE), "opened anew it is the version that was listed");
+    agent.wait_status("a status that names Dataset, mount and object", SOON, names_the_victim).unwrap();
 }
 
 #[test]
@@ -168,12 +199,9 @@ fn wrong_credentials_say_so() {
     manifest.mounts[0].keys = Some(("forebay-e2e".into(), "not-the-secret".into()));
     let agent = Agent::spawn(&site.files(), &manifest).unwrap();
     let status = agent.wait_status("the listing to fail", SOON, |s| s["phase"] == "Failed").unwrap();
-    // The status is the Dataset's own; its name stands in the log beside the same words.
-    assert!(agent.process.output().contains("default/faults"));
+    expect_words_of_listing(&status, &["access denied", "credentials", BUCKET]);
     let text = status.to_string();
-    for word in ["AccessDenied", "credentials", "mount /", BUCKET] {
-        assert!(text.contains(word), "{word} is missing in {status:#}");
-    }
+    assert!(text.contains("AccessDenied"), "{status:#}");
     assert!(!text.contains("not-the-secret"));
     assert!(!agent.process.output().contains("not-the-secret"));
 }
@@ -185,9 +213,7 @@ fn a_missing_bucket_says_so_and_is_found_once_it_is_there() {
     manifest.mounts[0].source = "s3://absent".into();
     let mut agent = Agent::spawn(&site.files(), &manifest).unwrap();
     let status = agent.wait_status("the listing to fail", SOON, |s| s["phase"] == "Failed").unwrap();
-    for word in ["does not exist", "absent", "mount /"] {
-        assert!(status.to_string().contains(word), "{word} is missing in {status:#}");
-    }
+    expect_words_of_listing(&status, &["does not exist", "absent"]);
     site.client.make_bucket("absent").unwrap();
     site.client.put("absent", "late", b"late").unwrap();
     agent.wait_status("the listing to succeed", SOON * 2, |s| s["phase"] == "Ready").unwrap();

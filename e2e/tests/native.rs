@@ -24,7 +24,7 @@ fn site() -> Site {
 }
 
 /// Opens so far: native ones, and those through the agent.
-fn opens(agent: &Agent) -> (f64, f64) {
+pub(crate) fn opens(agent: &Agent) -> (f64, f64) {
     let (_, page) = get(agent, "/metrics");
     let way = |way: &str| {
         sample(
@@ -36,19 +36,19 @@ fn opens(agent: &Agent) -> (f64, f64) {
 }
 
 /// A file mapped whole, for reading; unmapped at the end.
-struct Mapped {
+pub(crate) struct Mapped {
     at: *mut std::ffi::c_void,
     length: usize,
 }
 
 impl Mapped {
-    fn of(file: impl AsFd, length: usize) -> Self {
+    pub(crate) fn of(file: impl AsFd, length: usize) -> Self {
         // SAFETY: a new mapping at a place that the kernel chooses overlaps nothing.
         let at = unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0).unwrap() };
         Self { at, length }
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: mapped for reading as long as this lives; the file behind it is one that nobody writes to.
         unsafe { std::slice::from_raw_parts(self.at.cast(), self.length) }
     }
@@ -68,7 +68,7 @@ fn content(file: &File) -> Vec<u8> {
 }
 
 /// Opens a file that is complete, so that the kernel reads it by itself.
-fn open_natively(agent: &Agent, name: &str) -> File {
+pub(crate) fn open_natively(agent: &Agent, name: &str) -> File {
     let path = agent.root().join(name);
     wait_until("a native open", SOON, || {
         read(&path).map_err(std::io::Error::from_raw_os_error)?;

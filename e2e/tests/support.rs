@@ -114,8 +114,18 @@ pub(crate) fn noise(seed: u64, size: usize) -> Vec<u8> {
 
 /// Reads a part of a file; a failed read is its errno.
 pub(crate) fn read_at(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, i32> {
-    let errno = |e: std::io::Error| e.raw_os_error().unwrap_or(-1);
+    read_open(&File::open(path).map_err(errno)?, offset, length)
+}
+
+/// The same, but not from pages that the kernel has of it.
+pub(crate) fn read_afresh(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, i32> {
     let file = File::open(path).map_err(errno)?;
+    drop_pages(&file);
+    read_open(&file, offset, length)
+}
+
+/// Reads a part of an open file; a failed read is its errno.
+pub(crate) fn read_open(file: &File, offset: u64, length: usize) -> Result<Vec<u8>, i32> {
     let mut buffer = vec![0; length];
     let mut done = 0;
     while done < length {
@@ -128,9 +138,19 @@ pub(crate) fn read_at(path: &Path, offset: u64, length: usize) -> Result<Vec<u8>
     Ok(buffer)
 }
 
+/// Makes the kernel drop the pages that it keeps of a file beyond its last close: what is read then comes from the agent, or from the
+/// cached file.
+pub(crate) fn drop_pages(file: &File) {
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
+
 /// Reads a whole file; a failed read is its errno.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, i32> {
-    fs::read(path).map_err(|e| e.raw_os_error().unwrap_or(-1))
+    fs::read(path).map_err(errno)
+}
+
+fn errno(error: std::io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(-1)
 }
 
 /// Everything that the agent would prefetch is in the cache.

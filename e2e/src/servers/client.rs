@@ -54,9 +54,11 @@ impl S3Client {
 
     /// Lets everybody read a bucket's objects (`s3:GetObject`) without a signature.
     pub fn allow_anonymous_reads(&self, bucket: &str) -> Result<()> {
-        let policy = format!(
-            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{bucket}/*"}}]}}"#
-        );
+        let allow = |action: &str, resource: &str| {
+            format!(r#"{{"Effect":"Allow","Principal":"*","Action":"s3:{action}","Resource":"arn:aws:s3:::{resource}"}}"#)
+        };
+        let (get, list) = (allow("GetObject", &format!("{bucket}/*")), allow("ListBucket", bucket));
+        let policy = format!(r#"{{"Version":"2012-10-17","Statement":[{get},{list}]}}"#);
         // rclone has no command for policies; curl signs, but for the digest, which it leaves to the caller.
         let mut curl = Command::new("curl");
         curl.args(["--silent", "--show-error", "--fail-with-body", "-X", "PUT", "--aws-sigv4", "aws:amz:us-east-1:s3", "--user"]);
