@@ -28,6 +28,14 @@ pub(crate) struct Ours<'a> {
     pub(crate) pinned: bool,
 }
 
+/// One build of ours before its start, with an empty cache.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    name: &'static str,
+    files: AgentFiles,
+    manifest: Manifest,
+}
+
 #[derive(Debug)]
 enum Runs {
     /// The kernel's own file system.
@@ -36,13 +44,48 @@ enum Runs {
     Peer(Process),
 }
 
+impl Ours<'_> {
+    /// An empty cache of `capacity` on the disk, below `work`. `spec` holds further lines of the Dataset's spec.
+    pub(crate) fn prepare(self, store: &S3Client, bucket: &str, work: &Path, capacity: &str, spec: &[&str]) -> Result<Prepared> {
+        let mut files = AgentFiles::with_program(work, self.program.to_path_buf())?;
+        let mount = MountSpec::s3("/", bucket, store.endpoint(), store.keys());
+        let mut manifest = Manifest::new("tree", vec![mount], &files.tier, capacity);
+        manifest.spec.extend(spec.iter().map(|s| s.to_string()));
+        if self.pinned {
+            files.arguments.push("--composed".into());
+            manifest.spec.push("pin: {paths: [/]}".into());
+        }
+        Ok(Prepared { name: self.name, files, manifest })
+    }
+}
+
+impl Prepared {
+    /// The agent answers every read itself.
+    pub(crate) fn without_passthrough(mut self) -> Self {
+        self.files.arguments.push("--no-passthrough".into());
+        self
+    }
+
+    /// The cache is in memory, and nothing of it on the disk.
+    pub(crate) fn in_memory(mut self, capacity: &str) -> Self {
+        self.manifest = self.manifest.in_memory(capacity);
+        self
+    }
+
+    /// Starts the agent and waits for its mount.
+    pub(crate) fn start(self) -> Result<Contender> {
+        let agent = Agent::start(&self.files, &self.manifest)?;
+        Ok(Contender { name: self.name, root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })
+    }
+}
+
 impl Contender {
     /// A directory of the kernel's own file system.
     pub(crate) fn native(name: &'static str, root: PathBuf) -> Self {
         Self { name, root, runs: Runs::Native }
     }
 
-    /// A build of ours, with an empty cache of `capacity` below `work`. `spec` holds further lines of the Dataset's spec.
+    /// A build of ours, prepared as [`Ours::prepare`] does and started.
     pub(crate) fn forebay(
         ours: Ours<'_>,
         store: &S3Client,
@@ -51,16 +94,7 @@ impl Contender {
         capacity: &str,
         spec: &[&str],
     ) -> Result<Self> {
-        let mut files = AgentFiles::with_program(work, ours.program.to_path_buf())?;
-        let mount = MountSpec::s3("/", bucket, store.endpoint(), store.keys());
-        let mut manifest = Manifest::new("tree", vec![mount], &files.tier, capacity);
-        manifest.spec.extend(spec.iter().map(|s| s.to_string()));
-        if ours.pinned {
-            files.arguments.push("--composed".into());
-            manifest.spec.push("pin: {paths: [/]}".into());
-        }
-        let agent = Agent::start(&files, &manifest)?;
-        Ok(Self { name: ours.name, root: agent.root(), runs: Runs::Forebay(Box::new(agent)) })
+        ours.prepare(store, bucket, work, capacity, spec)?.start()
     }
 
     /// `rclone mount` with its full cache, empty, and with the options that make it quick: server times (else one

@@ -1,7 +1,7 @@
 use std::fmt::Write;
 
 use super::results::{Results, number};
-use super::rows::{ALL, COLUMNS, FOREBAY};
+use super::rows::{ALL, COLUMNS, FOREBAY, OURS};
 
 const WIDTH: usize = 900;
 const LABEL: usize = 290;
@@ -19,7 +19,11 @@ pub(super) fn svg(results: &Results) -> String {
         y += 20;
         for (column, value) in bars {
             let width = ((value / largest) * (WIDTH - LABEL - 100) as f64).max(1.0) as usize;
-            let colour = if column == FOREBAY { "#1769aa" } else { "#b8c4ce" };
+            let colour = match column {
+                FOREBAY => "#1769aa",
+                _ if OURS.contains(&column) => "#76a9d1",
+                _ => "#b8c4ce",
+            };
             text(&mut body, LABEL - 80, y + 12, "normal", column);
             // A String takes everything.
             let _ = writeln!(body, "<rect x='{LABEL}' y='{y}' width='{width}' height='{}' fill='{colour}'/>", BAR - 3);

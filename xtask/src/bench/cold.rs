@@ -5,7 +5,7 @@ use forebay_e2e::{Fault, FaultProxy, Rule, S3Client, wait_until};
 
 use super::results::Results;
 use super::rows::*;
-use super::{Lab, finish, store};
+use super::{Lab, memory, store};
 use crate::speed::{first_byte, read_files};
 
 /// Small files that one measurement reads.
@@ -15,15 +15,24 @@ const FAR: Duration = Duration::from_millis(20);
 
 /// One contender, mounted anew with an empty cache: first byte of one large file, another one whole, then small files.
 pub(super) fn measure(lab: &Lab, name: &'static str, run: usize, results: &mut Results) -> Result<()> {
-    let (contender, dir) = lab.start(name, &format!("cold-{run}"), &["prefetch: {policy: OnDemand}"])?;
+    let (contender, _) = lab.start(name, &format!("cold-{run}"), &["prefetch: {policy: OnDemand}"])?;
     let big = lab.at(&contender, &lab.data.big);
     results.add(FIRST_BYTE, name, first_byte(&big[0])?.as_secs_f64() * 1e3);
+    memory::touch(lab.args.big_mib)?;
+    // What a contender puts off until the reader has its last byte counts for what is read next, or for nothing.
+    let cpu = || -> Result<f64> { contender.process().context("a mount without a process")?.cpu_seconds() };
+    let before = cpu()?;
     let (bytes, time) = read_files(&big[1..2], 1)?;
-    results.add(COLD_SEQ, name, bytes as f64 / f64::from(1 << 20) / time.as_secs_f64());
+    let mib = bytes as f64 / f64::from(1 << 20);
+    results.add(COLD_CPU, name, (cpu()? - before) / (mib / 1024.0));
+    results.add(COLD_SEQ, name, mib / time.as_secs_f64());
     let small = lab.at(&contender, &lab.data.some_small(SMALL));
+    memory::touch((small.len() as u64 * lab.args.small_kib) >> 10)?;
+    let before = cpu()?;
     let (_, time) = read_files(&small, 4)?;
+    results.add(COLD_SMALL_CPU, name, (cpu()? - before) * 1e3 / small.len() as f64);
     results.add(COLD_SMALL, name, small.len() as f64 / time.as_secs_f64());
-    finish(contender, &dir)
+    Ok(())
 }
 
 /// Small files of whole directories, read in order by four threads, before a store that answers each GET later.
@@ -35,19 +44,19 @@ pub(super) fn far(lab: &Lab, run: usize, results: &mut Results) -> Result<()> {
     let client = S3Client::new(&proxy.endpoint(), id, key);
     results.add(FAR_SMALL, "store", store::small(lab, &client, files)?);
     for name in lab.args.taking_part(MOUNTS, run) {
-        let (contender, dir) = lab.start_before(&client, name, &format!("far-{run}"), &["prefetch: {policy: OnDemand}"])?;
+        let (contender, _) = lab.start_before(&client, name, &format!("far-{run}"), &["prefetch: {policy: OnDemand}"])?;
         let small = lab.at(&contender, files);
         let (_, time) = read_files(&small, 4)?;
         results.add(FAR_SMALL, name, small.len() as f64 / time.as_secs_f64());
-        finish(contender, &dir)?;
     }
     Ok(())
 }
 
 /// Time from the start of the program until everything is cached.
 pub(super) fn prefetch(lab: &Lab, name: &'static str, run: usize, results: &mut Results) -> Result<()> {
+    memory::touch(lab.data_mib())?;
     let start = Instant::now();
-    let (contender, dir) = lab.start(name, &format!("prefetch-{run}"), &["prefetch: {policy: Eager, paths: [/]}"])?;
+    let (contender, _) = lab.start(name, &format!("prefetch-{run}"), &["prefetch: {policy: Eager, paths: [/]}"])?;
     let agent = contender.agent().context("not an agent")?;
     wait_until("the prefetch to end", Duration::from_secs(600), || {
         // Each look is a process, whose time is taken from the prefetch.
@@ -56,8 +65,7 @@ pub(super) fn prefetch(lab: &Lab, name: &'static str, run: usize, results: &mut 
     })?;
     let seconds = start.elapsed().as_secs_f64();
     let files = lab.data.small.len() + lab.data.big.len();
-    let mib = 4 * lab.args.big_mib + ((lab.data.small.len() as u64 * lab.args.small_kib) >> 10);
     results.add(PREFETCH_FILES, name, files as f64 / seconds);
-    results.add(PREFETCH_BYTES, name, mib as f64 / seconds);
-    finish(contender, &dir)
+    results.add(PREFETCH_BYTES, name, lab.data_mib() as f64 / seconds);
+    Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::BenchArgs;
-use crate::speed::{in_threads, xorshift};
+use crate::speed::{in_threads, shuffled, xorshift};
 
 /// The files that every contender shows.
 #[derive(Debug)]
@@ -38,6 +38,12 @@ impl Data {
     pub(super) fn some_small(&self, n: usize) -> Vec<PathBuf> {
         let step = (self.small.len() / n.max(1)).max(1);
         self.small.iter().step_by(step).take(n).cloned().collect()
+    }
+
+    /// The same in an order that looks random, another for each seed.
+    pub(super) fn shuffled_small(&self, n: usize, seed: u64) -> Vec<PathBuf> {
+        let some = self.some_small(n);
+        shuffled(some.len() as u64, seed).map(|at| some[at as usize].clone()).collect()
     }
 }
 

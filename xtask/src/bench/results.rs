@@ -1,20 +1,34 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::rows::{ALL, COLUMNS, FOREBAY, PEERS, Row};
+use super::rows::{ALL, BEST_PEER, COLUMNS, OURS, PEERS, RATIOS, Row, native};
+
+/// Room for a row's label and unit.
+const LABEL: usize = 46;
 
 /// Every value measured, by row and column.
 #[derive(Debug, Default)]
 pub(super) struct Results {
     values: HashMap<(&'static str, &'static str), Vec<f64>>,
+    left_out: BTreeMap<&'static str, String>,
 }
 
 impl Results {
     /// Adds one run's value.
     pub(super) fn add(&mut self, row: Row, column: &'static str, value: f64) {
         self.values.entry((row.key, column)).or_default().push(value);
+    }
+
+    /// Notes that a contender does not take part, and why.
+    pub(super) fn leave_out(&mut self, column: &'static str, why: &str) {
+        self.left_out.insert(column, why.to_owned());
+    }
+
+    /// Why a contender does not take part; `None` when it does.
+    pub(super) fn left_out(&self, column: &str) -> Option<&str> {
+        self.left_out.get(column).map(String::as_str)
     }
 
     /// The median of all runs.
@@ -29,12 +43,15 @@ impl Results {
         ratio.is_finite().then_some(ratio)
     }
 
-    /// Forebay against the better of its peers.
-    pub(super) fn against_peers(&self, row: Row) -> Option<f64> {
-        PEERS.iter().filter_map(|peer| self.ratio(row, FOREBAY, peer)).reduce(f64::min)
+    /// The same, where `b` may also be [`BEST_PEER`].
+    fn against(&self, row: Row, a: &'static str, b: &'static str) -> Option<f64> {
+        match b {
+            BEST_PEER => PEERS.iter().copied().filter_map(|peer| self.ratio(row, a, peer)).reduce(f64::min),
+            column => self.ratio(row, a, column),
+        }
     }
 
-    /// The table as text: medians, then Forebay's ratios (above 1: Forebay is better).
+    /// The table as text: medians, then [`RATIOS`] (above 1: Forebay is better).
     pub(super) fn table(&self) -> String {
         let mut out = String::new();
         // A String takes everything.
@@ -43,27 +60,48 @@ impl Results {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
-        write!(out, "{:<44}", "medians")?;
+        write!(out, "{:<LABEL$}", "medians")?;
         for column in COLUMNS {
             write!(out, "{column:>11}")?;
         }
-        writeln!(out, "{:>10}{:>10}{:>10}", "/ ext4", "/ store", "/ peers")?;
+        for (heading, ..) in RATIOS {
+            write!(out, "{heading:>width$}", width = heading.len() + 4)?;
+        }
+        writeln!(out)?;
         for row in ALL {
             let medians: Vec<_> = COLUMNS.iter().map(|c| self.median(*row, c)).collect();
             if medians.iter().all(Option::is_none) {
                 continue;
             }
-            write!(out, "{:<44}", format!("{}, {}", row.label, row.unit))?;
+            write!(out, "{:<LABEL$}", format!("{}, {}", row.label, row.unit))?;
             for value in medians {
                 write!(out, "{:>11}", value.map_or("-".into(), number))?;
             }
-            let ratios = [self.ratio(*row, FOREBAY, "ext4"), self.ratio(*row, FOREBAY, "store"), self.against_peers(*row)];
-            for ratio in ratios {
-                write!(out, "{:>10}", ratio.map_or("-".into(), |r| format!("{r:.2}x")))?;
+            for (heading, who, against) in RATIOS.iter().copied() {
+                let ratio = self.against(*row, who, against).map_or("-".into(), |r| format!("{r:.2}x"));
+                write!(out, "{ratio:>width$}", width = heading.len() + 4)?;
             }
             writeln!(out)?;
         }
-        writeln!(out, "ratios: above 1 Forebay is better; peers: the better of rclone mount (vfs full) and s3fs")
+        writeln!(
+            out,
+            "ratios: above 1 Forebay is better, forebay where nobody is named; peers: the better of rclone mount (vfs full) and s3fs"
+        )?;
+        self.left_out.iter().try_for_each(|(column, why)| writeln!(out, "left out: {column}, {why}"))
+    }
+
+    /// Each of ours against the kernel's own file system, the store and the better of the peers, where both were measured.
+    fn ratios(&self, row: Row) -> serde_json::Map<String, Value> {
+        let mut all = serde_json::Map::new();
+        for who in OURS.iter().copied() {
+            let against = [native(who), "store", BEST_PEER];
+            let ratios = against.into_iter().filter_map(|b| Some((b.to_owned(), Value::from(self.against(row, who, b)?))));
+            let ratios: serde_json::Map<_, _> = ratios.collect();
+            if !ratios.is_empty() {
+                all.insert(who.to_owned(), Value::Object(ratios));
+            }
+        }
+        all
     }
 
     /// All values, for machines.
@@ -76,10 +114,13 @@ impl Results {
                     Some((c.to_string(), json!({"median": median(runs), "runs": runs})))
                 });
                 let columns: serde_json::Map<_, _> = columns.collect();
-                json!({"key": row.key, "label": row.label, "unit": row.unit, "moreIsBetter": row.more, "columns": columns})
+                json!({
+                    "key": row.key, "label": row.label, "unit": row.unit, "moreIsBetter": row.more,
+                    "columns": columns, "ratios": self.ratios(*row),
+                })
             })
             .collect();
-        json!({"setting": setting, "rows": rows})
+        json!({"setting": setting, "leftOut": self.left_out, "rows": rows})
     }
 }
 
@@ -105,7 +146,7 @@ pub(super) fn number(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::{FIND, SEQ_1};
+    use super::super::rows::{FIND, RAM, SEQ_1};
     use super::*;
 
     #[test]
@@ -119,7 +160,7 @@ mod tests {
         results.add(FIND, "forebay", 20.0);
         results.add(FIND, "ext4", 10.0);
         assert_eq!(results.median(SEQ_1, "forebay"), Some(200.0));
-        assert_eq!(results.against_peers(SEQ_1), Some(2.0));
+        assert_eq!(results.against(SEQ_1, "forebay", BEST_PEER), Some(2.0));
         assert_eq!(results.ratio(FIND, "forebay", "ext4"), Some(0.5));
         assert_eq!(results.ratio(FIND, "forebay", "tmpfs"), None);
         let table = results.table();
@@ -128,5 +169,23 @@ mod tests {
             "{table}"
         );
         assert!(!table.contains("ls -lR"), "rows that were not measured are left out: {table}");
+    }
+
+    #[test]
+    fn machines_get_the_ratios_of_all_that_is_ours() {
+        let mut results = Results::default();
+        for (column, value) in [("ext4", 100.0), ("tmpfs", 200.0), (RAM, 150.0), ("pinned", 90.0), ("s3fs", 30.0)] {
+            results.add(SEQ_1, column, value);
+        }
+        results.leave_out("rclone", "by --without");
+        let json = results.to_json(&Value::Null);
+        let ratios = &json["rows"][0]["ratios"];
+        assert_eq!(ratios, &json!({"pinned": {"ext4": 0.9, "peers": 3.0}, "ram": {"tmpfs": 0.75, "peers": 5.0}}));
+        assert_eq!(json["leftOut"], json!({"rclone": "by --without"}));
+        let table = results.table();
+        assert!(
+            table.contains("0.90x") && table.contains("0.75x") && table.contains("left out: rclone, by --without"),
+            "{table}"
+        );
     }
 }

@@ -56,6 +56,35 @@ fn address(client: &S3Client) -> &str {
     client.endpoint().trim_start_matches("http://")
 }
 
+/// Lists all keys below each of `prefixes` of a bucket, sixteen prefixes at a time, by whole pages. Gives how many there are.
+pub(super) fn list(client: &S3Client, bucket: &str, prefixes: &[String]) -> Result<usize> {
+    let (next, keys, address) = (AtomicUsize::new(0), AtomicUsize::new(0), address(client));
+    in_threads(PARALLEL, |_| {
+        let mut connection = BufReader::with_capacity(256 << 10, TcpStream::connect(address)?);
+        while let Some(prefix) = prefixes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let mut from = String::new();
+            loop {
+                let path = format!("/{bucket}?list-type=2&delimiter=%2F&prefix={prefix}{from}");
+                let mut page = Vec::new();
+                get(&mut connection, address, &(path, None), &mut vec![0; 1 << 20], &mut |bytes| page.extend_from_slice(bytes))?;
+                let page = String::from_utf8_lossy(&page);
+                keys.fetch_add(page.matches("<Key>").count(), Ordering::Relaxed);
+                let token = page.split_once("<NextContinuationToken>").and_then(|(_, rest)| rest.split_once('<'));
+                let Some((token, _)) = token.filter(|(token, _)| !token.is_empty()) else { break };
+                from = format!("&continuation-token={}", escaped(token));
+            }
+        }
+        Ok(())
+    })?;
+    Ok(keys.into_inner())
+}
+
+/// As a value of a query.
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 type Request = (String, Option<(u64, u64)>);
 
 /// Gets everything and gives the number of bytes.
@@ -66,14 +95,20 @@ fn get_all(address: &str, requests: &[Request]) -> Result<u64> {
         let mut connection = BufReader::with_capacity(256 << 10, TcpStream::connect(address)?);
         let mut buffer = vec![0; 1 << 20];
         while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
-            total.fetch_add(get(&mut connection, address, request, &mut buffer)?, Ordering::Relaxed);
+            total.fetch_add(get(&mut connection, address, request, &mut buffer, &mut |_| ())?, Ordering::Relaxed);
         }
         Ok(())
     })?;
     Ok(total.into_inner())
 }
 
-fn get(connection: &mut BufReader<TcpStream>, address: &str, (path, range): &Request, buffer: &mut [u8]) -> Result<u64> {
+fn get(
+    connection: &mut BufReader<TcpStream>,
+    address: &str,
+    (path, range): &Request,
+    buffer: &mut [u8],
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<u64> {
     let range = range.map_or(String::new(), |(from, to)| format!("Range: bytes={from}-{}\r\n", to - 1));
     connection.get_mut().write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{range}\r\n").as_bytes())?;
     let (mut status, mut length) = (String::new(), 0);
@@ -98,6 +133,7 @@ fn get(connection: &mut BufReader<TcpStream>, address: &str, (path, range): &Req
         let want = buffer.len().min(left as usize);
         let n = connection.read(&mut buffer[..want])?;
         ensure!(n > 0, "GET {path}: the body ended early");
+        take(&buffer[..n]);
         left -= n as u64;
     }
     Ok(length)
