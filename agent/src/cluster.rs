@@ -133,7 +133,12 @@ async fn serve(options: cli::Cluster, told: CancellationToken) -> anyhow::Result
 /// stays and has the descriptors.
 async fn leave(told: CancellationToken, csi: Arc<NodeClient>, table: Arc<Table>, stop: CancellationToken) {
     told.cancelled().await;
-    if !table.holdings().is_empty() && tokio::time::timeout(LEAVES_WITHIN, csi.leave()).await.is_err() {
+    if table.holdings().is_empty() {
+        return stop.cancel();
+    }
+    // First: a node that shuts down may give less time than csi is waited for.
+    table.flush().await;
+    if tokio::time::timeout(LEAVES_WITHIN, csi.leave()).await.is_err() {
         warn!("ending without csi, which is away: pods that have files open here get errors");
     }
     stop.cancel();

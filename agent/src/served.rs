@@ -160,8 +160,7 @@ impl Served {
                 return composed.renew(&served.dataset).context("mount the new generation");
             }
             if let Some(Shown::Plain(mounted)) = &*mount {
-                let names = served.dataset.top_names();
-                let names = names.iter().map(|name| name.as_bytes());
+                let names = std::iter::once_with(|| served.dataset.top_names()).flatten();
                 return mounted.notifier().invalidate_all(names).context("tell the kernel of the new generation");
             }
             let (shown, why_not) = served.mount(runtime)?;

@@ -108,6 +108,7 @@ fn with_a_cache_of_a_tenth_of_the_tree() {
 fn usage_at_one_instant(agent: &mut Process, tier: &Path) -> u64 {
     let tasks = PathBuf::from(format!("/proc/{}/task", agent.pid()));
     agent.signal(Signal::STOP).unwrap();
+    let standing = Standing(agent);
     wait_until("every thread of the agent to stand still", SOON, || {
         let still = |task: fs::DirEntry| {
             let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
@@ -118,8 +119,17 @@ fn usage_at_one_instant(agent: &mut Process, tier: &Path) -> u64 {
     })
     .unwrap();
     let usage = disk_usage(tier);
-    agent.signal(Signal::CONT).unwrap();
+    drop(standing);
     usage
+}
+
+/// An agent that stands still; it goes on whatever happens, for readers wait for it.
+struct Standing<'a>(&'a mut Process);
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.signal(Signal::CONT);
+    }
 }
 
 #[test]

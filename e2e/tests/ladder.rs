@@ -52,9 +52,12 @@ impl Step {
         };
         let agent = Agent::start(&AgentFiles { arguments, ..site.files() }, manifest).unwrap();
         let status = agent.status().unwrap();
-        let mut conditions = status["conditions"].as_array().unwrap().iter();
-        let composed = conditions.find(|condition| condition["type"] == "Composed").map(|found| found["status"] == "True");
-        assert_eq!(composed, (self == Self::Composed).then_some(true), "{status:#}");
+        let holds = |kind: &str| {
+            let mut conditions = status["conditions"].as_array().unwrap().iter();
+            conditions.find(|condition| condition["type"] == kind).map(|found| found["status"] == "True")
+        };
+        assert_eq!(holds("Composed"), (self == Self::Composed).then_some(true), "{status:#}");
+        assert_eq!(holds("NativeReads"), Some(self != Self::Plain), "{status:#}");
         let (_, page) = get(&agent, "/metrics");
         assert_eq!(sample(&page, "forebay_dataset_native{"), if self == Self::Plain { 0.0 } else { 1.0 });
         agent

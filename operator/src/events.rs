@@ -37,6 +37,10 @@ const PROGRESS: [&str; 2] = [dataset::READY, dataset::DELETED];
 fn notes(before: &[Condition], after: &[Condition]) -> Vec<Note> {
     let mut notes = Vec::new();
     for condition in after {
+        // It tells of a way, none of which is a fault.
+        if condition.type_ == dataset::NATIVE_READS {
+            continue;
+        }
         let old = find(before, &condition.type_);
         let turned = old.is_none_or(|old| old.status != condition.status || old.reason != condition.reason);
         if !turned || condition.status == "Unknown" {
@@ -74,7 +78,6 @@ fn action(kind: &str) -> &'static str {
         dataset::STORES_REACHABLE => "ReachStores",
         dataset::CLAIM_BOUND => "BindClaim",
         dataset::COMPOSED => "Compose",
-        dataset::NATIVE_READS => "ReadNatively",
         dataset::DELETED => "Delete",
         runtime::TIERS_FIT => "FitTiers",
         _ => "Reconcile",

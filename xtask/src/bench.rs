@@ -37,10 +37,10 @@ pub(crate) struct BenchArgs {
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Size of each of the four large files in MiB
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 512)]
     big_mib: u64,
     /// Number of small files
-    #[arg(long, default_value_t = 10_000)]
+    #[arg(long, default_value_t = 20_000)]
     small_files: usize,
     /// Size of each small file in KiB
     #[arg(long, default_value_t = 100)]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -141,10 +141,6 @@ impl Flight {
         Some(Self { block: self.block, len: self.len, state: Mutex::new(state), wake: Notify::new() })
     }
 
-    fn has_ended(&self) -> bool {
-        self.state().end.is_some()
-    }
-
     /// Waits until `range` of the block is there, or the flight failed. Cancellation-safe.
     pub(crate) async fn wait(&self, range: Range<usize>) -> Result<Bytes, FetchError> {
         loop {
@@ -194,7 +190,7 @@ type Shard = HashMap<Name, Arc<Flight>>;
 #[derive(Debug)]
 pub(crate) struct Flights {
     shards: Box<[Mutex<Shard>]>,
-    lingering: Mutex<VecDeque<Name>>,
+    lingering: Mutex<VecDeque<(ObjectId, Weak<Flight>)>>,
     linger: usize,
 }
 
@@ -213,7 +209,7 @@ impl Flights {
     }
 
     /// Takes an ended flight out of the table; a refused one lingers.
-    pub(crate) fn retire(&self, id: &ObjectId, flight: &Flight, end: &End) {
+    pub(crate) fn retire(&self, id: &ObjectId, flight: &Arc<Flight>, end: &End) {
         let name = (*id, flight.block);
         if !matches!(end, End::Refused(_)) {
             self.shard(id).remove(&name);
@@ -221,15 +217,14 @@ impl Flights {
         }
         let oldest = {
             let mut lingering = self.lingering.lock().unwrap_or_else(PoisonError::into_inner);
-            lingering.push_back(name);
+            lingering.push_back((*id, Arc::downgrade(flight)));
             if lingering.len() > self.linger { lingering.pop_front() } else { None }
         };
-        if let Some(oldest) = oldest {
-            let mut shard = self.shard(&oldest.0);
-            // Not the one that was begun in its place since.
-            if shard.get(&oldest).is_some_and(|flight| flight.has_ended()) {
-                shard.remove(&oldest);
-            }
+        let Some((id, oldest)) = oldest.and_then(|(id, oldest)| Some((id, oldest.upgrade()?))) else { return };
+        let (mut shard, name) = (self.shard(&id), (id, oldest.block));
+        // Not one that was offered again in its place since.
+        if shard.get(&name).is_some_and(|there| Arc::ptr_eq(there, &oldest)) {
+            shard.remove(&name);
         }
     }
 
@@ -255,6 +250,41 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn full(flights: &Flights, id: ObjectId, block: u32) -> Arc<Flight> {
+        let flight = Arc::new(Flight::new(block, 1));
+        flight.begin(None, &Pool::default());
+        flight.append(&[7]);
+        flights.shard(&id).insert((id, block), flight.clone());
+        flight
+    }
+
+    #[test]
+    fn no_more_refused_blocks_linger_than_may_in_whatever_order_they_end() {
+        let (id, refused) = (ObjectId([3; 32]), End::Refused(Reason::Full));
+        for linger in [0, 1, 2] {
+            let flights = Flights::new(linger);
+            let some: Vec<_> = (0..5).map(|block| full(&flights, id, block)).collect();
+            // As several writers do: the table first, the ends later.
+            some.iter().for_each(|flight| flights.retire(&id, flight, &refused));
+            some.iter().for_each(|flight| flight.finish(refused.clone()));
+            assert_eq!(flights.len(), linger);
+        }
+        let flights = Flights::new(1);
+        let first = full(&flights, id, 0);
+        flights.retire(&id, &first, &refused);
+        first.finish(refused.clone());
+        assert!(first.again(Duration::from_secs(3600)).is_none(), "not yet");
+        let again = Arc::new(first.again(Duration::ZERO).unwrap());
+        assert!(again.is_full() && again.again(Duration::ZERO).is_none(), "it is on its way into the cache");
+        flights.shard(&id).insert((id, 0), again.clone());
+        let other = full(&flights, id, 1);
+        flights.retire(&id, &other, &refused);
+        assert!(
+            flights.shard(&id).get(&(id, 0)).is_some_and(|there| Arc::ptr_eq(there, &again)),
+            "it takes the former one's place"
+        );
     }
 
     #[test]

@@ -16,7 +16,8 @@ use crate::flight::{End, Flight};
 /// Threads that write at a time: as many as a disk makes use of.
 const WRITERS: usize = 8;
 
-/// Blocks that are whole and wait to be written. Bounded by the memory that their flights hold.
+/// Blocks that are whole and wait to be written. Bounded by the memory that their flights hold, and those that are offered again by how many
+/// may linger.
 #[derive(Debug, Default)]
 pub(crate) struct Landings(Mutex<Queue>);
 
@@ -60,7 +61,7 @@ impl Inner {
         }
     }
 
-    fn write(&self, remote: &Remote, flight: &Flight) {
+    fn write(&self, remote: &Remote, flight: &Arc<Flight>) {
         let Some(bytes) = flight.full() else { return };
         // A panic of the cache is a fault as any other: nobody may wait for this block, or for those behind it, for ever.
         let offer = || remote.object.insert(flight.block, &bytes, remote.landing.clone());

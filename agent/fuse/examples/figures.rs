@@ -115,7 +115,7 @@ fn drop_caches(mounted: &forebay_fuse::Mounted) {
         mounted.notifier().invalidate_inode(fs::metadata(path).unwrap().ino()).unwrap();
     }
     mounted.notifier().invalidate_inode(fs::metadata(&small).unwrap().ino()).unwrap();
-    mounted.notifier().invalidate_all([]).unwrap();
+    mounted.notifier().invalidate_all([""; 0]).unwrap();
 }
 
 fn run(workload: &str, path: &Path, threads: usize) -> (f64, f64) {

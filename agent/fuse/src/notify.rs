@@ -55,17 +55,17 @@ impl Notifier {
     }
 
     /// Makes the kernel ask again for every name: one message, however large the tree. Kernels before 6.16 lack it, and beneath an
-    /// overlay it does harm; there `top` names what stands in the root directory, and everything below those is dropped with them. What it does not
+    /// overlay it does harm; there `top`, which is not looked at elsewhere, names what stands in the root directory, and everything below those is dropped with them. What it does not
     /// name of the root, as what was there before or is new, is asked for again within a second, for answers about the root expire.
     ///
     /// # Errors
     /// As [`Notifier::invalidate_inode`].
-    pub fn invalidate_all<'a>(&self, top: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
+    pub fn invalidate_all<N: AsRef<[u8]>>(&self, top: impl IntoIterator<Item = N>) -> io::Result<()> {
         let told = if self.by_name { Err(Errno::NOSYS) } else { self.send(INC_EPOCH, &[], &[]) };
         match told {
             Err(Errno::INVAL | Errno::NOSYS) => {
                 for name in top {
-                    self.entry(ROOT_INO, name, 0)?;
+                    self.entry(ROOT_INO, name.as_ref(), 0)?;
                 }
             }
             other => other?,

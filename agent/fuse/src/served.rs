@@ -79,6 +79,14 @@ fn table(Shared { registrar, table }: Shared, at: &Path) -> Option<(Box<dyn Regi
 /// Makes the kernel look at every name again: the former server may have ended between a new generation and its notice of it,
 /// or have shown one that this server does not begin with.
 fn forget<T: Tree>(tree: &T, notifier: &Notifier, at: &Path) {
+    let told = notifier.invalidate_all(std::iter::once_with(|| top(tree, at)).flatten());
+    if let Err(error) = told {
+        tracing::warn!(at = %at.display(), %error, "the kernel may show names of the former server until they expire");
+    }
+}
+
+/// Names of the root directory: all directories, and the first files.
+fn top<T: Tree>(tree: &T, at: &Path) -> Vec<Vec<u8>> {
     let (mut top, mut files) = (Vec::new(), 0);
     let listed = tree.read_dir(ROOT_INO, 0, &mut |entry| {
         let is_dir = entry.node.kind == NodeKind::Dir;
@@ -91,9 +99,7 @@ fn forget<T: Tree>(tree: &T, notifier: &Notifier, at: &Path) {
     if let Err(error) = listed {
         tracing::debug!(at = %at.display(), %error, "the root directory cannot be listed yet");
     }
-    if let Err(error) = notifier.invalidate_all(top.iter().map(Vec::as_slice)) {
-        tracing::warn!(at = %at.display(), %error, "the kernel may show names of the former server until they expire");
-    }
+    top
 }
 
 impl Served {

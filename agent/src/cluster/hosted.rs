@@ -237,9 +237,8 @@ impl Hosted {
             if let Some((wish, _)) = state.wish.take_if(|(_, number)| *number <= shown) {
                 state.handled.refreshed = Some(wish);
             }
-            let names = dataset.top_names();
             for mount in state.mounts.values() {
-                let told = mount.notifier().invalidate_all(names.iter().map(|name| name.as_bytes()));
+                let told = mount.notifier().invalidate_all(std::iter::once_with(|| dataset.top_names()).flatten());
                 if let Err(error) = told {
                     warn!(dataset = %hosted.name, %error, "the kernel may show the former generation until its answers expire");
                 }

@@ -41,6 +41,14 @@ impl Table {
         let _ = self.cache.set(cache);
     }
 
+    /// Writes the index of the tiers.
+    pub(crate) async fn flush(&self) {
+        let Some(cache) = self.cache.get().cloned() else { return };
+        if let Err(error) = tokio::task::spawn_blocking(move || cache.flush()).await {
+            tracing::error!(%error, "writing the index died; the next start reads the tiers through");
+        }
+    }
+
     /// What was known at the start is in the table: csi may be answered.
     pub(crate) fn started(&self) {
         self.started.send_replace(true);

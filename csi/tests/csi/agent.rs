@@ -218,6 +218,8 @@ fn process() {
         let generation = std::env::var(GENERATION).map_or(0, |number| number.parse().unwrap());
         let host =
             Arc::new(StandIn { runtime: runtime.clone(), slow, run: run.clone(), generation, csi, mounts: Arc::default() });
+        // Before csi knows of it, and a test tells it to end.
+        let mut told = signal(SignalKind::terminate()).unwrap();
         let client = NodeClient::start(run.join(SOCKET), runtime, "stand-in", Arc::clone(&host));
         host.csi.set(client.backings(tokio::runtime::Handle::current())).unwrap();
         if let Ok(bytes) = std::env::var(TIER) {
@@ -225,7 +227,7 @@ fn process() {
             let size = bytes.parse().unwrap();
             if size == 0 { client.drop_memory("ram").await.unwrap() } else { client.prepare_memory("ram", size).await.unwrap() }
         }
-        signal(SignalKind::terminate()).unwrap().recv().await;
+        told.recv().await;
         client.leave().await;
         std::process::exit(0);
     });

@@ -156,6 +156,10 @@ fn both_replaced(site: &Site) -> Result<()> {
         site.wait_gone(&["pod", "-n", NAMESPACE, &agent])?;
         site.wait_gone(&["pod", "-n", NAMESPACE, &csi])?;
         wait_next_agent(site, &agent)?;
+        wait_until("the next csi to be ready", SOON, || {
+            let Ok(now) = csi_pod(site) else { return Ok(None) };
+            Ok((site.field(&["pod", "-n", NAMESPACE, &now], "/status/containerStatuses/0/ready")? == true).then_some(()))
+        })?;
         readers.check(site)?;
     }
     readers.end(site, "agent and csi replaced at once")

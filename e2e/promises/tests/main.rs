@@ -13,6 +13,7 @@ mod hpa;
 mod life;
 mod native;
 mod peers;
+mod rates;
 mod refusals;
 mod removal;
 mod rights;
@@ -41,6 +42,7 @@ const PROMISES: &[&[Promise]] = &[
     cli::PROMISES,
     native::PROMISES,
     composed::PROMISES,
+    rates::PROMISES,
     peers::PROMISES,
     sharded::PROMISES,
     autoscaling::PROMISES,

@@ -49,7 +49,9 @@ pub(super) fn report(observed: &Observed, findings: &[Finding], applied: &Applie
         _ => accepted,
     };
     let mut all = vec![accepted];
-    all.extend(verdicts);
+    // At the place that it has when it is said, for another order would be news.
+    let former_way = way_as_before(&before, &verdicts);
+    all.extend(verdicts.into_iter().chain(former_way));
     let (claim, bound) = claim(observed, applied);
     all.push(bound);
     all.extend(applied.stage.as_ref().and_then(release::verdict));
@@ -127,6 +129,14 @@ fn kept(before: &DatasetStatus, new: Merged) -> Merged {
         nodes: before.nodes.clone(),
         verdicts: verdicts.collect(),
     }
+}
+
+/// How files are read is known while somebody mounts it. What was found then is no less true when the last pod has gone, and no news when the
+/// next one comes.
+fn way_as_before(before: &DatasetStatus, verdicts: &[Verdict]) -> Option<Verdict> {
+    let said = verdicts.iter().any(|verdict| verdict.kind == kind::NATIVE_READS);
+    let former = find(&before.conditions, kind::NATIVE_READS).filter(|_| !said)?;
+    Some(as_before(Verdict::unknown(kind::NATIVE_READS, "", ""), former))
 }
 
 fn as_before(verdict: Verdict, condition: &Condition) -> Verdict {

@@ -20,7 +20,7 @@ const FLOORS: &[(Row, &str, &str, f64)] = &[
     // The same of a memory tier. Where the agent answers each read it is a tenth.
     (RANDOM, RAM, "tmpfs", 0.3),
     // Read ahead of four threads: 0.7 to 1.1 here, 0.24 without.
-    (FAR_SMALL, FOREBAY, "store", 0.4),
+    (FAR_SMALL, FOREBAY, "store", 0.3),
 ];
 
 /// How a run compares with its floors.

@@ -121,7 +121,7 @@ fn f18_one_entry_or_inode_can_be_forgotten() {
     let notifier = notifier.clone();
     mounted.unmount(Duration::from_secs(30)).unwrap();
     notifier.invalidate_inode(dir).unwrap();
-    notifier.invalidate_all([]).unwrap();
+    notifier.invalidate_all([""; 0]).unwrap();
 }
 
 #[test]

@@ -160,7 +160,7 @@ async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status(
     let said = |kind: &str| hosted.view().status.conditions.into_iter().find(|condition| condition.type_ == kind);
     let condition = || said(COMPOSED);
     assert!(condition().is_none(), "nothing is known yet");
-    assert_eq!(said(NATIVE_READS).unwrap().status, "True");
+    assert_eq!(said(NATIVE_READS).unwrap().status, "False", "nobody may register files here");
     let layers = hosted.compose(node.cache.clone()).await.unwrap();
     assert_eq!((layers.generation, layers.directories.len()), (1, 1));
     let own = at.clone();

@@ -92,6 +92,27 @@ fn a_new_leader_keeps_what_was_written_till_agents_have_come_over() {
 }
 
 #[test]
+fn which_way_files_are_read_stays_said_when_nobody_mounts_it_and_is_no_news_then() {
+    let mut observed = observed(bucket());
+    let mut mounted = serving();
+    mounted.conditions.push(forebay_crds::k8s::Condition {
+        type_: kind::NATIVE_READS.into(),
+        status: "False".into(),
+        reason: reason::SERVED_BY_FUSE.into(),
+        message: "it is switched off".into(),
+        last_transition_time: forebay_crds::k8s::Time(forebay_crds::k8s::jiff::Timestamp::UNIX_EPOCH),
+        observed_generation: None,
+    });
+    observed.reports = reports(mounted);
+    let before = made(&observed, &bound(), 1);
+    assert_eq!(condition(&before, kind::NATIVE_READS), ("False", reason::SERVED_BY_FUSE));
+    with_status(&mut observed, before.clone());
+    observed.reports = reports(serving());
+    let after = made(&observed, &bound(), 2);
+    assert_eq!(after.conditions, before.conditions, "in the same order, too");
+}
+
+#[test]
 fn what_is_wrong_with_the_spec_decides_the_phase() {
     let mut observed = observed(bucket());
     observed.secrets.insert("obs".into(), crate::secrets::SecretState::Missing);

@@ -108,14 +108,14 @@ impl World {
     /// What began while the store was unwell ends first: a read would join it and fail with it.
     async fn heal(&mut self) {
         self.store.failing.heal();
-        for _ in 0..500 {
-            if self.store.failing.in_flight() == 0 {
-                break;
+        soon(async {
+            while self.store.failing.in_flight() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        })
+        .await;
         // From the end of a request to the end of who shares it.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         self.store_well = true;
     }
 
