@@ -1,6 +1,8 @@
 """How fast a volume is read beside the same files on the node's own file system: medians of rounds by turns, as ratios.
 
-rates.py VOLUME SOURCE: one line `ways of reading RATIO ...`, each the volume's rate by that of the source.
+rates.py VOLUME SOURCE PAGES: a line for each way of reading, the volume's rate by that of the source. PAGES is `own` for a volume that has pages
+of its own, which are dropped before each pass: those of the file below stay, which is what a second pod finds. Those of a composed volume's pinned
+files are the very pages of the file below: `shared`.
 """
 import concurrent.futures
 import os
@@ -8,7 +10,7 @@ import statistics
 import sys
 import time
 
-VOLUME, SOURCE = sys.argv[1:3]
+VOLUME, SOURCE, PAGES = sys.argv[1:4]
 ROUNDS = 5
 LEAST = 0.3
 
@@ -30,7 +32,6 @@ def read(path):
 
 
 def forget(path):
-    """Drops the volume's own pages: those of the file below stay, which is what a second pod finds."""
     fd = os.open(path, os.O_RDONLY)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(fd)
@@ -41,7 +42,7 @@ def rate(root, names, threads):
     done, spent = 0, 0.0
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         while spent < LEAST:
-            if root == VOLUME:
+            if root == VOLUME and PAGES == "own":
                 for name in names:
                     forget(os.path.join(root, name))
             start = time.perf_counter()

@@ -8,11 +8,11 @@ use crate::Promise;
 pub(crate) const PROMISES: &[Promise] = &[("rates::a_pod_reads_cached_files_at_a_rate_beside_the_nodes_own", beside_native)];
 
 /// No ratio was ever seen to be less than several times this: what is below it is read through the agent, or not from the cache.
-const FLOOR: f64 = 0.05;
+const FLOOR: f64 = 0.02;
 
 /// What is read natively with an open that asks the agent, and what is composed and pinned.
 fn beside_native(site: &Site) -> Result<()> {
-    measured(site, "first", "complete files")?;
+    measured(site, "first", "own", "complete files")?;
 
     let wishes = "  consistency: {policy: Snapshot, refresh: NewPods}\n  pin: {paths: [/]}\n";
     let object = dataset("rates", &site.store.mount("rates")).replace("---\n", &format!("{wishes}---\n"));
@@ -26,17 +26,18 @@ fn beside_native(site: &Site) -> Result<()> {
             has_condition(dataset, |one| one["type"] == kind && one["status"] == "True")
         })?;
     }
-    measured(site, "rates", "pinned, composed")?;
+    measured(site, "rates", "shared", "pinned, composed")?;
     stays.remove(site)?;
     site.cluster.kubectl(&["delete", "dataset", "rates", "--timeout=180s"])?;
     site.cluster.kubectl(&["delete", "secret", "rates"]).map(drop)
 }
 
-fn measured(site: &Site, name: &str, what: &str) -> Result<()> {
+/// `pages`: whether the volume's pages are its own; see the program.
+fn measured(site: &Site, name: &str, pages: &str, what: &str) -> Result<()> {
     let program = include_str!("rates.py").replace('\'', "'\\''");
     let reader = Reader::inline("default", &format!("rates-of-{name}"), name)
         .on("n1")
-        .script(&format!("printf %s '{program}' > /tmp/rates.py && exec /usr/bin/python3 -u /tmp/rates.py /data /source"))
+        .script(&format!("printf %s '{program}' > /tmp/rates.py && exec /usr/bin/python3 -u /tmp/rates.py /data /source {pages}"))
         .host_path("source", &site.store.source.display().to_string(), "/source")
         .host_path("usr", "/usr", "/usr")
         .host_path("lib", "/usr/lib", "/lib")
