@@ -158,6 +158,24 @@ async fn both_are_told_to_end_at_once_and_one_of_them_stays_until_the_next_one_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn csi_that_is_told_to_end_while_no_agent_is_there_waits_for_the_next_one() {
+    let mut node = Node::with_agent();
+    let reader = shown(&node).await;
+    let mounts = node.mounts();
+    assert!(node.tell_agent().wait().unwrap().success(), "csi has the descriptor");
+    let mut csi = node.tell_csi();
+    // Long enough for one that does not wait.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(csi.try_wait().unwrap().is_none(), "nobody else has the descriptor");
+    node.start_agent("default");
+    assert!(csi.wait().unwrap().success());
+    node.start_csi();
+    reader.goes_on();
+    assert_eq!(node.mounts(), mounts);
+    reader.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn when_both_are_dead_the_volume_is_mounted_anew() {
     let mut node = Node::with_agent();
     shown(&node).await.end();
