@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context as _;
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_dataset::Dataset;
-use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted};
+use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted, top_names};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -160,7 +160,7 @@ impl Served {
                 return composed.renew(&served.dataset).context("mount the new generation");
             }
             if let Some(Shown::Plain(mounted)) = &*mount {
-                let names = std::iter::once_with(|| served.dataset.top_names()).flatten();
+                let names = std::iter::once_with(|| top_names(&served.dataset)).flatten();
                 return mounted.notifier().invalidate_all(names).context("tell the kernel of the new generation");
             }
             let (shown, why_not) = served.mount(runtime)?;

@@ -22,9 +22,6 @@ use crate::progress::Progress;
 use crate::wishes::Wishes;
 use crate::{Catalogs, Direct, Mount, Settings, Share, catalogs};
 
-/// Files of the root directory that the kernel is told of one by one, where it cannot be told of all at once.
-const TOP_FILES: usize = 10_000;
-
 /// What a Dataset is made of.
 pub struct DatasetParts {
     /// Its wishes.
@@ -214,17 +211,6 @@ impl Dataset {
     pub fn listing(&self) -> Option<u64> {
         let listing = self.inner.state().listing;
         listing.then(|| self.inner.listed.load(Ordering::Relaxed))
-    }
-
-    /// Names in the root directory: all directories, and of files the first 10,000.
-    pub fn top_names(&self) -> Vec<String> {
-        let Some(current) = self.inner.generations.current() else { return Vec::new() };
-        let mut files = 0;
-        let named = current.catalog.children(0, 0).filter(|entry| {
-            files += usize::from(!entry.is_dir());
-            entry.is_dir() || files <= TOP_FILES
-        });
-        named.map(|entry| entry.name().to_owned()).collect()
     }
 
     /// The version `token` of an object of `size` bytes below the root of the store `store`, as it is brought in for another node: from the

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use forebay_cache::{BLOCK, Cache, CacheConfig, Medium, TierConfig};
 use forebay_fetch::{FetchConfig, Fetcher};
 use forebay_fs::{FsError, Handle, Node, ROOT_INO, Tree};
+use forebay_store::UnderStore;
 use forebay_store::failing::FailingStore;
 use forebay_store::memory::MemoryStore;
 use tokio::runtime::Handle as Runtime;
@@ -94,17 +95,22 @@ impl Run {
         let tier =
             TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.join("tier"), capacity: blocks * BLOCK, reserve: 0 };
         let cache = Cache::open(CacheConfig::new(vec![tier], dir.join("index"))).unwrap();
+        Self::of(cache, dir, [store.failing.clone(), store.failing.clone()], settings, share, catalogs)
+    }
+
+    /// Over that cache. The stores are those of readers and of background work.
+    fn of(
+        cache: Cache,
+        dir: &Path,
+        [reader, background]: [Arc<dyn UnderStore>; 2],
+        settings: Settings,
+        share: Option<Arc<dyn Share>>,
+        catalogs: Option<Arc<dyn Catalogs>>,
+    ) -> Self {
         let recovered = cache.clone();
         let recovery = std::thread::spawn(move || drop(recovered.recover(&AtomicBool::new(false))));
         let config = FetchConfig { max_ahead: 2, ..FetchConfig::default() };
-        let mount = Mount {
-            path: "/".into(),
-            reader: store.failing.clone(),
-            background: store.failing.clone(),
-            direct: None,
-            include: Vec::new(),
-            exclude: Vec::new(),
-        };
+        let mount = Mount { path: "/".into(), reader, background, direct: None, include: Vec::new(), exclude: Vec::new() };
         let dataset = Dataset::open(DatasetParts {
             settings,
             mounts: vec![mount],

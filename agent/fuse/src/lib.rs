@@ -31,7 +31,7 @@ pub use dead::{cleanup_dead, cleanup_dead_below};
 pub use error::MountError;
 pub use mounted::{Mounted, Unmounted, mount};
 pub use negotiated::Negotiated;
-pub use notify::Notifier;
+pub use notify::{Notifier, top_names};
 pub use options::{MAX_READ, MountOptions};
 pub use passthrough::{OpenCounts, Registrar, Shared};
 pub use served::{Served, serve_descriptor};

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use forebay_fs::ROOT_INO;
+use forebay_fs::{NodeKind, ROOT_INO, Tree};
 use rustix::io::Errno;
 
 // `enum fuse_notify_code` of <linux/fuse.h>.
@@ -15,6 +15,26 @@ const INC_EPOCH: i32 = 8;
 /// Flag of INVAL_ENTRY: ask again instead of dropping the entry with all below it, so that a process whose working directory
 /// it is keeps that. Kernels before 6.2 ignore it and drop.
 const EXPIRE_ONLY: u32 = 1;
+
+/// Files of the root directory that are named one by one on kernels that cannot forget all at once; answers about the others expire.
+const TOP_FILES: usize = 10_000;
+
+/// What stands in the root directory, for [`Notifier::invalidate_all`]: all directories, and the first 10,000 files.
+pub fn top_names<T: Tree>(tree: &T) -> Vec<Vec<u8>> {
+    let (mut top, mut files) = (Vec::new(), 0);
+    let listed = tree.read_dir(ROOT_INO, 0, &mut |entry| {
+        let is_dir = entry.node.kind == NodeKind::Dir;
+        files += usize::from(!is_dir);
+        if is_dir || files <= TOP_FILES {
+            top.push(entry.name.to_vec());
+        }
+        true
+    });
+    if let Err(error) = listed {
+        tracing::debug!(%error, "the root directory cannot be listed yet");
+    }
+    top
+}
 
 /// A handle by which the owner of the tree makes the kernel forget. Cheap to clone; outlives the mount harmlessly.
 ///

@@ -7,18 +7,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use forebay_backing::Table;
-use forebay_fs::{NodeKind, ROOT_INO, Tree};
+use forebay_fs::Tree;
 use tokio::runtime::Handle;
 
 use crate::negotiated::Negotiated;
-use crate::notify::Notifier;
+use crate::notify::{Notifier, top_names};
 use crate::passthrough::{Registrar, Shared};
 use crate::session::{self, Serving};
 use crate::waiting::Watch;
 use crate::{MountError, MountOptions, OpenCounts};
-
-/// Files of the root directory that are forgotten one by one on kernels that cannot forget all at once; answers about the others expire.
-const TOP_FILES: usize = 10_000;
 
 /// A mount that is being served through a descriptor, and that another process made and will unmount.
 ///
@@ -79,27 +76,10 @@ fn table(Shared { registrar, table }: Shared, at: &Path) -> Option<(Box<dyn Regi
 /// Makes the kernel look at every name again: the former server may have ended between a new generation and its notice of it,
 /// or have shown one that this server does not begin with.
 fn forget<T: Tree>(tree: &T, notifier: &Notifier, at: &Path) {
-    let told = notifier.invalidate_all(std::iter::once_with(|| top(tree, at)).flatten());
+    let told = notifier.invalidate_all(std::iter::once_with(|| top_names(tree)).flatten());
     if let Err(error) = told {
         tracing::warn!(at = %at.display(), %error, "the kernel may show names of the former server until they expire");
     }
-}
-
-/// Names of the root directory: all directories, and the first files.
-fn top<T: Tree>(tree: &T, at: &Path) -> Vec<Vec<u8>> {
-    let (mut top, mut files) = (Vec::new(), 0);
-    let listed = tree.read_dir(ROOT_INO, 0, &mut |entry| {
-        let is_dir = entry.node.kind == NodeKind::Dir;
-        files += usize::from(!is_dir);
-        if is_dir || files <= TOP_FILES {
-            top.push(entry.name.to_vec());
-        }
-        true
-    });
-    if let Err(error) = listed {
-        tracing::debug!(at = %at.display(), %error, "the root directory cannot be listed yet");
-    }
-    top
 }
 
 impl Served {

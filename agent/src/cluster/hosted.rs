@@ -11,7 +11,7 @@ use forebay_crds::dataset::{Dataset as DatasetObject, DatasetStatus, Phase};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 use forebay_dataset::Dataset;
-use forebay_fuse::{MountOptions, OpenCounts, Served, Shared, serve_descriptor};
+use forebay_fuse::{MountOptions, OpenCounts, Served, Shared, serve_descriptor, top_names};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -238,7 +238,7 @@ impl Hosted {
                 state.handled.refreshed = Some(wish);
             }
             for mount in state.mounts.values() {
-                let told = mount.notifier().invalidate_all(std::iter::once_with(|| dataset.top_names()).flatten());
+                let told = mount.notifier().invalidate_all(std::iter::once_with(|| top_names(&dataset)).flatten());
                 if let Err(error) = told {
                     warn!(dataset = %hosted.name, %error, "the kernel may show the former generation until its answers expire");
                 }
