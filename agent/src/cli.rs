@@ -107,12 +107,24 @@ pub(crate) struct Cluster {
     /// Where the other agents of the CacheRuntime are served.
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9102")]
     pub(crate) peer_addr: SocketAddr,
+    /// Most bytes a second that this agent sends to all others together; without it there is no bound. In the CacheRuntime:
+    /// spec.peers.bandwidth.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(forebay_peers::LEAST_BANDWIDTH..))]
+    pub(crate) peer_bandwidth: Option<u64>,
     /// Where metrics and health are served.
     #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADDRESS)]
     pub(crate) metrics_addr: SocketAddr,
     /// Bytes that may be in flight between stores and cache, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 48, value_parser = clap::value_parser!(u32).range(24..=65536))]
     pub(crate) memory: u32,
+    /// Read every file through this agent, also where the kernel could read complete ones by itself. In the chart:
+    /// agent.passthrough=false.
+    #[arg(long)]
+    pub(crate) no_passthrough: bool,
+    /// Let csi compose no mount, also not for pods that stay on a listing; what is composed already stays as long as its pods.
+    /// In the chart: agent.composed=false.
+    #[arg(long)]
+    pub(crate) no_composed: bool,
 }
 
 #[derive(Debug, Args)]

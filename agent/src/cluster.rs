@@ -30,6 +30,7 @@ use self::natives::Natives;
 use self::table::Table;
 use crate::state::StateDir;
 use crate::view::View;
+use crate::way::Off;
 use crate::{cli, control, engine, metrics};
 
 /// Events of the session that may wait; the operator waits with the next ones.
@@ -63,7 +64,7 @@ async fn serve(options: cli::Cluster, told: CancellationToken) -> anyhow::Result
     let operator = Operator { url: options.operator.clone(), ca: options.ca.clone(), token: options.token.clone() };
     let hello = Hello { version: env!("CARGO_PKG_VERSION").into(), pod_name: options.pod_name.clone() };
     let (send, mut events) = mpsc::channel(EVENTS);
-    let net = peers::net(&options.runtime, &options.node_name);
+    let net = peers::net(&options.runtime, &options.node_name, options.peer_bandwidth);
     // Before the session, which tells the others that this agent is there.
     let listener = forebay_peers::Server::bind(options.peer_addr).await;
     let listener = listener.with_context(|| format!("listen for other agents on {}; see --peer-addr", options.peer_addr))?;
@@ -107,7 +108,7 @@ async fn serve(options: cli::Cluster, told: CancellationToken) -> anyhow::Result
     let control = control::serve(forebay_api::socket::path(state.path()), view.clone(), stop.clone()).await?;
     let (address, metrics) = metrics::serve(options.metrics_addr, view, stop.clone()).await?;
     info!(%address, "serving metrics and health");
-    let mut agent = Agent::new(node.clone(), state, file, kept, peers::Known::new(net));
+    let mut agent = Agent::new(node.clone(), state, file, kept, peers::Known::new(net), Off::of(&options));
     agent.begin().await;
     table.started();
     let recovery = engine::recover(node.cache.clone(), stop.clone());

@@ -1,5 +1,6 @@
 //! `forebay-agent`: the data path of one node, alone or under the operator.
 
+mod anew;
 mod bounded;
 mod cli;
 mod cluster;

@@ -19,7 +19,7 @@ use crate::progress::{self, Console};
 use crate::served::Served;
 use crate::state::StateDir;
 use crate::view::{DatasetView, Opens, View};
-use crate::{composed, control, engine, metrics, stores, tiers, wishes};
+use crate::{composed, control, engine, metrics, stores, tiers, way, wishes};
 
 /// What the agent is made of.
 struct Node {
@@ -150,7 +150,7 @@ fn serve(
     let mut mount = MountOptions::new(wishes::full_name(object), at.join(&name));
     mount.owner = wishes::owner(object);
     mount.use_helper = options.use_fusermount;
-    mount.native = !options.no_passthrough;
+    mount.not_native = options.no_passthrough.then_some(way::NO_PASSTHROUGH);
     mount.kept_ids = options.passthrough_kept;
     let objects = state.dataset(&namespace, &name).join("objects");
     let composed = options.composed.then(|| match composed::why_not(&dataset, &mount) {

@@ -1,11 +1,12 @@
 //! One Dataset on this node: its life, its mount, and what the kernel is told when it changes.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use forebay_cache::LayerChanges;
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_dataset::Dataset;
 use forebay_fuse::{MountOptions, Mounted, OpenCounts, Unmounted, top_names};
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::anew::Anew;
 use crate::composed::{self, Composed, Place};
 use crate::view::{DatasetView, Opens};
 use crate::way;
@@ -34,6 +36,8 @@ pub(crate) struct Served {
     dataset: Dataset,
     options: MountOptions,
     mounted: AtomicBool,
+    /// Changes of what is published that the cache does not count.
+    uncounted: AtomicU64,
     since: SystemTime,
     /// Where a composed mount goes, or why there can be none; `None`: nobody asked for one.
     place: Option<Result<Place, String>>,
@@ -58,6 +62,7 @@ impl Served {
             dataset,
             options,
             mounted: AtomicBool::new(false),
+            uncounted: AtomicU64::new(0),
             since: SystemTime::now(),
             place,
             mount: Mutex::new(None),
@@ -120,6 +125,7 @@ impl Served {
         let (mut generation, mut passes) = (self.dataset.generation(), self.dataset.passes());
         let mut shown = 0;
         let mut publishing: Option<JoinHandle<()>> = None;
+        let mut anew = Anew::default();
         loop {
             let number = *generation.borrow_and_update();
             if number != shown {
@@ -135,8 +141,9 @@ impl Served {
                 changed = generation.changed() => if changed.is_err() { break },
                 changed = passes.changed() => {
                     if changed.is_err() { break }
-                    self.forget().await;
+                    anew.look(|| self.layer_changes(), || self.forget()).await;
                 }
+                () = anew.keep_looking(|| self.layer_changes(), || self.forget()) => {}
             }
         }
         if let Some(publishing) = publishing
@@ -200,28 +207,37 @@ impl Served {
         matches!(*lock(&self.mount), Some(Shown::Composed(_)))
     }
 
-    /// Publishes what is pinned and complete already, once the mount can make use of it.
+    /// Publishes what is pinned and complete already, once the mount can make use of it, and lets what is small be published as it comes.
     fn publish(&self, stop: &CancellationToken) {
         if self.is_composed() && self.dataset.publish(|| !stop.is_cancelled()) > 0 {
             self.forget_unused();
+            // Once more, for what was open and if it failed.
+            self.uncounted.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Lets the kernel look anew for the data of files that nobody has open.
-    async fn forget(self: &Arc<Self>) {
+    fn layer_changes(&self) -> LayerChanges {
+        let LayerChanges { all, urgent } = self.dataset.layer_changes();
+        LayerChanges { all: all + self.uncounted.load(Ordering::Relaxed), urgent }
+    }
+
+    /// Lets the kernel look anew for the data of files that nobody has open; whether it did.
+    async fn forget(self: &Arc<Self>) -> bool {
         let served = self.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || served.forget_unused()).await {
+        tokio::task::spawn_blocking(move || served.forget_unused()).await.unwrap_or_else(|error| {
             error!(dataset = self.dataset.name(), %error, "forgetting died");
-        }
+            false
+        })
     }
 
-    fn forget_unused(&self) {
+    fn forget_unused(&self) -> bool {
         let mount = lock(&self.mount);
-        if let Some(Shown::Composed(composed)) = &*mount
-            && let Err(error) = composed.forget()
-        {
+        let Some(Shown::Composed(composed)) = &*mount else { return true };
+        let forgotten = composed.forget();
+        if let Err(error) = &forgotten {
             warn!(dataset = self.dataset.name(), "{error:#}");
         }
+        forgotten.is_ok()
     }
 
     async fn hide(self: &Arc<Self>) {

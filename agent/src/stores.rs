@@ -31,7 +31,7 @@ fn mount(wanted: &Wanted, secret: Option<&SecretData>) -> anyhow::Result<Mount> 
         path: wanted.path.as_str().to_owned(),
         background: Arc::new(store.with_priority(Priority::Prefetch)),
         reader: Arc::new(store.clone()),
-        direct: None,
+        for_peers: None,
         include: globs(&wanted.include),
         exclude: globs(&wanted.exclude),
     })

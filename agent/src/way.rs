@@ -4,6 +4,29 @@ use forebay_crds::conditions::{dataset as kind, reason};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
 
+use crate::cli;
+
+/// Why an agent without a cluster lets the kernel read nothing by itself.
+pub(crate) const NO_PASSTHROUGH: &str = "it is switched off: start the agent without --no-passthrough";
+
+/// Faster ways that are not to be gone on this node, whatever it could do: each with the words that say so, and how to have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Off {
+    /// The kernel reads complete files by itself.
+    pub(crate) native: Option<&'static str>,
+    /// Composed mounts.
+    pub(crate) composed: Option<&'static str>,
+}
+
+impl Off {
+    /// As the chart says, by the operator.
+    pub(crate) fn of(options: &cli::Cluster) -> Self {
+        let native = "it is switched off: `helm upgrade` with agent.passthrough=true switches it on";
+        let composed = "composed mounts are switched off: `helm upgrade` with agent.composed=true switches them on";
+        Self { native: options.no_passthrough.then_some(native), composed: options.no_composed.then_some(composed) }
+    }
+}
+
 /// The condition of a mounted Dataset that tells whether the kernel reads complete files by itself. `not_native`: why it does not;
 /// `not_composed`: why it asks the agent at each open all the same, `None` where it does not.
 pub(crate) fn native(not_native: Option<&str>, not_composed: Option<&str>, since: Timestamp) -> Condition {
@@ -39,8 +62,28 @@ fn condition(kind: &str, holds: Result<String, String>, since: Timestamp) -> Con
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    #[test]
+    fn what_the_operator_switches_off_is_off_and_says_which_value_of_the_chart_switches_it_on() {
+        let off = |flags: &str| {
+            let line = format!("forebay-agent cluster --runtime r --state /s --operator https://o --ca /ca --token /t {flags}");
+            let parsed = Cli::try_parse_from(line.split_whitespace()).unwrap();
+            let Command::Cluster(options) = parsed.command else { panic!("cluster") };
+            Off::of(&options)
+        };
+        assert_eq!(off(""), Off::default());
+        let both = off("--no-passthrough --no-composed");
+        assert!(both.native.unwrap().contains("agent.passthrough=true"), "{both:?}");
+        assert!(both.composed.unwrap().contains("agent.composed=true"), "{both:?}");
+        assert_eq!(off("--no-passthrough"), Off { composed: None, ..both });
+        assert_eq!(off("--no-composed"), Off { native: None, ..both });
+    }
 
     #[test]
     fn the_way_is_told_and_why_there_is_no_faster_one() {

@@ -84,6 +84,21 @@ pub struct CacheRuntimeSpec {
     /// How long nodes that come take no pods yet.
     #[serde(default)]
     pub warm_up: WarmUp,
+
+    /// What agents may cost the network between them.
+    #[serde(default)]
+    pub peers: Peers,
+}
+
+/// What agents may cost the network between them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(transform = rules::attach::<Peers>)]
+pub struct Peers {
+    /// Most bytes a second that one agent sends to all others together, such as 2Gi. What readers wait for goes first. What
+    /// would wait for seconds comes from the store. Absent: no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<ByteSize>,
 }
 
 /// How long nodes that come take no pods yet.

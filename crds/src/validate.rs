@@ -192,13 +192,14 @@ pub(crate) fn dataset_rules(spec: &DatasetSpec) -> Vec<FieldError> {
 }
 
 pub(crate) fn runtime_rules(spec: &CacheRuntimeSpec) -> Vec<FieldError> {
-    let CacheRuntimeSpec { node_selector: _, tolerations: _, replicas: _, tiers, allowed_host_paths: _, warm_up } = spec;
+    let CacheRuntimeSpec { node_selector: _, tolerations: _, replicas: _, tiers, allowed_host_paths: _, warm_up, peers } = spec;
     let root = FieldPath::default();
     let mut errors = broken(spec, &root);
     for (i, tier) in tiers.iter().enumerate() {
         errors.extend(broken(tier, &root.key("tiers").index(i)));
     }
     errors.extend(broken(warm_up, &root.key("warmUp")));
+    errors.extend(broken(peers, &root.key("peers")));
     errors
 }
 

@@ -81,4 +81,5 @@ fn a_minimal_runtime() {
     assert_eq!(serde_json::to_value(by_rust).unwrap(), by_server);
     assert_eq!(by_server["tiers"][0]["reserve"], "10%");
     assert_eq!(by_server["warmUp"], json!({ "timeout": "10m", "nodeCondition": false }));
+    assert_eq!(by_server["peers"], json!({}));
 }

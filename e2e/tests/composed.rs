@@ -1,10 +1,14 @@
 //! A Snapshot's names and its complete pinned files need no agent. As root; other users get the FUSE tree, and are told why.
 
 use std::fs;
+use std::process::Command;
+use std::time::Duration;
 
 use forebay_e2e::{Agent, AgentFiles, Manifest, RequestKind, TreeSum, wait_until};
 use serde_json::Value;
 
+use crate::metrics::{get, sample};
+use crate::native::opens;
 use crate::support::{BUCKET, SOON, Site, is_cached, noise, read};
 
 fn start(site: &Site, manifest: &Manifest) -> Agent {
@@ -33,6 +37,46 @@ fn pinned_files_are_read_with_no_agent_alive() {
     let mut next = start(&site, &manifest);
     next.wait_status("everything to be known as cached", SOON, is_cached).unwrap();
     assert_eq!(expected.differences(&TreeSum::of(&next.root(), 4).unwrap()), [""; 0]);
+    assert!(next.stop().unwrap(), "{}", next.process.tail());
+}
+
+#[test]
+fn small_files_that_were_read_need_no_agent_while_there_is_room() {
+    assert!(rustix::process::geteuid().is_root(), "composed mounts need root");
+    let small = ["d/one", "d/two"];
+    let site = Site::new().with_files(&[(small[0], 5_000), (small[1], 1 << 20), ("large", (2 << 20) + 1)]);
+    let manifest = site.manifest("loose", "64Mi");
+    let mut agent = start(&site, &manifest);
+    let root = agent.root();
+    let read_all = || {
+        for name in small.iter().chain(&["large"]) {
+            assert!(read(&root.join(name)).unwrap() == site.bytes(name), "{name}");
+        }
+    };
+    read_all();
+    let published = |agent: &Agent| sample(&get(agent, "/metrics").1, "forebay_cache_native_files{");
+    wait_until("small files to be published", SOON, || Ok((published(&agent) == 2.0).then_some(()))).unwrap();
+    // Until the kernel looks anew it opens them as it did first, and what is open just then no sooner than the next time: they are left
+    // alone meanwhile.
+    wait_until("small files to be opened without the agent", SOON, || {
+        std::thread::sleep(Duration::from_secs(15));
+        let before = opens(&agent);
+        small.iter().for_each(|name| assert!(read(&root.join(name)).unwrap() == site.bytes(name), "{name}"));
+        Ok((opens(&agent) == before).then_some(()))
+    })
+    .unwrap();
+    read_all();
+
+    agent.kill().unwrap();
+    for name in small {
+        let cat = Command::new("cat").arg(root.join(name)).output().unwrap();
+        assert!(cat.status.success() && cat.stdout == site.bytes(name), "{name}: {}", String::from_utf8_lossy(&cat.stderr));
+    }
+    assert!(read(&root.join("large")).is_err(), "it is not small");
+
+    let mut next = start(&site, &manifest);
+    assert_eq!(TreeSum::of(&site.source, 4).unwrap().differences(&TreeSum::of(&next.root(), 4).unwrap()), [""; 0]);
+    wait_until("what is published to be known", SOON, || Ok((published(&next) == 2.0).then_some(()))).unwrap();
     assert!(next.stop().unwrap(), "{}", next.process.tail());
 }
 

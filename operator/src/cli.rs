@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 
 /// The operator of Forebay: turns Datasets and CacheRuntimes into agents, volumes and claims, and the agents' reports into
 /// status.
@@ -89,6 +89,14 @@ pub struct Cli {
     #[arg(long, value_name = "FILTER", default_value = "info")]
     pub agent_log: String,
 
+    /// Whether agents let the kernel read complete files by itself, where it can.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub agent_passthrough: bool,
+
+    /// Whether agents let csi compose the trees of Datasets whose pods stay on a listing, where the node can.
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub agent_composed: bool,
+
     /// About how often a Secret that a Dataset names is read again, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub secret_refresh: u16,
@@ -109,4 +117,22 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails tells where")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_chart_says_of_agents_ways_to_read_is_what_agents_are_made_with() {
+        let made = |flags: &str| {
+            let line = format!("forebay-operator --namespace ns --identity id --agent-image image {flags}");
+            let settings = crate::settings(&Cli::try_parse_from(line.split_whitespace()).unwrap());
+            (settings.passthrough, settings.composed)
+        };
+        assert_eq!(made(""), (true, true));
+        assert_eq!(made("--agent-passthrough=false --agent-composed=true"), (false, true));
+        assert_eq!(made("--agent-passthrough=true --agent-composed=false"), (true, false));
+    }
 }

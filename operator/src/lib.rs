@@ -188,6 +188,8 @@ fn settings(cli: &Cli) -> runtime::Settings {
         cpu: cli.agent_cpu.clone(),
         memory: cli.agent_memory.bytes(),
         log: cli.agent_log.clone(),
+        passthrough: cli.agent_passthrough,
+        composed: cli.agent_composed,
         operator: format!("https://{}.{}.svc:{}", cli.service, cli.namespace, cli.service_port),
         ca: cli.ca.clone(),
         // Known once the certificate is published.

@@ -25,7 +25,7 @@ mod warm;
 
 use data::Data;
 use results::Results;
-use rows::{AGAINST, BUILDS, FOREBAY, FUSE, MOUNTS, PINNED, RAM, WARM};
+use rows::{AGAINST, BUILDS, COMPOSED, FOREBAY, FUSE, MOUNTS, PINNED, RAM, WARM};
 
 /// What `cargo xtask bench` may be told.
 #[derive(Args, Clone, Debug)]
@@ -60,7 +60,7 @@ pub(crate) struct BenchArgs {
     /// The store; MinIO takes several times the processor time for a GET
     #[arg(long, value_enum, default_value_t = Server::Versitygw)]
     server: Server,
-    /// Leaves out a contender: tmpfs, fuse, forebay (and with it fuse, pinned and ram), pinned, ram, rclone or s3fs
+    /// Leaves out a contender: tmpfs, fuse, forebay (and with it fuse, composed, pinned and ram), composed, pinned, ram, rclone or s3fs
     #[arg(long)]
     without: Vec<String>,
     /// Where results.json and chart.svg go
@@ -134,11 +134,13 @@ impl BenchArgs {
         }
         match name {
             AGAINST if self.against.is_none() => Some("for want of --against"),
-            FUSE | PINNED | RAM if !self.has(FOREBAY) => Some("with forebay, whose program it is"),
-            // It has no floor: a figure that nobody reads is not worth the gate's time.
-            FUSE if self.short => Some("as in every short run"),
-            // The one mounts an overlay, the other a tmpfs.
-            PINNED | RAM if !rustix::process::geteuid().is_root() => Some("for want of the right to mount; run it as root"),
+            FUSE | COMPOSED | PINNED | RAM if !self.has(FOREBAY) => Some("with forebay, whose program it is"),
+            // They have no floor: a figure that nobody reads is not worth the gate's time.
+            FUSE | COMPOSED if self.short => Some("as in every short run"),
+            // Two mount an overlay, the other a tmpfs.
+            COMPOSED | PINNED | RAM if !rustix::process::geteuid().is_root() => {
+                Some("for want of the right to mount; run it as root")
+            }
             _ => None,
         }
     }
@@ -258,7 +260,7 @@ impl Lab {
         let dir = self.work.join(format!("{name}-{tag}"));
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
         let contender = match name {
-            FOREBAY | AGAINST | FUSE | PINNED | RAM => self.start_ours(client, name, &dir, spec),
+            FOREBAY | AGAINST | FUSE | COMPOSED | PINNED | RAM => self.start_ours(client, name, &dir, spec),
             "rclone" => Contender::rclone(client, BUCKET, &dir),
             _ => Contender::s3fs(client, BUCKET, &dir),
         };
@@ -267,7 +269,8 @@ impl Lab {
 
     fn start_ours(&self, client: &S3Client, name: &'static str, dir: &Path, spec: &[&str]) -> Result<Contender> {
         let other = self.args.against.as_deref().filter(|_| name == AGAINST);
-        let ours = Ours { name, program: other.unwrap_or(&self.program), pinned: name == PINNED };
+        let composed = matches!(name, COMPOSED | PINNED);
+        let ours = Ours { name, program: other.unwrap_or(&self.program), composed, pinned: name == PINNED };
         let capacity = self.capacity();
         let plain = ours.prepare(client, BUCKET, dir, &capacity, spec)?;
         let prepared = match name {

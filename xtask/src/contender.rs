@@ -24,7 +24,9 @@ pub(crate) struct Ours<'a> {
     pub(crate) name: &'static str,
     /// `forebay-agent`.
     pub(crate) program: &'a Path,
-    /// Composed, with everything pinned.
+    /// Composed.
+    pub(crate) composed: bool,
+    /// With everything pinned.
     pub(crate) pinned: bool,
 }
 
@@ -51,8 +53,10 @@ impl Ours<'_> {
         let mount = MountSpec::s3("/", bucket, store.endpoint(), store.keys());
         let mut manifest = Manifest::new("tree", vec![mount], &files.tier, capacity);
         manifest.spec.extend(spec.iter().map(|s| s.to_string()));
-        if self.pinned {
+        if self.composed {
             files.arguments.push("--composed".into());
+        }
+        if self.pinned {
             manifest.spec.push("pin: {paths: [/]}".into());
         }
         Ok(Prepared { name: self.name, files, manifest })

@@ -13,7 +13,8 @@ use crate::keeper::Bell;
 use crate::shared::lock;
 use crate::tier::{Halt, Name};
 use crate::{
-    CacheConfig, CacheError, DatasetId, DatasetPolicy, DatasetUsage, Object, ObjectId, RecoverReport, Stats, TierHealth, Usage,
+    CacheConfig, CacheError, DatasetId, DatasetPolicy, DatasetUsage, LayerChanges, Object, ObjectId, RecoverReport, Stats,
+    TierHealth, Usage,
 };
 
 /// The cache of one node; cheap to clone.
@@ -137,12 +138,36 @@ impl Cache {
     /// Dataset has cached is served, and evicted first.
     pub fn set_dataset(&self, name: &str, policy: DatasetPolicy) -> DatasetId {
         let inner = self.inner();
-        let set = inner.shared.datasets.declare(name, policy);
+        let datasets = &inner.shared.datasets;
+        let before = datasets.find(name).is_some_and(|set| datasets.get(set).publishes());
+        let set = datasets.declare(name, policy);
         for tier in &inner.tiers {
             tier.rule(&mut tier.state(), set);
         }
+        self.look_for_natives(set, before);
         inner.enforce_quota(set);
         DatasetId(set)
+    }
+
+    /// Changes [`DatasetPolicy::native`] of a declared Dataset, and nothing else of its policy.
+    pub fn set_native(&self, dataset: DatasetId, on: bool) {
+        let datasets = &self.inner().shared.datasets;
+        let before = datasets.get(dataset.0).publishes();
+        datasets.set_native(dataset.0, on);
+        self.look_for_natives(dataset.0, before);
+    }
+
+    /// What is cached already of a Dataset is to be published too, where it was not `before`.
+    fn look_for_natives(&self, set: u16, before: bool) {
+        if !before && self.inner().shared.datasets.get(set).publishes() {
+            self.inner().tiers.iter().for_each(|tier| tier.state().natives.begin_walk());
+        }
+    }
+
+    /// How often published files came and went, other than by [`Object::publish`]. Overlayfs remembers where it found a file, and keeps the
+    /// space of one that is gone: who mounted the directories makes it forget when this has changed.
+    pub fn layer_changes(&self) -> LayerChanges {
+        self.inner().shared.counters.layer_changes()
     }
 
     /// Frees everything that a Dataset has cached, pinned or not, but for what another pins; the bytes freed. Its pins go wherever they
@@ -216,8 +241,9 @@ impl Cache {
         Object::new(self.inner().clone(), dataset.0, Name { id, size })
     }
 
-    /// The directories of published objects, fastest tier first: what [`Object::publish`] made readable is there as `xx/<62 hex>`, and
-    /// stays, unchanged, until it is evicted, which nothing does while it is pinned. Only to be read. They are made by this call.
+    /// The directories of published objects, fastest tier first: what [`Object::publish`] or [`DatasetPolicy::native`] made readable is there
+    /// as `xx/<62 hex>`, and stays, unchanged, until it is evicted or room gets short, which is nothing to what is pinned. Only to be
+    /// read. They are made by this call.
     pub fn published(&self) -> Vec<PathBuf> {
         self.inner().tiers.iter().filter_map(|tier| tier.published()).collect()
     }

@@ -86,6 +86,9 @@ pub struct DatasetPolicy {
     pub ttl: Option<Duration>,
     /// Name of the tier that its blocks land in; by default the fastest with free room, else the last.
     pub landing_tier: Option<String>,
+    /// Whether its complete objects of one block are published without being pinned, as long as there is room to spare. Not with a
+    /// `ttl`: what is read of them is not seen. See [`crate::Cache::layer_changes`].
+    pub native: bool,
 }
 
 /// Why a cache could not be opened or recovered.

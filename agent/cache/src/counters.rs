@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Reason, Stats};
+use crate::{LayerChanges, Reason, Stats};
 
 /// The counters behind [`Stats`].
 pub(crate) struct Counters {
@@ -16,6 +16,9 @@ pub(crate) struct Counters {
     pub(crate) verify_failures: AtomicU64,
     pub(crate) verified: AtomicU64,
     pub(crate) index_errors: AtomicU64,
+    /// Changes of published files, and those of them that were made for want of room.
+    pub(crate) layers_changed: AtomicU64,
+    pub(crate) layers_emptied: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -38,12 +41,19 @@ impl Counters {
             verify_failures: AtomicU64::new(0),
             verified: AtomicU64::new(0),
             index_errors: AtomicU64::new(0),
+            layers_changed: AtomicU64::new(0),
+            layers_emptied: AtomicU64::new(0),
             refused: Default::default(),
         }
     }
 
     pub(crate) fn refuse(&self, reason: Reason) {
         count(&self.refused[reason as usize], 1);
+    }
+
+    pub(crate) fn layer_changes(&self) -> LayerChanges {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LayerChanges { all: get(&self.layers_changed), urgent: get(&self.layers_emptied) }
     }
 
     pub(crate) fn stats(&self) -> Stats {

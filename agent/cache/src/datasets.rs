@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::policy::{SetRules, TICKS};
+use crate::policy::{Room, SetRules, TICKS};
 use crate::{DatasetPolicy, PinError};
 
 /// Names a Dataset in this process. Two caches' ids have nothing to do with each other.
@@ -50,6 +50,21 @@ impl Dataset {
     pub(crate) fn rules(&self) -> SetRules {
         let ticks = |ttl: Duration| u32::try_from(ttl.as_millis() * u128::from(TICKS) / 1000).unwrap_or(u32::MAX);
         SetRules { retired: self.retired, ttl: self.policy.ttl.map(ticks) }
+    }
+
+    /// Whether its small objects are published without being pinned.
+    pub(crate) fn publishes(&self) -> bool {
+        self.policy.native && self.policy.ttl.is_none() && !self.retired
+    }
+
+    /// What of its small objects may be published without being pinned. Of what expires nothing is read unseen.
+    pub(crate) fn room(&self) -> Room {
+        match self.policy.quota {
+            _ if self.policy.ttl.is_some() => Room::Short,
+            _ if !self.publishes() => Room::Tight,
+            Some(quota) => Room::of(self.bytes(), quota),
+            None => Room::Plenty,
+        }
     }
 
     /// Bytes of objects cached, over all tiers; a block that is being moved is counted once.
@@ -146,6 +161,14 @@ impl Datasets {
             dataset.policy = policy;
             dataset.retired = false;
         })
+    }
+
+    /// Changes [`DatasetPolicy::native`] alone.
+    pub(crate) fn set_native(&self, set: u16, on: bool) {
+        if set != NOBODY {
+            let tag = self.get(set).tag;
+            self.change(tag, |dataset| dataset.policy.native = on);
+        }
     }
 
     pub(crate) fn retire(&self, set: u16) {

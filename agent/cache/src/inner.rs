@@ -8,7 +8,7 @@ use crate::io::TierIo;
 use crate::mover::Mover;
 use crate::policy::{Bid, Cause, Victim};
 use crate::shared::Shared;
-use crate::tier::{Claim, Name, Reservation, Stripe, Tier};
+use crate::tier::{Claim, Effort, Name, Reservation, Stripe, Tier};
 use crate::{CacheConfig, ObjectId, Reason};
 
 /// Blocks evicted for one write at most. A write that needs more room than so many give is refused.
@@ -40,14 +40,15 @@ impl Inner {
 
     /// Reserves room in a tier, evicting what the order of eviction gives.
     pub(crate) fn reserve(&self, tier: usize, charge: u64, bid: Bid) -> Result<Reservation<'_>, Reason> {
+        let mut effort = Effort::default();
         for _ in 0..EVICTIONS_PER_WRITE {
             if self.shared.is_closed() {
                 return Err(Reason::Closed);
             }
-            match self.tiers[tier].claim(charge, bid) {
+            match self.tiers[tier].claim(charge, bid, &mut effort) {
                 Claim::Granted(reservation) => return Ok(reservation),
                 Claim::Refused(reason) => return Err(reason),
-                Claim::Evict { id, block, victim } => self.evict(tier, id, block, victim, true),
+                Claim::Evict { id, block, victim } => effort.add(self.evict(tier, id, block, victim, true)),
             }
         }
         Err(Reason::Full)
@@ -92,8 +93,8 @@ impl Inner {
         false
     }
 
-    /// Evicts a chosen block, and offers its bytes to the tier below.
-    pub(crate) fn evict(&self, tier: usize, id: ObjectId, block: u32, victim: Victim, demote: bool) {
+    /// Evicts a chosen block, and offers its bytes to the tier below; what was charged for it, about.
+    pub(crate) fn evict(&self, tier: usize, id: ObjectId, block: u32, victim: Victim, demote: bool) -> u64 {
         let below = self
             .tiers
             .get(tier + 1)
@@ -105,13 +106,14 @@ impl Inner {
             below.is_some_and(|below| self.mover.has_room() && below.would_take(Tier::charge_of(size, block), count))
         });
         drop(stripe);
-        let Some(evicted) = evicted else { return };
+        let Some(evicted) = evicted else { return 0 };
         count(&self.shared.counters.evictions, 1);
         if let (Some(below), Some(data)) = (below, evicted.data)
             && !self.mover.demote(below.number, evicted.name, evicted.set, block, used, data)
         {
             count(&self.shared.counters.moves_dropped, 1);
         }
+        evicted.charge
     }
 
     /// Moves a block between tiers into a reservation: copies it, then drops the original. Whether it arrived.

@@ -9,6 +9,7 @@ use crate::counters::count;
 use crate::inner::Inner;
 use crate::policy::TICKS;
 use crate::shared::lock;
+use crate::tier::Effort;
 
 const PAUSE: Duration = Duration::from_millis(500);
 /// Ticks between two sweeps for expired blocks.
@@ -49,6 +50,7 @@ impl Inner {
         for tier in &self.tiers {
             tier.note_native_use();
             tier.look_outside();
+            tier.keep_native();
         }
         self.trim();
         // What could not be evicted when the quota was lowered, or was found since.
@@ -98,14 +100,16 @@ impl Inner {
         }
     }
 
-    /// Evicts what is beyond a tier's capacity or stands in its reserve; the bytes evicted, about.
+    /// Evicts what is beyond a tier's capacity or stands in its reserve; the bytes evicted, about. Where that gives the disk nothing back, no
+    /// more at a time than it lacks.
     pub(crate) fn trim(&self) -> u64 {
         let mut trimmed = 0;
         for tier in &self.tiers {
+            let mut effort = Effort::default();
             for _ in 0..TRIMMED {
-                let Some((id, block, victim)) = tier.excess() else { break };
+                let Some((id, block, victim)) = tier.excess(&mut effort) else { break };
                 let before = tier.state().account.bytes;
-                self.evict(tier.number, id, block, victim, true);
+                effort.add(self.evict(tier.number, id, block, victim, true));
                 trimmed += before.saturating_sub(tier.state().account.bytes);
             }
         }

@@ -34,7 +34,7 @@ pub use id::{BLOCK, ObjectId, block_count, block_len};
 pub use io::erase;
 pub use object::{Kept, Native, Object};
 pub use outcome::{Inserted, Landing, PinError, PublishError, Read, Reason};
-pub use report::{DatasetUsage, RecoverReport, Stats, TierHealth, TierState, TierUsage, Usage};
+pub use report::{DatasetUsage, LayerChanges, RecoverReport, Stats, TierHealth, TierState, TierUsage, Usage};
 
 #[cfg(test)]
 mod tests;

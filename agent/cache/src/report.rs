@@ -32,6 +32,8 @@ pub struct TierUsage {
     pub objects: u64,
     /// Blocks in it.
     pub blocks: u64,
+    /// Objects of it that are published, as far as is known: after a start they are found one by one.
+    pub native: u64,
 }
 
 /// What one Dataset has cached.
@@ -109,6 +111,15 @@ pub struct Stats {
     pub verified: u64,
     /// Failures of the index; each costs at most a scan after the next start.
     pub index_errors: u64,
+}
+
+/// How often published files changed since the start, other than by [`crate::Object::publish`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerChanges {
+    /// Files came or went: who looks for them anew finds more, and lets go of what is there no more.
+    pub all: u64,
+    /// Of these: files went for want of room. The space of those that are evicted next is free when nobody remembers them.
+    pub urgent: u64,
 }
 
 /// What [`crate::Cache::recover`] found.

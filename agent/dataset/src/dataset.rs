@@ -20,7 +20,7 @@ use crate::opens::Opens;
 use crate::overrides::Override;
 use crate::progress::Progress;
 use crate::wishes::Wishes;
-use crate::{Catalogs, Direct, Mount, Settings, Share, catalogs};
+use crate::{Catalogs, Mount, Settings, Share, Stores, catalogs};
 
 /// What a Dataset is made of.
 pub struct DatasetParts {
@@ -138,7 +138,8 @@ impl Dataset {
     /// Takes up what a former process left in the state directory. Lists nothing: that is [`Dataset::run`]'s.
     pub fn open(parts: DatasetParts) -> io::Result<Self> {
         let DatasetParts { settings, mounts, cache, fetcher, state_dir, share, catalogs } = parts;
-        let policy = DatasetPolicy { quota: settings.quota, ttl: settings.ttl, landing_tier: settings.prefetch.tier.clone() };
+        let landing_tier = settings.prefetch.tier.clone();
+        let policy = DatasetPolicy { quota: settings.quota, ttl: settings.ttl, landing_tier, ..DatasetPolicy::default() };
         let cache_id = cache.set_dataset(&settings.name, policy);
         let specs: Vec<_> = mounts.iter().map(Mount::spec).collect();
         let generations = Generations::open(state_dir, &specs)?;
@@ -213,13 +214,13 @@ impl Dataset {
         listing.then(|| self.inner.listed.load(Ordering::Relaxed))
     }
 
-    /// The version `token` of an object of `size` bytes below the root of the store `store`, as it is brought in for another node: from the
-    /// store itself. `None`: no mount has such a store, or there is no such token. Whether the object exists nobody is asked.
+    /// The version `token` of an object of `size` bytes below the root of the store `store`, as it is brought in for another node, without
+    /// waiting for a third. `None`: no mount has such a store, or there is no such token. Whether the object exists nobody is asked.
     pub fn object_for_peer(&self, store: &str, key: &str, token: &str, size: u64) -> Option<Remote> {
         let inner = &self.inner;
         let index = inner.mounts.iter().position(|mount| mount.reader.id().as_str() == store)?;
         let mount = inner.mounts.get(index)?;
-        let stores = mount.direct.clone().unwrap_or_else(|| mount.stores());
+        let stores = mount.for_peers.clone().unwrap_or_else(|| mount.stores());
         inner.remote_of(index, stores, key.to_owned(), token, size)
     }
 
@@ -257,8 +258,8 @@ impl Inner {
     }
 
     /// The version `token` of an object of mount `index`, brought in from these stores.
-    fn remote_of(&self, index: usize, stores: Direct, key: String, token: &str, size: u64) -> Option<Remote> {
-        let Direct { reader, background } = stores;
+    fn remote_of(&self, index: usize, stores: Stores, key: String, token: &str, size: u64) -> Option<Remote> {
+        let Stores { reader, background } = stores;
         let id = ObjectId::derive(reader.id().as_str(), &key, token.as_bytes(), size);
         let mut remote = Remote {
             reader,

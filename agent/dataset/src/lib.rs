@@ -34,7 +34,7 @@ mod wishes;
 
 pub use catalogs::{Catalog, Catalogs, Fresh, NoCatalog};
 pub use dataset::{Dataset, DatasetParts};
-pub use mount::{Direct, Mount};
+pub use mount::{Mount, Stores};
 pub use objects::{Beside, Composition, Objects};
 pub use settings::{Consistency, Prefetch, Settings};
 pub use share::Share;

@@ -12,17 +12,17 @@ pub struct Mount {
     pub reader: Arc<dyn UnderStore>,
     /// The same store for listing, prefetch and pin: what readers leave of its bounds.
     pub background: Arc<dyn UnderStore>,
-    /// The same stores without anybody before them, where other nodes are asked first; `None`: nobody is.
-    pub direct: Option<Direct>,
+    /// The same stores for what other nodes ask of this one, where these are asked first; `None`: nobody is.
+    pub for_peers: Option<Stores>,
     /// Globs of what to show; none: everything.
     pub include: Vec<String>,
     /// Globs of what to leave out; stronger than `include`.
     pub exclude: Vec<String>,
 }
 
-/// A mount's stores as they are asked on behalf of other nodes.
+/// A mount's store as two kinds of work use it.
 #[derive(Clone, Debug)]
-pub struct Direct {
+pub struct Stores {
     /// For readers.
     pub reader: Arc<dyn UnderStore>,
     /// For listing, prefetch and pin.
@@ -31,8 +31,8 @@ pub struct Direct {
 
 impl Mount {
     /// Its stores, with the other nodes before them where they are asked first.
-    pub(crate) fn stores(&self) -> Direct {
-        Direct { reader: self.reader.clone(), background: self.background.clone() }
+    pub(crate) fn stores(&self) -> Stores {
+        Stores { reader: self.reader.clone(), background: self.background.clone() }
     }
 
     pub(crate) fn spec(&self) -> MountSpec {

@@ -110,7 +110,7 @@ impl Run {
         let recovered = cache.clone();
         let recovery = std::thread::spawn(move || drop(recovered.recover(&AtomicBool::new(false))));
         let config = FetchConfig { max_ahead: 2, ..FetchConfig::default() };
-        let mount = Mount { path: "/".into(), reader, background, direct: None, include: Vec::new(), exclude: Vec::new() };
+        let mount = Mount { path: "/".into(), reader, background, for_peers: None, include: Vec::new(), exclude: Vec::new() };
         let dataset = Dataset::open(DatasetParts {
             settings,
             mounts: vec![mount],

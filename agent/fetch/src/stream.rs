@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use forebay_cache::{BLOCK, Object, Read};
+use forebay_store::{StoreError, StoreErrorKind};
 use futures::Stream;
 
 use crate::flight::Flight;
@@ -17,12 +18,13 @@ const PIECE: u64 = 256 << 10;
 impl Fetcher {
     /// The bytes `range` of an object (within its size), in order, in pieces that end with each block. What is cached comes from the cache,
     /// compared once more with its checksum, for a disk that lies must not lie to all nodes; all that is missing is on its way from the first
-    /// poll on, is passed on while it arrives, and lands as for any other reader.
+    /// poll on, is passed on while it arrives, and lands as for any other reader. Without a `class` nothing is brought in, nor waited for: the
+    /// stream breaks off at what is not cached.
     /// Holds one block in memory at most; a stream that is not polled on holds nothing else.
     pub fn stream(
         &self,
         remote: Remote,
-        class: Class,
+        class: Option<Class>,
         range: Range<u64>,
     ) -> impl Stream<Item = Result<Bytes, FetchError>> + Send + 'static {
         let start = Pieces {
@@ -48,7 +50,7 @@ impl Fetcher {
 struct Pieces {
     fetcher: Fetcher,
     remote: Arc<Remote>,
-    class: Class,
+    class: Option<Class>,
     at: u64,
     end: u64,
     /// Flights of the range. Weak: a receiver that is slow must not keep blocks in memory that are cached by now.
@@ -64,9 +66,9 @@ impl Pieces {
         let range = self.at..whole.end.min(self.end).min(self.at + PIECE);
         let base = whole.start;
         let within = usize::try_from(range.start - base).unwrap_or(0)..usize::try_from(range.end - base).unwrap_or(0);
-        if self.launched.is_none() {
+        if let (None, Some(class)) = (&self.launched, self.class) {
             let blocks = block..u32::try_from(self.end.div_ceil(BLOCK)).unwrap_or(u32::MAX);
-            let flights = self.fetcher.launch(&self.remote, self.class, blocks);
+            let flights = self.fetcher.launch(&self.remote, class, blocks);
             self.launched = Some(flights.iter().map(|flight| (flight.block, Arc::downgrade(flight))).collect());
         }
         let launched = self.launched.iter().flatten().find(|(of, _)| *of == block).and_then(|(_, flight)| flight.upgrade());
@@ -84,10 +86,17 @@ impl Pieces {
                 continue;
             }
             // Evicted since, or never taken by the cache.
-            if let Some(flight) = self.fetcher.launch(&self.remote, self.class, block..block + 1).first() {
+            let class = self.class.ok_or_else(|| self.not_cached())?;
+            if let Some(flight) = self.fetcher.launch(&self.remote, class, block..block + 1).first() {
                 return flight.wait(within).await;
             }
         }
+    }
+
+    fn not_cached(&self) -> FetchError {
+        let Remote { reader, key, label, .. } = &*self.remote;
+        let error = StoreError::new(reader.id(), "get", key, StoreErrorKind::Unavailable);
+        FetchError::new(label, error.with_cause("it is not cached any more"))
     }
 
     /// What was read already of the block that was read last.

@@ -58,7 +58,7 @@ pub(crate) struct Adapter<T: Tree> {
     listings: Listings,
     opening: Opening,
     passthrough: Arc<Passthrough>,
-    native: bool,
+    not_native: Option<&'static str>,
     xattrs: bool,
     /// Names are taken back one by one.
     by_name: bool,
@@ -66,8 +66,8 @@ pub(crate) struct Adapter<T: Tree> {
 
 impl<T: Tree> Adapter<T> {
     pub(crate) fn new(fs: FileSystem<T>, waiting: Waiting, options: &MountOptions, passthrough: Arc<Passthrough>) -> Self {
-        let MountOptions { dataset, xattrs, native, beneath_overlay, .. } = options;
-        let (dataset, xattrs, native, by_name) = (dataset.clone(), *xattrs, *native, *beneath_overlay);
+        let MountOptions { dataset, xattrs, not_native, beneath_overlay, .. } = options;
+        let (dataset, xattrs, not_native, by_name) = (dataset.clone(), *xattrs, *not_native, *beneath_overlay);
         Self {
             fs,
             waiting,
@@ -75,7 +75,7 @@ impl<T: Tree> Adapter<T> {
             listings: Listings::new(),
             opening: Opening::default(),
             passthrough,
-            native,
+            not_native,
             xattrs,
             by_name,
         }
@@ -137,12 +137,15 @@ impl<T: Tree> Filesystem for Adapter<T> {
             let _ = config.set_max_readahead(most);
         }
         let _ = config.set_max_background(BACKGROUND);
-        if !self.native {
-            self.passthrough.switch_off("it is switched off");
-        } else if config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok() {
+        // Also where it is not wanted now: what is agreed on here holds as long as the mount, whose next server may want it.
+        let can = config.add_capabilities(InitFlags::FUSE_PASSTHROUGH).is_ok();
+        if can {
             // Backing files on a file system that is no stack itself; another stack fits on top of this mount.
             let _ = config.set_max_stack_depth(1);
-        } else {
+        }
+        if let Some(why) = self.not_native {
+            self.passthrough.switch_off(why);
+        } else if !can {
             self.passthrough.switch_off("this kernel cannot do it (Linux 6.9 and later can)");
         }
         Ok(())

@@ -27,8 +27,9 @@ pub struct MountOptions {
     pub read_ahead_kib: u32,
     /// Whether extended attributes are shown. Off, `ls -l` asks for them once; on, it asks once a file.
     pub xattrs: bool,
-    /// Whether complete files are read by the kernel itself, where kernel and rights allow it.
-    pub native: bool,
+    /// Why complete files are not to be read by the kernel itself, in words for [`crate::OpenCounts::why_not`]. `None`: they are,
+    /// where kernel and rights allow it.
+    pub not_native: Option<&'static str>,
     /// Files that nobody has open and that are kept ready to be read natively; each takes about 2 KiB of the
     /// kernel's memory and half a KiB of this process's.
     pub kept_ids: usize,
@@ -53,7 +54,7 @@ impl MountOptions {
             waiting: 1024,
             read_ahead_kib: 4096,
             xattrs: false,
-            native: true,
+            not_native: None,
             kept_ids: 16_384,
             beneath_overlay: false,
             use_helper: false,

@@ -28,14 +28,14 @@ pub struct Served {
 }
 
 /// Serves the mount behind `device`, an open `/dev/fuse` that is mounted. Of `options` only `dataset`, `owner`, `threads`,
-/// `waiting` and `xattrs` count; `at` is for messages.
+/// `waiting`, `xattrs`, `not_native`, `kept_ids` and `beneath_overlay` count; `at` is for messages.
 ///
 /// `earlier` is `None` for the first server that a mount has, whose [`Served::negotiated`] must be kept for the next ones. A
 /// next one may come while the former still serves: each request then goes to one of them. When the former has ended for good,
 /// what it left unanswered must be asked for by [`Notifier::resend`]; if it had ended before, that has been done here.
 ///
 /// With `shared`, complete files are read natively. It must have been there for each server that the mount has had: what a former one has
-/// open is only known from there.
+/// open is only known from there. That goes on as it was opened also where `not_native` says that nothing else is to be.
 ///
 /// Blocks for a moment, and while the kernel forgets what the former server may have shown: not for a thread that `runtime`
 /// needs. Reads that wait for a store are given up only by the store's own limits when their reader is killed: its number,

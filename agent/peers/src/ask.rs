@@ -21,6 +21,10 @@ const PRIORITY: &str = "forebay-priority";
 const BACKGROUND: &str = "background";
 /// Present: only what is held is wanted.
 const HELD: &str = "forebay-held";
+/// Present: who asks would as soon get it from another node.
+const ELSEWHERE: &str = "forebay-elsewhere";
+/// In an answer: the nodes that have it, with commas between them.
+pub(crate) const HOLDERS: &str = "forebay-holders";
 
 /// Bytes of one exact version of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct Asked {
     pub priority: Priority,
     /// Only if all of them are held: nothing is fetched for this, so nobody waits for anybody.
     pub held: bool,
+    /// When many want it, the answer may be who has it.
+    pub elsewhere: bool,
 }
 
 /// What one agent may ask of another.
@@ -67,7 +73,7 @@ pub struct NotAsked(&'static str);
 
 impl Asked {
     pub(crate) fn uri(&self) -> String {
-        let Self { dataset, store, key, version, size, range: _, priority: _, held: _ } = self;
+        let Self { dataset, store, key, version, size, range: _, priority: _, held: _, elsewhere: _ } = self;
         format!("{PATH}?dataset={}&store={}&key={}&version={}&size={size}", text(dataset), text(store), text(key), text(version))
     }
 
@@ -84,6 +90,9 @@ impl Asked {
         }
         if self.held {
             headers.insert(HELD, HeaderValue::from_static("1"));
+        }
+        if self.elsewhere {
+            headers.insert(ELSEWHERE, HeaderValue::from_static("1"));
         }
     }
 
@@ -109,6 +118,7 @@ impl Asked {
             range,
             priority: if background { Priority::Prefetch } else { Priority::Reader },
             held: headers.contains_key(HELD),
+            elsewhere: headers.contains_key(ELSEWHERE),
         })
     }
 }
@@ -150,6 +160,7 @@ mod tests {
             range: 10..1000,
             priority: Priority::Prefetch,
             held: false,
+            elsewhere: true,
         }
     }
 

@@ -41,6 +41,11 @@ impl Breaker {
         }
     }
 
+    /// It answered, and gave no body: no failure, and no word on whether it gives bodies.
+    pub(crate) fn answered(&mut self) {
+        self.trying = None;
+    }
+
     /// It did not answer, or not in the words agreed on.
     pub(crate) fn failed(&mut self, now: Duration) {
         // What was asked before the first failure and fails after it says nothing new.
@@ -93,6 +98,20 @@ mod tests {
             now += LONGEST;
             assert!(breaker.allows(now), "never for ever");
         }
+    }
+
+    #[test]
+    fn a_refusal_ends_a_trial_and_does_not_make_good_what_failed() {
+        let mut breaker = Breaker::default();
+        breaker.answered();
+        assert!(breaker.allows(ms(0)));
+        breaker.failed(ms(0));
+        breaker.failed(ms(500));
+        assert!(!breaker.allows(ms(1499)) && breaker.allows(ms(1500)) && !breaker.allows(ms(1501)));
+        breaker.answered();
+        assert!(breaker.allows(ms(1502)) && !breaker.allows(ms(1503)), "still by one at a time");
+        breaker.failed(ms(1600));
+        assert!(!breaker.allows(ms(3599)) && breaker.allows(ms(3600)), "its pause has grown");
     }
 
     #[test]

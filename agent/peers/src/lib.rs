@@ -2,7 +2,8 @@
 //!
 //! [`PeerStore`] stands before a mount's store: it asks the nodes that own the data ([`forebay_placement`]) and the store for whatever they
 //! do not give. [`Server`] answers such requests through its own agent's fetcher, which brings in once what many ask for and passes it on
-//! while it arrives. What a peer asks for is never asked of a third node.
+//! while it arrives. For what a peer asks, a third node is asked only for what it holds, and never waited for. Where many want the same piece at
+//! once, the first few get it from its owner and the others from those.
 //!
 //! The words are HTTP/1.1 range GETs over mutual TLS ([`Asked`]). Agents prove to each other that they are of the same runtime, and on the
 //! node that they are asked for ([`Identity`]).
@@ -16,6 +17,7 @@ mod ask;
 mod body;
 mod breaker;
 mod catalog;
+mod fanout;
 mod limits;
 mod net;
 mod peer;
@@ -23,6 +25,7 @@ mod pool;
 mod serve;
 mod server;
 mod store;
+mod throttle;
 mod tls;
 
 pub use ask::{Asked, AskedCatalog, NotAsked};
@@ -32,6 +35,7 @@ pub use net::{Neighbour, Net};
 pub use serve::{Answer, BodyError, CatalogAnswer, Refusal, Source};
 pub use server::Server;
 pub use store::{Mount, PeerStore, Spread};
+pub use throttle::LEAST_BANDWIDTH;
 pub use tls::{Identity, TlsError};
 
 #[cfg(test)]

@@ -17,6 +17,14 @@ pub struct Limits {
     pub catalog: Duration,
     /// A catalog is waited for until its listing has seen nothing new for so long.
     pub listing: Duration,
+    /// For all questions together that precede one piece, for what others hold: who is asked answers at once or is passed over.
+    pub held: Duration,
+    /// A request waits so long for its turn at the server.
+    pub turn: Duration,
+    /// Bodies of one piece that are sent at a time: further nodes are sent to those that have got it.
+    pub fanout: usize,
+    /// Bytes a second that this agent sends to all others together, [`crate::LEAST_BANDWIDTH`] at least. `None`: no bound.
+    pub bandwidth: Option<u64>,
     /// Connections to all peers together, and requests that the server answers at a time.
     pub connections: usize,
 }
@@ -31,6 +39,10 @@ impl Default for Limits {
             whole: Duration::from_secs(20),
             catalog: Duration::from_secs(30),
             listing: Duration::from_secs(300),
+            held: Duration::from_secs(2),
+            turn: Duration::from_secs(4),
+            fanout: 16,
+            bandwidth: None,
             connections: 256,
         }
     }

@@ -11,8 +11,10 @@ use crate::peer::Peer;
 use crate::tls::Tls;
 use crate::{Identity, Limits, TlsError};
 
-/// How many nodes the first of all asks for a catalog that they may have.
-const BEHIND: usize = 8;
+/// Copies of a catalog that the first of all counts on when it asks for one that others may have.
+const CATALOGS: usize = 8;
+/// Nodes that are asked for a piece that they may hold, at most.
+pub(crate) const MAY_HOLD: usize = 8;
 /// How many nodes stand in for owners that do not answer.
 const SPARE: usize = 1;
 
@@ -27,6 +29,8 @@ pub struct Neighbour {
     pub address: SocketAddr,
     /// It is about to go, and keeps nothing for the others any more.
     pub leaving: bool,
+    /// When its node came, in seconds since 1970; 0: not known.
+    pub since: u64,
 }
 
 /// The other agents, as this one knows them. Shared by everything that talks to them.
@@ -84,8 +88,9 @@ impl Net {
     /// The agents there are now, this one among them or not. Connections to those that stay are kept.
     pub fn set_neighbours(&self, neighbours: impl IntoIterator<Item = Neighbour>) {
         let neighbours: BTreeMap<String, Neighbour> = neighbours.into_iter().map(|one| (one.node.clone(), one)).collect();
-        let member = |one: &Neighbour| Member { node: one.node.clone(), zone: one.zone.clone(), leaving: one.leaving };
-        let unknown = || Member { node: self.node.clone(), zone: None, leaving: false };
+        let member =
+            |one: &Neighbour| Member { node: one.node.clone(), zone: one.zone.clone(), leaving: one.leaving, since: one.since };
+        let unknown = || Member { node: self.node.clone(), zone: None, leaving: false, since: 0 };
         let own = neighbours.get(&self.node).map_or_else(unknown, member);
         let others = neighbours.values().filter(|one| one.node != self.node);
         let members = Members::new(others.clone().map(member).chain([own]));
@@ -155,14 +160,26 @@ impl Net {
         view.peers_of(asked)
     }
 
-    /// Who may hold what this node is the first owner of; without `hope` only nodes that are leaving and kept it until then.
-    pub(crate) fn behind(&self, item: Item, copies: usize, hope: bool) -> Vec<Arc<Peer>> {
+    /// Who may hold what this node has to bring in, the likeliest first; without `hope` only nodes that are leaving and kept it until then.
+    pub(crate) fn may_hold(&self, item: Item, copies: usize, hope: bool) -> Vec<Arc<Peer>> {
         let view = self.view();
-        if view.peers.is_empty() {
+        if view.peers.is_empty() || (!hope && !view.members.any_leaves()) {
             return Vec::new();
         }
-        let behind = view.members.behind(&self.node, item, copies);
-        view.peers_of(behind.into_iter().filter(|member| hope || member.leaving))
+        let mut may_hold = view.members.may_hold(&self.node, item, copies);
+        may_hold.retain(|member| hope || member.leaving);
+        // Not the oldest, which are the ones that were there before all that came together.
+        let most = MAY_HOLD.max(copies + MAY_HOLD / 2);
+        if may_hold.len() > most {
+            may_hold.drain(most - MAY_HOLD / 2..may_hold.len() - MAY_HOLD / 2);
+        }
+        view.peers_of(may_hold)
+    }
+
+    /// Those of these nodes that are there.
+    pub(crate) fn named(&self, nodes: &[String]) -> Vec<Arc<Peer>> {
+        let view = self.view();
+        nodes.iter().filter_map(|node| view.peers.get(node)).cloned().collect()
     }
 
     /// Whom to ask for a Dataset's catalog, in order, and whether only for one that they have.
@@ -171,7 +188,7 @@ impl Net {
         let view = self.view();
         let above = view.members.above(&self.node, item);
         if above.is_empty() {
-            return (self.behind(item, BEHIND, true), true);
+            return (self.may_hold(item, CATALOGS, true), true);
         }
         (view.peers_of(above), false)
     }

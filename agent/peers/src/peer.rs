@@ -8,12 +8,12 @@ use bytes::Bytes;
 use forebay_store::policy::Priority;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, HOST};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout};
 
-use crate::ask::{AGE, Asked, AskedCatalog, NODE, SEEN};
+use crate::ask::{AGE, Asked, AskedCatalog, HOLDERS, NODE, SEEN};
 use crate::breaker::Breaker;
 use crate::net::Net;
 use crate::pool::{Lease, Pool};
@@ -24,6 +24,9 @@ pub(crate) enum PeerError {
     /// It works, and cannot serve this now.
     #[error("it answered {0}")]
     Refused(StatusCode),
+    /// It works; these nodes have what is wanted.
+    #[error("it names {0:?}")]
+    Elsewhere(Vec<String>),
     /// All connections to it stayed in use.
     #[error("all connections are in use")]
     Busy,
@@ -32,8 +35,12 @@ pub(crate) enum PeerError {
     Failed(String),
 }
 
+/// Questions to one peer at a time for what it holds.
+const HELD: usize = 4;
 /// Catalogs asked of one peer at a time.
 const CATALOGS: usize = 8;
+/// Bytes of a refusal's words, at most.
+const WORDS: usize = 1024;
 /// Bytes of a catalog that no node can have: of 300 million files it has as many.
 const LONGEST: u64 = 64 << 30;
 /// Bytes a second of a catalog; what takes longer comes from elsewhere.
@@ -44,6 +51,9 @@ pub(crate) struct Peer {
     address: SocketAddr,
     connections: usize,
     pool: Arc<Pool>,
+    /// Who is asked for what it holds need wait for nobody, so no request that waits may be before it: two agents of which each answers only
+    /// when the other has answered would wait in a circle.
+    held: Arc<Pool>,
     /// Who waits for a listing takes no connection of those who wait for bytes.
     catalogs: Arc<Pool>,
     breaker: Mutex<Breaker>,
@@ -52,7 +62,8 @@ pub(crate) struct Peer {
 impl Peer {
     pub(crate) fn new(address: SocketAddr, name: ServerName<'static>, connections: usize) -> Self {
         let pool = |connections| Arc::new(Pool::new(address, name.clone(), connections));
-        Self { address, connections, pool: pool(connections), catalogs: pool(CATALOGS), breaker: Mutex::default() }
+        let (bytes, held, catalogs) = (pool(connections), pool(connections.min(HELD)), pool(CATALOGS));
+        Self { address, connections, pool: bytes, held, catalogs, breaker: Mutex::default() }
     }
 
     pub(crate) fn is_at(&self, address: SocketAddr, connections: usize) -> bool {
@@ -81,7 +92,7 @@ impl Peer {
         match &got {
             // Whether it works to the end the body tells.
             Ok(_) | Err(PeerError::Busy) => {}
-            Err(PeerError::Refused(_)) => self.breaker().succeeded(),
+            Err(PeerError::Refused(_) | PeerError::Elsewhere(_)) => self.breaker().answered(),
             Err(PeerError::Failed(_)) => self.breaker().failed(net.now()),
         }
         got
@@ -89,13 +100,19 @@ impl Peer {
 
     async fn try_get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
         let limits = &net.limits;
-        let permits = timeout(limits.queue, self.pool.permits(asked.priority == Priority::Prefetch)).await;
-        let lease = Pool::lease(&self.pool, net, permits.map_err(|_| PeerError::Busy)?).await.map_err(PeerError::Failed)?;
+        let pool = if asked.held { &self.held } else { &self.pool };
+        let permits = timeout(limits.queue, pool.permits(asked.priority == Priority::Prefetch)).await;
+        let lease = Pool::lease(pool, net, permits.map_err(|_| PeerError::Busy)?).await.map_err(PeerError::Failed)?;
         let mut budget = limits.whole;
         let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));
         let (response, lease) = send(net, lease, &mut budget, limits.first_byte, made).await?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
-            return Err(PeerError::Refused(response.status()));
+            let why = match response.status() {
+                StatusCode::SEE_OTHER => PeerError::Elsewhere(holders(&response)),
+                status => PeerError::Refused(status),
+            };
+            keep(response, lease, &mut budget, limits.progress).await;
+            return Err(why);
         }
         check(&response, asked).map_err(PeerError::Failed)?;
         let mut body = self.body(net, response, lease, asked.range.end - asked.range.start, budget);
@@ -180,6 +197,20 @@ fn request(net: &Net, uri: &str, add: impl Fn(&mut HeaderMap)) -> Result<Request
     let mut request = Request::get(uri).header(HOST, "agent").header(NODE, net.node()).body(Empty::new())?;
     add(request.headers_mut());
     Ok(request)
+}
+
+/// The nodes that an answer names.
+fn holders(response: &Response<Incoming>) -> Vec<String> {
+    let named = response.headers().get(HOLDERS).and_then(|named| named.to_str().ok()).unwrap_or_default();
+    named.split(',').filter(|node| !node.is_empty()).map(str::to_owned).collect()
+}
+
+/// A refusal has few words; when they are read, the connection can be used again.
+async fn keep(response: Response<Incoming>, lease: Lease, budget: &mut Duration, limit: Duration) {
+    let words = Limited::new(response.into_body(), WORDS);
+    if let Ok(Ok(_)) = wait(budget, limit, words.collect()).await {
+        lease.give_back();
+    }
 }
 
 /// Whether the answer is the range asked for, of an object of this size.

@@ -22,20 +22,23 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::ask::{AGE, NODE, SEEN};
+use crate::ask::{AGE, HOLDERS, NODE, SEEN};
+use crate::fanout::{Admitted, Fanout, Pass};
 use crate::net::Net;
+use crate::throttle::{Throttle, room};
 use crate::{Asked, AskedCatalog, ask, tls};
 
 /// Bodies that are sent at a time; each holds at most one block in memory.
 const BODIES: usize = 48;
 /// Those of background work among them.
 const BACKGROUND: usize = BODIES / 2;
+/// Bodies beside these of what is held and asked for as such. Whoever sends one waits for nobody, and it must not wait for those that do: else
+/// agents could wait for each other in a circle.
+const HELD: usize = 24;
 /// Catalogs that are sent at a time.
 const CATALOGS: usize = 4;
 /// Questions for catalogs that wait at a time: each has a connection, of which readers need the most.
 const WAITING: usize = 64;
-/// A request waits so long for its turn.
-const QUEUE: Duration = Duration::from_secs(4);
 /// A connection is closed after so long, so that no certificate counts for much longer than it is valid.
 const CONNECTION_LIFE: Duration = Duration::from_secs(600);
 
@@ -80,7 +83,8 @@ pub enum CatalogAnswer {
 /// Where a server's answers come from.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// The bytes asked for, exactly, brought in from the store where they are missing (but not for [`Asked::held`]) and never from another agent.
+    /// The bytes asked for, exactly, read as they are polled for. Where they are missing they are brought in (but not for [`Asked::held`]), and
+    /// another agent is never waited for to bring them in (see [`crate::PeerStore::for_others`]).
     async fn read(&self, asked: &Asked) -> Result<Answer, Refusal>;
 
     /// A catalog that is as wanted. Where there is none and it may be waited for, it waits for one, much shorter than
@@ -98,26 +102,61 @@ pub(crate) struct Serve {
     source: Arc<dyn Source>,
     bodies: Arc<Semaphore>,
     background: Arc<Semaphore>,
+    held: Arc<Semaphore>,
+    held_background: Arc<Semaphore>,
     catalogs: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Requests for bytes that may wait for others or for the store: not for all connections, or who need not wait would find none.
+    patient: Semaphore,
+    fanout: Arc<Fanout>,
+    throttle: Option<Arc<Throttle>>,
+    /// Connections that may still be opened.
+    pub(crate) slots: Arc<Semaphore>,
+    /// Below so many, those that have been served make room for those that wait to be.
+    crowded: usize,
 }
 
 impl Serve {
-    pub(crate) fn new(net: Arc<Net>, source: Arc<dyn Source>) -> Self {
+    /// `slots`: connections at a time.
+    pub(crate) fn new(net: Arc<Net>, source: Arc<dyn Source>, slots: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let (bodies, background) = (semaphore(BODIES), semaphore(BACKGROUND));
-        Self { net, source, bodies, background, catalogs: semaphore(CATALOGS), waiting: semaphore(WAITING) }
+        // Of what a bound has room for, bodies have half, and what is held and catalogs a quarter each.
+        let bandwidth = net.limits.bandwidth;
+        let within = |permits: usize, share: u64| semaphore(bandwidth.map_or(permits, |bound| permits.min(room(bound, share))));
+        let (bodies, background) = (within(BODIES, 2), within(BACKGROUND, 4));
+        // More than that would wait for a turn, and not for who has it.
+        let fanout = Arc::new(Fanout::new(net.limits.fanout.min(bodies.available_permits())));
+        Self {
+            net,
+            source,
+            bodies,
+            background,
+            held: within(HELD, 4),
+            held_background: within(HELD / 2, 8),
+            catalogs: within(CATALOGS, 4),
+            waiting: semaphore(WAITING),
+            fanout,
+            throttle: bandwidth.map(|bound| Arc::new(Throttle::new(bound))),
+            patient: Semaphore::new(slots - slots / 4),
+            slots: semaphore(slots),
+            crowded: slots / 4,
+        }
     }
 
-    async fn turn(&self, priority: Priority) -> Option<Turn> {
+    async fn turn(&self, asked: &Asked) -> Option<Turn> {
+        let priority = asked.priority;
+        let (all, background) = match asked.held {
+            true => (&self.held, &self.held_background),
+            false => (&self.bodies, &self.background),
+        };
         let turn = async {
             let _background = match priority {
-                Priority::Prefetch => self.background.clone().acquire_owned().await.ok(),
+                Priority::Prefetch => background.clone().acquire_owned().await.ok(),
                 Priority::Reader => None,
             };
-            Turn { _body: self.bodies.clone().acquire_owned().await.ok(), _background }
+            Turn { _body: all.clone().acquire_owned().await.ok(), _background, pass: None, priority }
         };
-        timeout(QUEUE, turn).await.ok()
+        timeout(self.net.limits.turn, turn).await.ok()
     }
 }
 
@@ -125,14 +164,16 @@ impl Serve {
 struct Turn {
     _body: Option<OwnedSemaphorePermit>,
     _background: Option<OwnedSemaphorePermit>,
+    pass: Option<Pass>,
+    priority: Priority,
 }
 
 /// One connection of a peer whose certificate's chain was verified.
 pub(crate) struct Connection {
     pub(crate) serve: Arc<Serve>,
     pub(crate) certificate: CertificateDer<'static>,
-    /// Whether the certificate is that of the node that the first request named.
-    known: OnceLock<bool>,
+    /// The node that the first request named, if the certificate is that of its agent.
+    known: OnceLock<Option<String>>,
     since: Instant,
     /// Milliseconds after `since` when a piece was handed out that is not sent yet; 0: nothing waits to be sent.
     sending: AtomicU64,
@@ -159,35 +200,45 @@ impl Connection {
             *response.status_mut() = status;
             response
         });
-        if self.since.elapsed() > CONNECTION_LIFE {
+        if self.since.elapsed() > CONNECTION_LIFE || self.serve.slots.available_permits() < self.serve.crowded {
             response.headers_mut().insert(CONNECTION, http::HeaderValue::from_static("close"));
         }
         Ok(response)
     }
 
     async fn respond(self: &Arc<Self>, request: &Request<Incoming>) -> Result<Response<Body>, (StatusCode, String)> {
-        if !self.is_known(request) {
+        let Some(node) = self.node(request) else {
             return Err((StatusCode::FORBIDDEN, "the certificate is of no agent of this runtime on the node named".to_owned()));
-        }
+        };
         let asked = ask::Request::parse(request.method(), request.uri(), request.headers());
         match asked.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))? {
-            ask::Request::Bytes(asked) => self.bytes(&asked).await,
+            ask::Request::Bytes(asked) => self.bytes(&asked, node).await,
             ask::Request::Catalog(asked) => self.catalog(&asked).await,
         }
     }
 
-    async fn bytes(self: &Arc<Self>, asked: &Asked) -> Result<Response<Body>, (StatusCode, String)> {
-        let turn = self.serve.turn(asked.priority).await.ok_or_else(too_many)?;
+    async fn bytes(self: &Arc<Self>, asked: &Asked, node: &str) -> Result<Response<Body>, (StatusCode, String)> {
+        // Nothing is read before the first piece is wanted, and who is refused need not wait for a turn.
         let mut answer = self.serve.source.read(asked).await.map_err(not_found)?;
+        let patient = if asked.held { None } else { Some(self.serve.patient.try_acquire().map_err(|_| too_many())?) };
+        let pass = match self.serve.fanout.admit(asked, node).await {
+            Admitted::Here(pass) => pass,
+            Admitted::Elsewhere(nodes) => {
+                let response = Response::builder().status(StatusCode::SEE_OTHER).header(HOLDERS, nodes.join(","));
+                return response.body(nothing()).map_err(unsaid);
+            }
+        };
+        let turn = self.serve.turn(asked).await.ok_or_else(too_many)?;
         // A store that fails at once can be told as such; later the body can only break off.
         let first = match answer.next().await {
             Some(Ok(first)) => first,
             Some(Err(error)) => return Err((StatusCode::BAD_GATEWAY, error.to_string())),
             None => return Err((StatusCode::BAD_GATEWAY, "there are no bytes".to_owned())),
         };
+        drop(patient);
         let pieces = stream::iter([Ok(first)]).chain(answer).boxed();
         let response = Response::builder().status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, asked.content_range());
-        self.send(response, asked.range.end - asked.range.start, pieces, turn)
+        self.send(response, asked.range.end - asked.range.start, pieces, Turn { pass, ..turn })
     }
 
     /// A turn is for sending: who waits for a listing takes nobody's.
@@ -206,12 +257,15 @@ impl Connection {
         match found.map_err(not_found)? {
             CatalogAnswer::NotYet { seen } => {
                 let response = response.status(StatusCode::ACCEPTED).header(SEEN, seen).header(CONTENT_LENGTH, 0);
-                response.body(Full::default().map_err(|never| match never {}).boxed_unsync()).map_err(unsaid)
+                response.body(nothing()).map_err(unsaid)
             }
             CatalogAnswer::Here { pieces, len, age } => {
                 let asked_at = Instant::now();
-                let turn = timeout(QUEUE, self.serve.catalogs.clone().acquire_owned()).await.map_err(|_| too_many())?;
-                let turn = Turn { _body: turn.ok(), _background: None };
+                let turn = timeout(self.serve.net.limits.turn, self.serve.catalogs.clone().acquire_owned())
+                    .await
+                    .map_err(|_| too_many())?;
+                // Whoever begins to read the Dataset waits for it.
+                let turn = Turn { _body: turn.ok(), _background: None, pass: None, priority: Priority::Reader };
                 // One of an age that nobody knows stays so.
                 let age = u64::try_from(age.saturating_add(asked_at.elapsed()).as_millis()).unwrap_or(u64::MAX);
                 self.send(response.header(AGE, age), len, pieces, turn)
@@ -226,18 +280,27 @@ impl Connection {
         pieces: Answer,
         turn: Turn,
     ) -> Result<Response<Body>, (StatusCode, String)> {
-        let sending = Sending { pieces, connection: self.clone(), _turn: turn };
+        // While a piece waits here it is not handed out yet, so nobody takes the receiver for one that takes nothing.
+        let pieces = match &self.serve.throttle {
+            Some(throttle) => throttle.pace(pieces, turn.priority),
+            None => pieces,
+        };
+        let sending = Sending { pieces, left: len, connection: self.clone(), turn };
         response.header(CONTENT_LENGTH, len).body(StreamBody::new(sending).boxed_unsync()).map_err(unsaid)
     }
 
-    /// Whether the certificate is that of the node which the request says it is of, by a name that only this runtime's agents have.
-    fn is_known(&self, request: &Request<Incoming>) -> bool {
+    /// The node that the first request said it was of, if the certificate is that of its agent, by a name that only this runtime's agents have.
+    fn node(&self, request: &Request<Incoming>) -> Option<&str> {
         let judge = || {
-            let node = request.headers().get(NODE).and_then(|node| node.to_str().ok());
-            node.is_some_and(|node| tls::is_for(&self.certificate, &self.serve.net.name_of(node)))
+            let node = request.headers().get(NODE)?.to_str().ok()?;
+            tls::is_for(&self.certificate, &self.serve.net.name_of(node)).then(|| node.to_owned())
         };
-        *self.known.get_or_init(judge)
+        self.known.get_or_init(judge).as_deref()
     }
+}
+
+fn nothing() -> Body {
+    Full::default().map_err(|never| match never {}).boxed_unsync()
 }
 
 fn too_many() -> (StatusCode, String) {
@@ -255,8 +318,10 @@ fn unsaid(error: http::Error) -> (StatusCode, String) {
 /// A body on its way, which tells when it waits for the receiver.
 struct Sending {
     pieces: Answer,
+    /// Bytes that are still to be handed out.
+    left: u64,
     connection: Arc<Connection>,
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl Stream for Sending {
@@ -265,7 +330,11 @@ impl Stream for Sending {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.connection.sending.store(0, Ordering::Relaxed);
         let polled = self.pieces.poll_next_unpin(context);
-        if let Poll::Ready(Some(Ok(_))) = &polled {
+        if let Poll::Ready(Some(Ok(piece))) = &polled {
+            self.left = self.left.saturating_sub(piece.len() as u64);
+            if let (0, Some(pass)) = (self.left, &mut self.turn.pass) {
+                pass.done();
+            }
             let now = u64::try_from(self.connection.since.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.connection.sending.store(now.max(1), Ordering::Relaxed);
         }

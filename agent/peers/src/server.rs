@@ -9,7 +9,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -48,13 +47,13 @@ impl Server {
 
     /// Serves until `stop`, and then cuts what is under way: who asked goes on with another node or the store.
     pub async fn run(self, net: Arc<Net>, source: Arc<dyn Source>, stop: CancellationToken) {
-        let at_once = Arc::new(Semaphore::new(net.limits.connections.saturating_mul(SPARE)));
-        let serve = Arc::new(Serve::new(net.clone(), source));
+        let slots = net.limits.connections.saturating_mul(SPARE);
+        let serve = Arc::new(Serve::new(net.clone(), source, slots));
         let mut connections = JoinSet::new();
         loop {
             while connections.try_join_next().is_some() {}
             let accept = async {
-                let slot = at_once.clone().acquire_owned().await;
+                let slot = serve.slots.clone().acquire_owned().await;
                 (slot, self.listener.accept().await)
             };
             let (slot, stream) = tokio::select! {

@@ -13,6 +13,8 @@ pub struct Member {
     pub zone: Option<String>,
     /// It is about to go: it owns nothing, and gives what it holds.
     pub leaving: bool,
+    /// When it came, in seconds of any clock that all share; 0: not known, and before all others.
+    pub since: u64,
 }
 
 /// The nodes that can hold data, at one moment.
@@ -59,22 +61,28 @@ impl Members {
         self.owners(item, copies).iter().position(|owner| owner.node == node)
     }
 
-    /// Who may hold `item` already when `node` is its first owner: those that are leaving and were owners, those that come behind it, as many as
-    /// there are copies, and one that was an owner before `node` came. Empty when another is the first. A node that is leaving asks the owners so.
-    pub fn behind(&self, node: &str, item: Item, copies: usize) -> Vec<&Member> {
-        let mut ranked = self.owners(item, copies + 1);
-        if self.is_leaving(node) {
-            ranked.truncate(copies);
-            return ranked;
+    /// Who may hold `item` already where `node` has to bring it in, the likeliest first, none twice: those that are leaving and were owners; those
+    /// that would own it without `node`; then those that owned it before the newest of these had come, and so on back to the oldest, since of
+    /// nodes that come together none has anything yet. Of `n` nodes about `copies` times the logarithm of `n`.
+    pub fn may_hold(&self, node: &str, item: Item, copies: usize) -> Vec<&Member> {
+        let mut found = self.best(item, copies, |_| true);
+        found.retain(|member| member.leaving && member.node != node);
+        let mut before = u64::MAX;
+        loop {
+            let owners = self.best(item, copies, |member| !member.leaving && member.node != node && member.since < before);
+            let Some(newest) = owners.iter().map(|owner| owner.since).max() else { return found };
+            before = newest;
+            for owner in owners {
+                if !found.contains(&owner) {
+                    found.push(owner);
+                }
+            }
         }
-        if ranked.first().is_none_or(|first| first.node != node) {
-            return Vec::new();
-        }
-        ranked.remove(0);
-        let mut may_hold = self.best(item, copies, |_| true);
-        may_hold.retain(|member| member.leaving);
-        may_hold.append(&mut ranked);
-        may_hold
+    }
+
+    /// Whether any node is about to go.
+    pub fn any_leaves(&self) -> bool {
+        self.all.iter().any(|(_, member)| member.leaving)
     }
 
     /// Whether this node is about to go.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::{EXTENT, Item, Member, Members};
 
 fn member(node: &str, zone: Option<&str>) -> Member {
-    Member { node: node.to_owned(), zone: zone.map(str::to_owned), leaving: false }
+    Member { node: node.to_owned(), zone: zone.map(str::to_owned), leaving: false, since: 0 }
 }
 
 fn members<'a>(nodes: impl IntoIterator<Item = &'a String>) -> Members {
@@ -67,24 +67,50 @@ fn every_node_owns_its_share_of_objects_and_of_extents() {
 }
 
 #[test]
-fn a_first_owner_may_ask_those_who_were_owners_before_it_came() {
+fn who_may_hold_it_are_those_who_would_own_it_without_the_one_that_asks() {
     let names_of = ["n1", "n2", "n3", "n4", "n5"];
     let after = Members::new(names_of.map(|node| member(node, None)));
     for n in 0..64 {
         let item = item(n);
-        for copies in [1, 2] {
-            for node in names_of {
-                let before = Members::new(names_of.into_iter().filter(|other| *other != node).map(|other| member(other, None)));
-                let behind = names(&after.behind(node, item, copies));
-                match after.rank(node, item, copies) {
-                    Some(0) => assert_eq!(behind, names(&before.owners(item, copies))),
-                    _ => assert!(behind.is_empty()),
-                }
-            }
+        for (node, copies) in names_of.into_iter().flat_map(|node| [(node, 1), (node, 2)]) {
+            let without = Members::new(names_of.into_iter().filter(|other| *other != node).map(|other| member(other, None)));
+            assert_eq!(names(&after.may_hold(node, item, copies)), names(&without.owners(item, copies)));
         }
     }
     assert_ne!(after.fingerprint(), Members::new([member("n1", None)]).fingerprint());
     assert_ne!(Members::new([]).fingerprint(), 0, "nobody is not the same as not known");
+}
+
+#[test]
+fn of_nodes_that_came_one_after_the_other_those_who_owned_it_in_turn_are_asked_back_to_the_oldest() {
+    // Two that have all, and ten that came at four moments.
+    let since = [1, 1, 50, 50, 50, 51, 51, 51, 51, 60, 70, 70];
+    let aged = |n: usize| Member { since: since[n], ..member(&format!("n{n}"), None) };
+    let all = Members::new((0..since.len()).map(aged));
+    let mut asked = 0;
+    for n in 0..200 {
+        for copies in [1, 2] {
+            let item = item(n);
+            let node = all.owners(item, 1)[0].node.clone();
+            let may_hold = names(&all.may_hold(&node, item, copies));
+            // Each is one of the owners that there were at some moment, were it not for the one that asks.
+            let mut expected = Vec::new();
+            for moment in [70, 60, 51, 50, 1] {
+                let there = (0..since.len()).filter(|n| since[*n] <= moment).map(aged).filter(|one| one.node != node);
+                for owner in names(&Members::new(there).owners(item, copies)) {
+                    if !expected.contains(&owner) {
+                        expected.push(owner);
+                    }
+                }
+            }
+            assert_eq!(may_hold, expected);
+            let old = ["n0", "n1"].map(str::to_owned);
+            assert!(may_hold.iter().any(|one| old.contains(one)) || old.contains(&node), "{may_hold:?}");
+            asked += may_hold.len();
+        }
+    }
+    // Of twelve, a little more than two for one copy, and twice as many for two.
+    assert!((200 * 4..200 * 9).contains(&asked), "{asked}");
 }
 
 #[test]
@@ -102,14 +128,14 @@ fn what_a_node_that_leaves_owned_others_own_and_ask_it_for() {
         let had = all.rank("n3", item, copies).is_some();
         for node in ["n1", "n2", "n4", "n5"] {
             let first = owners[0] == node;
-            let behind = names(&after.behind(node, item, copies));
-            assert_eq!(behind.contains(&"n3".to_owned()), first && had, "{node} asks {behind:?}");
-            asked += usize::from(first && had && behind[0] == "n3");
+            let may_hold = names(&after.may_hold(node, item, copies));
+            assert_eq!(may_hold.contains(&"n3".to_owned()), had, "{node} asks {may_hold:?}");
+            asked += usize::from(first && had && may_hold[0] == "n3");
             assert!(!names(&after.to_ask(node, item, copies, 1)).contains(&"n3".to_owned()), "nobody waits for it");
         }
         // It waits for nobody either, who may still take it for an owner.
         assert_eq!(after.to_ask("n3", item, copies, 1), Vec::<&Member>::new());
-        assert_eq!((after.rank("n3", item, copies), names(&after.behind("n3", item, copies))), (None, owners));
+        assert_eq!((after.rank("n3", item, copies), names(&after.may_hold("n3", item, copies))), (None, owners));
     }
     assert!(asked > 20, "{asked}");
     assert_ne!(after.fingerprint(), all.fingerprint());

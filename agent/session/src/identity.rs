@@ -33,7 +33,7 @@ pub struct Identity {
     pub key: String,
     /// Who signs operators' and agents' certificates.
     pub authorities: String,
-    /// When it should be renewed: after two thirds of its life.
+    /// When it should be renewed, as [`renewal`] says.
     pub(crate) renew: SystemTime,
 }
 
@@ -58,7 +58,7 @@ impl Operator {
             certificate: answer.certificate_pem,
             key: key.serialize_pem(),
             authorities: answer.ca_pem,
-            renew: now + life / 3 * 2,
+            renew: now + renewal(life, fastrand::f64()),
         })
     }
 
@@ -79,5 +79,34 @@ impl Operator {
             .keep_alive_timeout(PATIENCE)
             .keep_alive_while_idle(true);
         endpoint.connect().await.with_context(|| format!("connect to the operator at {}", self.url))
+    }
+}
+
+/// After how much of its life a certificate is renewed: between a half, where `spread` is 0, and two thirds, where it is 1.
+/// Agents that are enrolled together, as when the operator comes, would otherwise all ask for a certificate, and begin a
+/// session, at one moment each time. A third of the life is left for an operator that is away.
+fn renewal(life: Duration, spread: f64) -> Duration {
+    life / 2 + (life / 6).mul_f64(spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_made_together_are_renewed_one_after_the_other_and_long_before_their_end() {
+        let mut random = fastrand::Rng::with_seed(7);
+        for life in [60, 3600, 86_400].map(Duration::from_secs) {
+            let mut moments: Vec<Duration> = (0..1000).map(|_| renewal(life, random.f64())).collect();
+            moments.extend([renewal(life, 0.0), renewal(life, 1.0)]);
+            moments.sort_unstable();
+            for at in &moments {
+                assert!(*at >= life / 2 && life - *at >= life / 3, "{at:?} of {life:?}");
+            }
+            // Evenly a tenth of them takes a tenth of the time, which is a sixth of the life.
+            for tenth in moments.windows(100) {
+                assert!(tenth[99] - tenth[0] >= life / 6 / 20, "{:?} to {:?} of {life:?}", tenth[0], tenth[99]);
+            }
+        }
     }
 }

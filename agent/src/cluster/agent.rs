@@ -21,6 +21,7 @@ use super::node::Node;
 use super::peers::Known;
 use super::withheld::Waiting;
 use crate::state::StateDir;
+use crate::way::Off;
 
 /// How often it is looked whether there is something to report.
 const REPORT: Duration = Duration::from_secs(1);
@@ -43,6 +44,7 @@ pub(super) struct Agent {
     anew: BTreeMap<DatasetName, DatasetState>,
     /// The other agents.
     peers: Known,
+    off: Off,
 }
 
 /// What one session has been told.
@@ -53,8 +55,8 @@ struct Session {
 }
 
 impl Agent {
-    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept, peers: Known) -> Self {
-        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new(), peers }
+    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept, peers: Known, off: Off) -> Self {
+        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new(), peers, off }
     }
 
     /// Serves what a former agent was told to, until the operator says more.
@@ -65,7 +67,7 @@ impl Agent {
             self.node.told();
         }
         for dataset in known {
-            let hosted = Arc::new(Hosted::new(dataset.state(), dataset.handled()));
+            let hosted = Arc::new(Hosted::new(dataset.state(), dataset.handled()).without(self.off));
             self.node.table.add(hosted.clone());
             self.node.unheard.expect(&hosted.name);
             self.work(&hosted, dataset.state(), Vec::new()).await;
@@ -190,7 +192,7 @@ impl Agent {
                     self.forget(&former).await;
                 }
                 info!(dataset = %desired.dataset, "a Dataset is to be served");
-                let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
+                let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()).without(self.off));
                 self.node.table.add(hosted.clone());
                 self.work(&hosted, desired.clone(), waiting).await;
             }

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use forebay_api::DatasetName;
 use forebay_api::node::{Holding, MountId, MountRequest, Negotiated, Reason, Refusal};
 use forebay_api::session::{DatasetProgress, DatasetState};
+use forebay_cache::LayerChanges;
 use forebay_crds::conditions;
 use forebay_crds::dataset::{Dataset as DatasetObject, DatasetStatus, Phase};
 use forebay_crds::k8s::jiff::Timestamp;
@@ -19,7 +21,9 @@ use tracing::{error, info, warn};
 
 use super::kept::Handled;
 use super::switch::Switch;
+use crate::anew::Anew;
 use crate::view::DatasetView;
+use crate::way::Off;
 use crate::wishes;
 
 mod compose;
@@ -32,6 +36,10 @@ pub(crate) struct Hosted {
     pub(crate) name: DatasetName,
     pub(crate) uid: String,
     since: SystemTime,
+    off: Off,
+    /// Changes of what is published that the cache does not count. A composed mount that this process hears of is one: of what a former one
+    /// published the kernel does not know yet.
+    uncounted: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -81,7 +89,14 @@ impl Hosted {
             removed: false,
             desired: desired.clone(),
         };
-        Self { name: desired.dataset, uid: desired.uid, since: SystemTime::now(), state: Mutex::new(state) }
+        let (since, off) = (SystemTime::now(), Off::default());
+        let uncounted = AtomicU64::new(0);
+        Self { name: desired.dataset, uid: desired.uid, since, off, uncounted, state: Mutex::new(state) }
+    }
+
+    /// With some ways switched off.
+    pub(crate) fn without(self, off: Off) -> Self {
+        Self { off, ..self }
     }
 
     /// The state, without mounts that are gone: csi says so too, but its word may be lost with csi or with a former agent, and
@@ -195,6 +210,11 @@ impl Hosted {
         let (mut generation, mut passes) = (dataset.generation(), dataset.passes());
         let mut shown = 0;
         let mut publishing: Option<JoinHandle<()>> = None;
+        let mut anew = Anew::default();
+        let changes = || {
+            let LayerChanges { all, urgent } = dataset.layer_changes();
+            LayerChanges { all: all + self.uncounted.load(Ordering::Relaxed), urgent }
+        };
         loop {
             let number = *generation.borrow_and_update();
             if number != shown {
@@ -209,9 +229,10 @@ impl Hosted {
                     if changed.is_err() { break }
                     tokio::select! {
                         () = stop.cancelled() => break,
-                        () = self.look_anew() => {}
+                        () = anew.look(changes, || self.look_anew()) => {}
                     }
                 }
+                () = anew.keep_looking(changes, || self.look_anew()) => {}
             }
         }
         if let Some(publishing) = publishing
@@ -279,7 +300,9 @@ impl Hosted {
         let failed = |error: String| Refusal::new(Reason::Failed, format!("Dataset {}: {error}", self.name));
         let mut options = MountOptions::new(self.name.to_string(), PathBuf::from(format!("/{}", self.name)));
         options.owner = wishes::owner(&object(&state.desired));
-        options.beneath_overlay = compose::why_not(&state).is_none();
+        options.not_native = self.off.native;
+        // Also where composing is switched off: pods may see what was composed before.
+        options.beneath_overlay = compose::not_asked(&state).is_none();
         let served = serve_descriptor(tree, &options, runtime, device, negotiated.map(from_api), shared);
         let served = served.map_err(|error| failed(error.to_string()))?;
         let agreed = to_api(served.negotiated());

@@ -95,8 +95,8 @@ impl Node {
         self.unheard.keep(dataset, waiting);
     }
 
-    /// The bytes of an object, for another agent.
-    pub(super) fn stream(&self, remote: Remote, class: Class, range: Range<u64>) -> Answer {
+    /// The bytes of an object, for another agent; without a class only what is cached.
+    pub(super) fn stream(&self, remote: Remote, class: Option<Class>, range: Range<u64>) -> Answer {
         self.fetcher.stream(remote, class, range).map_err(BodyError::from).boxed()
     }
 

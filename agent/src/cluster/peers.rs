@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use forebay_api::DatasetName;
 use forebay_api::session::{AgentIdentity, PeerState, PeersChange};
 use forebay_crds::dataset::DatasetSpec;
-use forebay_dataset::{Dataset, Direct, Mount, Share};
+use forebay_dataset::{Dataset, Mount, Share, Stores};
 use forebay_fetch::Class;
 use forebay_peers::{
     Answer, Asked, AskedCatalog, CatalogAnswer, Limits, Mount as PeerMount, Neighbour, Net, PeerStore, Refusal, Source, Spread,
@@ -27,15 +27,15 @@ const SETTLE: Duration = Duration::from_secs(20);
 /// How much later than another agent this one may hear of a Dataset.
 const HEARSAY: Duration = Duration::from_secs(3);
 
-/// The agent on `node` among those of its runtime.
-pub(super) fn net(runtime: &str, node: &str) -> Arc<Net> {
+/// The agent on `node` among those of its runtime. It sends to all others together no more than `bandwidth` bytes a second.
+pub(super) fn net(runtime: &str, node: &str, bandwidth: Option<u64>) -> Arc<Net> {
     let runtime = runtime.to_owned();
     let name_of = move |node: &str| match (runtime.parse(), node.parse()) {
         (Ok(runtime), Ok(node)) => AgentIdentity { runtime, node }.dns_name(),
         // No certificate has it.
         _ => String::new(),
     };
-    Arc::new(Net::new(node, name_of, Limits::default()))
+    Arc::new(Net::new(node, name_of, Limits { bandwidth, ..Limits::default() }))
 }
 
 /// Lets this agent be known to the others as it is to the operator.
@@ -64,8 +64,8 @@ impl Known {
         for node in gone {
             self.all.remove(&node);
         }
-        for PeerState { node, zone, address, leaving } in there {
-            self.all.insert(node.clone(), Neighbour { node, zone, address, leaving });
+        for PeerState { node, zone, address, leaving, since } in there {
+            self.all.insert(node.clone(), Neighbour { node, zone, address, leaving, since });
         }
         self.net.set_neighbours(self.all.values().cloned());
         tracing::info!(others = self.net.len(), "the agents of this CacheRuntime have changed");
@@ -83,10 +83,13 @@ pub(super) fn spread(spec: &DatasetSpec) -> Spread {
 /// Puts the others before a mount's stores.
 pub(super) fn ask_first(net: &Arc<Net>, dataset: &DatasetName, spread: Spread, mount: &mut Mount) {
     let of_mount = Arc::new(PeerMount::new(net.clone(), &dataset.to_string(), spread));
-    let direct = Direct { reader: mount.reader.clone(), background: mount.background.clone() };
-    mount.reader = Arc::new(PeerStore::new(of_mount.clone(), direct.reader.clone(), Priority::Reader));
-    mount.background = Arc::new(PeerStore::new(of_mount, direct.background.clone(), Priority::Prefetch));
-    mount.direct = Some(direct);
+    let (reader, background) = (mount.reader.clone(), mount.background.clone());
+    mount.reader = Arc::new(PeerStore::new(of_mount.clone(), reader.clone(), Priority::Reader));
+    mount.background = Arc::new(PeerStore::new(of_mount.clone(), background.clone(), Priority::Prefetch));
+    mount.for_peers = Some(Stores {
+        reader: Arc::new(PeerStore::for_others(of_mount.clone(), reader, Priority::Reader)),
+        background: Arc::new(PeerStore::for_others(of_mount, background, Priority::Prefetch)),
+    });
 }
 
 /// What the others get: the Datasets of this agent, once there are any.
@@ -134,10 +137,11 @@ impl Source for Given {
         if asked.held && !remote.object.holds(&asked.range) {
             return Err(Refusal::NotHeld);
         }
-        let class = match asked.priority {
+        // What was held a moment ago is not brought in again for who only wants what is held.
+        let class = (!asked.held).then_some(match asked.priority {
             Priority::Reader => Class::Reader,
             Priority::Prefetch => Class::Background,
-        };
+        });
         Ok(node.stream(remote, class, asked.range.clone()))
     }
 

@@ -141,7 +141,7 @@ mod tests {
 
     fn mount(store: &Arc<MemoryStore>) -> Mount {
         let store: Store = store.clone();
-        Mount { path: "/".into(), reader: store.clone(), background: store, direct: None, include: vec![], exclude: vec![] }
+        Mount { path: "/".into(), reader: store.clone(), background: store, for_peers: None, include: vec![], exclude: vec![] }
     }
 
     async fn head(mount: &Mount) -> Result<u64, StoreErrorKind> {

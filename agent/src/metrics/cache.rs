@@ -49,6 +49,7 @@ pub(super) fn cache(page: &mut Page<'_>, usage: &[TierUsage], stats: &Stats) -> 
         verified,
         index_errors,
     } = stats;
+    page.write(&names::CACHE_NATIVE, usage.iter().map(|tier| ([&*tier.name], tier.native)))?;
     let hits = usage.iter().enumerate().map(|(i, tier)| ([&*tier.name], hits.get(i).copied().unwrap_or(0)));
     page.write(&names::CACHE_HITS, hits)?;
     page.one(&names::CACHE_MISSES, *misses)?;

@@ -113,6 +113,7 @@ metrics! {
     TIER_RESERVE = gauge("forebay_tier_filesystem_reserve", TIER, "Bytes that must stay free there").bytes();
     TIER_ERRORS = counter("forebay_tier_errors", TIER, "Errors of the tier's disk");
 
+    CACHE_NATIVE = gauge("forebay_cache_native_files", &["tier"], "Complete files that composed mounts read without the agent, as far as is known; after a start they are found one by one");
     CACHE_HITS = counter("forebay_cache_hits", &["tier"], "Reads that found their first block in the tier");
     CACHE_MISSES = counter("forebay_cache_misses", &[], "Reads that did not find their first block");
     CACHE_HIT_BYTES = counter("forebay_cache_hit", &[], "Bytes read from the cache").bytes();

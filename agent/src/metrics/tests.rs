@@ -60,6 +60,7 @@ fn full() -> Twin {
         pinned: 33,
         objects: 34,
         blocks: 35,
+        native: 39,
     };
     let health = TierHealth {
         name: "ram".into(),
@@ -169,6 +170,7 @@ fn every_number_is_exported_under_its_name() {
         format!("forebay_tier_filesystem_reserve_bytes{t}}} 38"),
         format!(r#"forebay_tier_state{t},state="faulted"}} 1"#),
         format!(r#"forebay_tier_state{t},state="ready"}} 0"#),
+        r#"forebay_cache_native_files{tier="ram"} 39"#.into(),
         r#"forebay_cache_hits_total{tier="ram"} 40"#.into(),
         "forebay_cache_misses_total 41".into(),
         "forebay_cache_hit_bytes_total 42".into(),

@@ -30,6 +30,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
+pub use bandwidth::Bandwidth;
 pub use limits::Limits;
 pub use slots::Priority;
 pub use stats::Stats;

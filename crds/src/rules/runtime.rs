@@ -1,5 +1,5 @@
 use super::{Rule, Ruled, Transition};
-use crate::runtime::{CacheRuntimeSpec, Medium, Tier, WarmUp};
+use crate::runtime::{CacheRuntimeSpec, Medium, Peers, Tier, WarmUp};
 use crate::values::HostPath;
 
 impl Ruled for CacheRuntimeSpec {
@@ -27,6 +27,16 @@ impl Ruled for WarmUp {
         problem: "timeout is below one second, so that no node would be waited for",
         remedy: "set how long a new node may take to become warm, such as 10m, or leave the taint away",
         holds: |warm_up| warm_up.timeout.duration().as_secs() >= 1,
+    }];
+}
+
+impl Ruled for Peers {
+    const RULES: &'static [Rule<Self>] = &[Rule {
+        field: "bandwidth",
+        cel: "!has(self.bandwidth) || quantity(string(self.bandwidth)).compareTo(quantity('8Mi')) >= 0",
+        problem: "bandwidth is below 8Mi a second, so that an agent would take too long to answer several others",
+        remedy: "write bytes a second with a unit, such as 2Gi, or remove it for no bound",
+        holds: |peers| peers.bandwidth.as_ref().is_none_or(|bandwidth| bandwidth.bytes() >= 8 << 20),
     }];
 }
 

@@ -3,6 +3,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -10,6 +11,8 @@ use crate::Store;
 
 /// What stands in the query of each page of a listing.
 const LISTING: &str = "list-type=2";
+/// How often what is held back looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Stands before a store and counts what is asked of it and the bytes that leave it, as the network would.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub struct Counting {
     out: Arc<AtomicU64>,
     /// The first line of each GET.
     asked: Arc<Mutex<Vec<String>>>,
+    /// GETs of objects wait.
+    held: Arc<AtomicBool>,
     ended: Arc<AtomicBool>,
 }
 
@@ -29,9 +34,9 @@ impl Counting {
             endpoint.trim_start_matches("http://").parse().with_context(|| format!("the endpoint {endpoint}"))?;
         let listener = TcpListener::bind((store.ip(), 0))?;
         let address = listener.local_addr()?;
-        let (out, ended) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
+        let (out, ended, held) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let asked = Arc::<Mutex<Vec<String>>>::default();
-        let (counted, noted, end) = (out.clone(), asked.clone(), ended.clone());
+        let (counted, noted, end, wait) = (out.clone(), asked.clone(), ended.clone(), held.clone());
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 if end.load(Ordering::Acquire) {
@@ -39,13 +44,17 @@ impl Counting {
                 }
                 let Ok(server) = TcpStream::connect(store) else { continue };
                 let (Ok(from_client), Ok(to_server)) = (client.try_clone(), server.try_clone()) else { continue };
-                let (counted, noted) = (counted.clone(), noted.clone());
+                let (counted, noted, end, wait) = (counted.clone(), noted.clone(), end.clone(), wait.clone());
                 thread::spawn(move || {
                     pump(from_client, to_server, |asked| {
                         // Each request is written at once, and none of ours has a body.
                         let text = String::from_utf8_lossy(asked);
-                        let gets = text.lines().filter(|line| line.starts_with("GET ")).map(str::to_owned);
-                        noted.lock().unwrap_or_else(PoisonError::into_inner).extend(gets);
+                        let gets: Vec<&str> = text.lines().filter(|line| line.starts_with("GET ")).collect();
+                        let of_objects = gets.iter().any(|line| !line.contains(LISTING));
+                        noted.lock().unwrap_or_else(PoisonError::into_inner).extend(gets.into_iter().map(str::to_owned));
+                        while of_objects && wait.load(Ordering::Acquire) && !end.load(Ordering::Acquire) {
+                            thread::sleep(LOOK);
+                        }
                     })
                 });
                 thread::spawn(move || {
@@ -55,12 +64,22 @@ impl Counting {
                 });
             }
         });
-        Ok(Self { address, out, asked, ended })
+        Ok(Self { address, out, asked, held, ended })
     }
 
     /// Where it is, as a URL.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// From now on listings are answered and GETs of objects wait.
+    pub fn hold(&self) {
+        self.held.store(true, Ordering::Release);
+    }
+
+    /// Lets go on what waits.
+    pub fn release(&self) {
+        self.held.store(false, Ordering::Release);
     }
 
     /// Bytes that have left the store by this way.

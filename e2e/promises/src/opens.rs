@@ -44,6 +44,22 @@ impl Site {
         value.and_then(|value| value.parse().ok()).unwrap_or(0)
     }
 
+    /// Bytes of Dataset `default/NAME` that are cached on `node`.
+    pub fn cached_on(&self, node: &str, name: &str) -> Result<u64> {
+        let metrics = self.metrics_of("default", node)?;
+        let value = metric_of(&metrics, "forebay_dataset_cached_bytes", name, &[]);
+        let value = value.with_context(|| format!("cached bytes of {name} are in no metric of {node}"))?;
+        value.parse().with_context(|| format!("cached bytes of {name} on {node}: {value}"))
+    }
+
+    /// Bytes of all Datasets that the agent on `node` has received from other agents since it started.
+    pub fn peer_bytes_on(&self, node: &str) -> Result<u64> {
+        let metrics = self.metrics_of("default", node)?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix("forebay_peer_received_bytes_total "));
+        let value = value.with_context(|| format!("bytes from other agents are in no metric of {node}"))?;
+        value.parse().with_context(|| format!("bytes from other agents on {node}: {value}"))
+    }
+
     /// How the files of Dataset `default/NAME` were opened on `node`.
     pub fn opens_on(&self, node: &str, name: &str) -> Result<Opens> {
         let metrics = self.metrics_of("default", node)?;

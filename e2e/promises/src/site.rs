@@ -123,6 +123,13 @@ spec:
         self.wait_for("all agents", &["cacheruntime", runtime], |object| object["status"]["readyReplicas"] == nodes).map(drop)
     }
 
+    /// Takes those of these nodes away that are there.
+    pub fn remove_nodes(&self, names: &[&str]) -> Result<()> {
+        let there = self.cluster.nodes()?;
+        let mut names = names.iter().filter(|name| there.iter().any(|node| node.name() == **name));
+        names.try_for_each(|name| self.cluster.remove_node(name))
+    }
+
     /// Waits until the only agents of CacheRuntime `default` are ready ones, on all nodes that are up, that were started with this
     /// value of `agent.log`: an upgrade has ended then.
     pub fn wait_agents_log(&self, log: &str) -> Result<()> {

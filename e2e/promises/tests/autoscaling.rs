@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
-use forebay_promises::{NAMESPACE, Reader, SOON, Site, Store, has_condition, sums_of};
+use forebay_promises::{NAMESPACE, Reader, SOON, SUMS, Site, Store, has_condition, sums_of};
 use serde_json::Value;
 
 use crate::Promise;
+use crate::source::{self, Source};
 
 pub(crate) const PROMISES: &[Promise] = &[
     ("autoscaling::a_node_that_joins_is_warm_before_a_pod_runs_there_and_is_not_held_back_by_a_store_that_is_down", joins),
@@ -16,6 +17,12 @@ pub(crate) const PROMISES: &[Promise] = &[
 ];
 
 const TAINT: &str = "forebay.io/warming";
+/// The condition of a node that says whether it is warm.
+const COMPLETE: &str = "forebay.io/WarmUpComplete";
+/// The node that joins.
+const JOINS: &str = "n3";
+/// Of a Dataset that nodes are to have before pods run there.
+const WARM: &str = "  prefetch: {policy: Eager}\n  warmBeforeScheduling: true\n";
 
 fn dataset(site: &Site, store: &Store, name: &str, more: &str) -> Result<()> {
     let text = format!(
@@ -73,30 +80,93 @@ fn wait_event(site: &Site, object: &str, reason: &str, words: &str) -> Result<()
     .with_context(|| site.cluster.kubectl(&["describe", object]).unwrap_or_default())
 }
 
-fn joins(site: &Site) -> Result<()> {
-    let store = small_store(site, "joins")?;
-    dataset(site, &store, "warm", "  prefetch: {policy: Eager}\n  warmBeforeScheduling: true\n")?;
-    site.patch_runtime("merge", r#"{"spec":{"warmUp":{"nodeCondition":true}}}"#)?;
-    site.wait_phase("default", "warm", "Ready")?;
-    site.cluster.add_tainted_node("n3", TAINT)?;
-    let first_sight = site.wait_for("n3 to join", &["node", "n3"], |node| node["metadata"].is_object())?;
-    ensure!(is_tainted(&first_sight), "it takes pods at once: {first_sight:#}");
-    let reader = Reader::of_claim("default", "first-job", "warm").on("n3");
-    reader.start(site)?;
-    site.wait_for("n3 to lose its taint", &["node", "n3"], |node| node["metadata"].is_object() && !is_tainted(node))?;
-    // From here on there is no store: what the pod reads, the node had before the pod came.
-    let expected = sums_of(&store.source)?;
-    drop(store);
-    wait_event(site, "node/n3", "Warm", "what one Dataset wants here is here")?;
-    ensure!(reader.finish(site)? == expected, "a pod on a warm node reads every byte right");
-    reader.remove(site)?;
-    let complete = |node: &Value| {
-        let kind = "forebay.io/WarmUpComplete";
-        has_condition(node, |one| one["type"] == kind && one["status"] == "True" && one["reason"] == "Warm")
-    };
-    site.wait_for("n3 to say that it is warm", &["node", "n3"], complete)?;
+/// Waits until the node takes pods.
+fn wait_untainted(site: &Site) -> Result<()> {
+    let free = |node: &Value| node["metadata"].is_object() && !is_tainted(node);
+    site.wait_for(&format!("{JOINS} to lose its taint"), &["node", JOINS], free).map(drop)
+}
 
-    // A Dataset that no node can list now, on a node that is tainted anew: it is not held back for longer than the timeout.
+/// At the moment when the node's taint has gone: asked later, a node that was let go too early has brought in the rest.
+fn has_all(site: &Site, source: &Source) -> Result<()> {
+    let cached = site.cached_on(JOINS, source.name)?;
+    ensure!(cached == source.bytes, "{JOINS} lost its taint with {cached} bytes of {}, of {}", source.name, source.bytes);
+    Ok(())
+}
+
+fn joins(site: &Site) -> Result<()> {
+    let tried = comes_warm(site).and_then(|_warm| waits_for_bytes(site).and_then(|()| is_not_held_back(site)));
+    let cleared = || -> Result<()> {
+        site.remove_nodes(&[JOINS])?;
+        ["warm", "held", "cold"].iter().try_for_each(|name| source::clear(site, name))?;
+        site.patch_runtime("merge", r#"{"spec":{"warmUp":null}}"#)?;
+        site.wait_for("the nodes to have no condition of ours", &["nodes"], |nodes| !nodes.to_string().contains(COMPLETE))?;
+        site.wait_for("two agents", &["cacheruntime", "default"], |runtime| runtime["status"]["summary"]["ready"] == "2/2")
+            .map(drop)
+    };
+    tried.and(cleared())
+}
+
+/// The other nodes have all of it, and the one that comes has it from them before a pod runs there.
+fn comes_warm(site: &Site) -> Result<Source> {
+    let source = Source::with(site, "warm", WARM)?;
+    site.patch_runtime("merge", r#"{"spec":{"warmUp":{"nodeCondition":true}}}"#)?;
+    site.wait_phase("default", source.name, "Ready")?;
+    let before = source.counting.bytes();
+    site.cluster.add_tainted_node(JOINS, TAINT)?;
+    let first_sight = site.wait_for("n3 to join", &["node", JOINS], |node| node["metadata"].is_object())?;
+    ensure!(is_tainted(&first_sight), "it takes pods at once: {first_sight:#}");
+    let script = format!("echo waiting; until [ -e /tmp/begin ]; do sleep 1; done; {SUMS}");
+    let reader = Reader::of_claim("default", "first-job", source.name).on(JOINS).script(&script);
+    reader.start(site)?;
+    wait_untainted(site)?;
+    has_all(site, &source)?;
+    let warming = source.counting.bytes() - before;
+    ensure!(warming * 10 < source.bytes, "{warming} bytes left the store to warm {JOINS}, and others had all {}", source.bytes);
+    wait_event(site, "node/n3", "Warm", "what one Dataset wants here is here")?;
+
+    // An agent counts what it has from others for all Datasets together: nothing else may be on its way while the pod reads.
+    let nodes = source.nodes.len() + 1;
+    site.wait_for("n3 to have what else it fetches ahead", &["dataset", "first"], |dataset| {
+        dataset["status"]["phase"] == "Ready" && dataset["status"]["nodes"]["ready"] == nodes
+    })?;
+    reader.wait_printed(site, "waiting")?;
+    let (store, peers) = (source.counting.bytes(), site.peer_bytes_on(JOINS)?);
+    // The pod may end, and its container with it, before `touch` has: whether it began is asked below.
+    let _ = reader.exec(site, &["touch", "/tmp/begin"]);
+    source.finish(site, &[reader])?;
+    let (store, peers) = (source.counting.bytes() - store, site.peer_bytes_on(JOINS)? - peers);
+    crate::say(&format!(
+        "          {warming} bytes of {} left the store to warm a node; reading took {store} there, {peers} from others",
+        source.bytes
+    ));
+    ensure!(store == 0 && peers == 0, "a pod on a warm node took {store} bytes from the store and {peers} from other nodes");
+    let complete =
+        |node: &Value| has_condition(node, |one| one["type"] == COMPLETE && one["status"] == "True" && one["reason"] == "Warm");
+    site.wait_for("n3 to say that it is warm", &["node", JOINS], complete)?;
+    Ok(source)
+}
+
+/// A Dataset that is listed and whose bytes do not come, on the node that is tainted anew: it takes no pods until they are there.
+fn waits_for_bytes(site: &Site) -> Result<()> {
+    let source = Source::of(site, "held", [3_000_000, 500_000])?;
+    source.counting.hold();
+    source.create(site, WARM)?;
+    site.cluster.kubectl(&["taint", "node", JOINS, &format!("{TAINT}=held:NoSchedule")])?;
+    let waits = |node: &Value| {
+        let named = |said: &Value| said.as_str().is_some_and(|said| said.contains("default/held"));
+        is_tainted(node)
+            && has_condition(node, |one| one["type"] == COMPLETE && one["status"] == "False" && named(&one["message"]))
+    };
+    site.wait_for("n3 to wait for what is held back", &["node", JOINS], waits)?;
+    let early = site.cached_on(JOINS, source.name)?;
+    ensure!(early == 0, "{early} bytes came though the store was asked for none");
+    source.counting.release();
+    wait_untainted(site)?;
+    has_all(site, &source)
+}
+
+/// A Dataset that no node can list, on the node that is tainted anew: it is not held back for longer than the timeout.
+fn is_not_held_back(site: &Site) -> Result<()> {
     site.patch_runtime("merge", r#"{"spec":{"warmUp":{"timeout":"3s"}}}"#)?;
     let gone = "http://127.0.0.1:1";
     site.cluster.apply(&format!(
@@ -105,22 +175,13 @@ kind: Dataset
 metadata: {{name: cold, namespace: default}}
 spec:
   mounts: [{{path: /, source: \"s3://{}\", options: {{endpoint: \"{gone}\", region: us-east-1}}, secretRef: {{name: warm}}}}]
-  prefetch: {{policy: Eager}}
-  warmBeforeScheduling: true
-",
+{WARM}",
         Store::BUCKET
     ))?;
-    site.cluster.kubectl(&["taint", "node", "n3", &format!("{TAINT}=again:NoSchedule")])?;
-    site.wait_for("n3 to lose its taint in spite of the store", &["node", "n3"], |node| !is_tainted(node))?;
+    site.cluster.kubectl(&["taint", "node", JOINS, &format!("{TAINT}=again:NoSchedule")])?;
+    wait_untainted(site).context("in spite of the store")?;
     wait_event(site, "node/n3", "WarmUpTimedOut", "default/cold")?;
-    wait_event(site, "cacheruntime/default", "WarmUpTimedOut", "node n3: not warm after 3s")?;
-
-    site.cluster.kubectl(&["delete", "dataset", "warm", "cold", "--timeout=180s"])?;
-    site.cluster.kubectl(&["delete", "secret", "warm"])?;
-    site.patch_runtime("json", r#"[{"op":"remove","path":"/spec/warmUp"}]"#)?;
-    site.cluster.remove_node("n3")?;
-    site.wait_for("the nodes to have no condition of ours", &["nodes"], |nodes| !nodes.to_string().contains("WarmUpComplete"))?;
-    site.wait_for("two agents", &["cacheruntime", "default"], |runtime| runtime["status"]["summary"]["ready"] == "2/2").map(drop)
+    wait_event(site, "cacheruntime/default", "WarmUpTimedOut", "node n3: not warm after 3s")
 }
 
 /// What the API server would make of a pod.

@@ -1,4 +1,5 @@
-//! Pods that stay on a listing have its names and pinned files from their node's kernel, whoever of ours is alive.
+//! Pods that stay on a listing have its names and pinned files from their node's kernel, whoever of ours is alive, unless that is
+//! switched off.
 
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -7,11 +8,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use forebay_cluster::Node;
 use forebay_e2e::wait_until;
-use forebay_promises::{Reader, SOON, SUMS, Site, dataset, has_condition, sums_of};
+use forebay_promises::{Opens, Reader, SOON, SUMS, Site, dataset, has_condition, sums_of};
+use serde_json::Value;
 
 use crate::Promise;
 
-pub(crate) const PROMISES: &[Promise] = &[("composed::a_pod_reads_pinned_files_with_the_agent_dead", agent_dead)];
+pub(crate) const PROMISES: &[Promise] = &[
+    ("composed::a_pod_reads_pinned_files_with_the_agent_dead", agent_dead),
+    ("composed::what_the_chart_switches_off_is_not_done_and_reads_are_right", switched_off),
+];
 
 /// What the pod does, so that its process is found on its node.
 const STAYS: &str = "sleep 36123";
@@ -132,4 +137,77 @@ fn agent_dead(site: &Site) -> Result<()> {
         Ok(node.exec(&["sh", "-c", "grep -F forebay:default/stays /proc/self/mountinfo"]).is_err().then_some(()))
     })?;
     site.cluster.kubectl(&["delete", "secret", "stays"]).map(drop)
+}
+
+/// Every byte, and what the volume is mounted as.
+fn all_and_how() -> String {
+    format!("{SUMS} && grep -o ' /data [a-z.]*' /proc/mounts")
+}
+
+/// [`all_and_how`] in a pod that runs.
+fn seen(site: &Site, pod: &Reader) -> Result<String> {
+    Ok(pod.exec(site, &["sh", "-c", &format!("cd /data && {}", all_and_how())])?.trim().to_owned())
+}
+
+/// A pod that does nothing by itself, once it runs.
+fn idle(site: &Site, name: &str, node: &str) -> Result<Reader> {
+    let pod = Reader::inline("default", name, "steps").on(node).script("sleep 3600");
+    pod.start(site)?;
+    wait_until(&format!("pod {name} to run"), SOON, || Ok((pod.phase(site)? == "Running").then_some(())))
+        .with_context(|| pod.describe(site).unwrap_or_default())?;
+    Ok(pod)
+}
+
+/// Waits until a condition of Dataset `steps` is so, in these words.
+fn wait_said(site: &Site, kind: &str, status: &str, words: &str) -> Result<()> {
+    let is_said = |one: &Value| one["message"].as_str().is_some_and(|message| message.contains(words));
+    site.wait_for(&format!("{kind} to be {status} with {words:?}"), &["dataset", "steps"], |dataset| {
+        has_condition(dataset, |one| one["type"] == kind && one["status"] == status && is_said(one))
+    })
+    .map(drop)
+}
+
+fn switched_off(site: &Site) -> Result<()> {
+    let wishes = "  consistency: {policy: Snapshot, refresh: NewPods}\n";
+    let object = dataset("steps", &site.store.mount("steps")).replace("---\n", &format!("{wishes}---\n"));
+    site.cluster.apply(&format!("{}{object}", site.store.secret("steps")))?;
+    site.wait_phase("default", "steps", "Ready")?;
+    let before = idle(site, "steps-before", "n1")?;
+    wait_said(site, "Composed", "True", "")?;
+
+    let off = ["agent.passthrough=false", "agent.composed=false", "agent.log=info,steps=info"];
+    let gone = site.upgrade(&off).and_then(|()| site.wait_agents_log("info,steps=info"));
+    let during = gone.and_then(|()| while_off(site, &before));
+    // Whatever came of it: what follows counts on the defaults.
+    let back = site.upgrade(&[]).and_then(|()| site.wait_agents_log("info"));
+    let during = during?;
+    back?;
+
+    let all = sums_of(&site.store.source)?;
+    // All is cached there now, and the mount was made when the kernel was to read nothing by itself.
+    let native = site.opens_on("n2", "steps")?.native;
+    ensure!(seen(site, &during)? == format!("{all}\n /data fuse.forebay"), "what a pod began with that ran meanwhile");
+    ensure!(site.opens_on("n2", "steps")?.native > native, "no file is read natively again");
+    let after = Reader::inline("default", "steps-after", "steps").on("n2").script(&all_and_how()).run(site)?;
+    ensure!(after == format!("{all}\n /data overlay"), "a pod that began after it: {after}");
+    wait_said(site, "NativeReads", "True", "")?;
+    wait_said(site, "Composed", "True", "")?;
+
+    before.remove(site)?;
+    during.remove(site)?;
+    site.cluster.kubectl(&["delete", "dataset", "steps", "--timeout=180s"])?;
+    site.cluster.kubectl(&["delete", "secret", "steps"]).map(drop)
+}
+
+/// With both steps switched off; a pod that began so, on the node where nobody had mounted the Dataset.
+fn while_off(site: &Site, before: &Reader) -> Result<Reader> {
+    let all = sums_of(&site.store.source)?;
+    let during = idle(site, "steps-during", "n2")?;
+    ensure!(seen(site, &during)? == format!("{all}\n /data fuse.forebay"), "a pod that began with both off");
+    let Opens { native, served } = site.opens_on("n2", "steps")?;
+    ensure!(native == 0 && served > 0, "{native} native, {served} served");
+    ensure!(seen(site, before)? == format!("{all}\n /data overlay"), "a pod keeps what it began with");
+    wait_said(site, "NativeReads", "False", "agent.passthrough=true")?;
+    wait_said(site, "Composed", "False", "agent.composed=true")?;
+    Ok(during)
 }

@@ -86,8 +86,9 @@ fn main() -> ExitCode {
         let word = if kept.is_ok() { "kept" } else { "BROKEN" };
         say(&format!("{:>6.1} s  {word:<6}  {name}", begun.elapsed().as_secs_f64()));
         if let Err(error) = kept {
-            say(&format!("{error:#}\n{}", site.diagnosis()));
-            broken.push(name);
+            let why = format!("{error:#}");
+            say(&format!("{why}\n{}", site.diagnosis()));
+            broken.push((name, why));
             if name.starts_with("first::") {
                 say("nothing else can be tried without that");
                 break;
@@ -95,14 +96,27 @@ fn main() -> ExitCode {
         }
     }
     if let Err(error) = site.stop() {
-        say(&format!("the cluster left something behind: {error:#}"));
-        broken.push("the end");
+        broken.push(("the end, which left something behind", format!("{error:#}")));
     }
     if broken.is_empty() {
         return ExitCode::SUCCESS;
     }
-    say(&format!("broken: {}", broken.join(", ")));
+    // Once more and last: who sees only the end of a log sees why.
+    for (name, why) in &broken {
+        say(&format!("broken: {name}: {}", shortened(why)));
+    }
     ExitCode::FAILURE
+}
+
+/// The two ends of a long text.
+fn shortened(text: &str) -> String {
+    const END: usize = 1000;
+    let count = text.chars().count();
+    if count <= 2 * END {
+        return text.to_owned();
+    }
+    let (first, last) = (text.chars().take(END), text.chars().skip(count - END));
+    format!("{} [...] {}", first.collect::<String>(), last.collect::<String>())
 }
 
 pub(crate) fn say(line: &str) {

@@ -1,18 +1,25 @@
 //! Many nodes, one cache: what they read leaves the store about once.
 
-use anyhow::{Context, Result, ensure};
-use forebay_promises::{Site, has_condition};
+use anyhow::{Context, Result, anyhow, ensure};
+use forebay_e2e::wait_until;
+use forebay_promises::{Reader, SOON, SUMS, Site, has_condition};
 
 use crate::Promise;
-use crate::source::{DIRS, Source};
+use crate::source::{self, DIRS, Source};
 
 pub(crate) const PROMISES: &[Promise] = &[
     ("peers::a_tree_is_listed_once_for_all_nodes", listed_once),
     ("peers::what_all_nodes_read_at_once_leaves_the_store_once", once),
     ("peers::nodes_share_pinned_data_and_bring_in_what_a_node_that_went_had_kept", shared),
     ("peers::a_node_that_is_drained_gives_what_it_alone_keeps_to_others", drained),
+    ("peers::several_nodes_that_come_together_take_next_to_nothing_from_the_store", together),
     ("peers::an_agent_killed_in_the_middle_costs_no_byte_of_what_others_read", killed),
 ];
+
+/// The node that comes to be drained and taken away.
+const DRAINED: &str = "n5";
+/// Nodes that come together.
+const TOGETHER: [&str; 2] = ["n6", "n7"];
 
 /// One listing asks for the root and each directory in it. Each node has one of its own without the others.
 fn listed_once(site: &Site) -> Result<()> {
@@ -107,21 +114,98 @@ fn shared(site: &Site) -> Result<()> {
     source.delete(site)
 }
 
-/// Each file has one keeper. A drain begins with a cordon, and so does what an autoscaler does.
+/// Each file has one keeper, and a pod reads on the node that goes. The machine is given back once others have taken over, for
+/// nothing of ours holds it back until then.
 fn drained(site: &Site) -> Result<()> {
+    let tried = drained_and_removed(site);
+    let cleared = || -> Result<()> {
+        site.remove_nodes(&[DRAINED])?;
+        source::clear(site, "drained")?;
+        site.wait_agents("default")
+    };
+    tried.and(cleared())
+}
+
+fn drained_and_removed(site: &Site) -> Result<()> {
+    site.cluster.add_node(DRAINED)?;
+    site.wait_agents("default")?;
     let source = Source::with(site, "drained", "  placement: {policy: Sharded, replicas: 1}\n  pin: {paths: [/]}\n")?;
     site.wait_phase("default", source.name, "Ready")?;
     source.wait_pinned(site, &source.nodes, source.bytes)?;
-    let (last, others) = source.nodes.split_last().context("no node")?;
-    let had = site.pinned_on(last, source.name);
-    ensure!(had > 0, "{last} keeps nothing");
+    let others: Vec<String> = source.nodes.iter().filter(|node| *node != DRAINED).cloned().collect();
+    let had = site.pinned_on(DRAINED, source.name);
+    ensure!(had > 0, "{DRAINED} keeps nothing");
+    // It has read all once before anything is counted: from then on its node has what it reads, and what leaves the store is
+    // for the others.
+    let pod = "drained-away";
+    let endless = format!("{SUMS} > /dev/null; echo reading; while {SUMS} > /dev/null; do :; done");
+    let reader = Reader::of_claim("default", pod, source.name).on(DRAINED).script(&endless);
+    reader.start(site)?;
+    reader.wait_printed(site, "reading")?;
     let before = source.counting.bytes();
-    site.cluster.kubectl(&["cordon", last])?;
-    let taken = source.wait_pinned(site, others, source.bytes);
-    site.cluster.kubectl(&["uncordon", last])?;
-    taken?;
+    let how = ["--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=180s"];
+    site.cluster.kubectl(&[&["drain", DRAINED], &how[..]].concat())?;
+    let left = site.cluster.kubectl(&["get", "pod", "-n", "default", pod, "--ignore-not-found", "-o", "name"])?;
+    ensure!(left.trim().is_empty(), "the drain of {DRAINED} left {left}");
+    source.wait_pinned(site, &others, source.bytes)?;
+    let moved = source.counting.bytes() - before;
+    site.cluster.remove_node(DRAINED)?;
+    site.wait_agents("default")?;
+    site.wait_phase("default", source.name, "Ready")?;
+    let readers = source.readers_on(site, &others)?;
+    source.finish(site, &readers)?;
     let out = source.counting.bytes() - before;
-    crate::say(&format!("          {had} bytes of {} were on the drained node alone, {out} left the store", source.bytes));
-    ensure!(out * 100 < had, "{out} bytes left the store though {last} had all that was moved");
-    source.delete(site)
+    crate::say(&format!(
+        "          {had} bytes of {} were on the drained node alone, {moved} left the store to hand them over, {out} until all was read",
+        source.bytes
+    ));
+    ensure!(
+        out * 100 < had,
+        "{out} bytes left the store, {moved} of them for the hand-over, though {DRAINED} had all {had} that were moved"
+    );
+    Ok(())
+}
+
+/// One node has all of a tree. Of two that come then each is asked by the other for what neither has.
+fn together(site: &Site) -> Result<()> {
+    let tried = come_together(site);
+    let cleared = || -> Result<()> {
+        site.remove_nodes(&TOGETHER)?;
+        source::clear(site, "together")?;
+        site.wait_agents("default")
+    };
+    tried.and(cleared())
+}
+
+fn come_together(site: &Site) -> Result<()> {
+    let source = Source::start(site, "together")?;
+    let first = &source.nodes[..1];
+    let readers = source.readers_on(site, first)?;
+    source.finish(site, &readers)?;
+    wait_until(&format!("all of {} bytes to be cached on {first:?}", source.bytes), SOON, || {
+        let cached = site.cached_on(&first[0], source.name)?;
+        ensure!(cached == source.bytes, "{cached} bytes are");
+        Ok(Some(()))
+    })?;
+    let (cluster, before) = (&site.cluster, source.counting.bytes());
+    std::thread::scope(|scope| {
+        let coming = TOGETHER.map(|node| scope.spawn(move || cluster.add_node(node).map(drop)));
+        coming.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a thread panicked"))?)
+    })?;
+    site.wait_agents("default")?;
+    let nodes = source.nodes.len() + TOGETHER.len();
+    site.wait_for("the nodes that came to show the tree", &["dataset", source.name], |dataset| {
+        dataset["status"]["nodes"]["ready"] == nodes
+    })?;
+    let readers = source.readers_on(site, &TOGETHER.map(str::to_owned))?;
+    source.finish(site, &readers)?;
+    let out = source.counting.bytes() - before;
+    let share = out as f64 / source.bytes as f64;
+    crate::say(&format!(
+        "          {} nodes came together and read {} bytes each, {out} left the store: {share:.3} of the tree",
+        TOGETHER.len(),
+        source.bytes
+    ));
+    ensure!(out * 20 < source.bytes, "{out} bytes left the store for {TOGETHER:?}, though {first:?} had all {}", source.bytes);
+    Ok(())
 }

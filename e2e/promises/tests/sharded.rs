@@ -29,9 +29,7 @@ fn halves(site: &Site) -> Result<()> {
         site.cluster.kubectl(&["delete", "dataset", NAME, "--ignore-not-found", "--timeout=180s"])?;
         site.cluster.kubectl(&["delete", "secret", NAME, "--ignore-not-found"])?;
         site.cluster.kubectl(&["delete", "cacheruntime", RUNTIME, "--ignore-not-found", "--timeout=180s"])?;
-        if site.cluster.nodes()?.iter().any(|node| node.name() == SUDDEN) {
-            site.cluster.remove_node(SUDDEN)?;
-        }
+        site.remove_nodes(&[SUDDEN])?;
         site.wait_agents("default")
     };
     tried.and(cleared())

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use forebay_e2e::wait_until;
 use forebay_promises::{Counting, Reader, SOON, SUMS, Site, Store, dataset, sums_of};
+use serde_json::Value;
 
 pub(crate) struct Source {
     store: Store,
@@ -159,4 +160,19 @@ impl Source {
         site.cluster.kubectl(&["delete", "dataset", self.name, "--timeout=180s"])?;
         site.cluster.kubectl(&["delete", "secret", self.name]).map(drop)
     }
+}
+
+/// Takes away what a promise, kept or broken, has left of a Dataset: the pods that mount its claim, itself and its Secret.
+pub(crate) fn clear(site: &Site, name: &str) -> Result<()> {
+    let pods = site.cluster.get(&["pods", "-n", "default"])?;
+    let mounts = |pod: &&Value| {
+        let mut volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        volumes.any(|volume| volume["persistentVolumeClaim"]["claimName"] == name)
+    };
+    for pod in pods["items"].as_array().into_iter().flatten().filter(mounts) {
+        let pod = pod["metadata"]["name"].as_str().context("a pod without a name")?;
+        site.cluster.kubectl(&["delete", "pod", "-n", "default", pod, "--ignore-not-found", "--timeout=180s"])?;
+    }
+    site.cluster.kubectl(&["delete", "dataset", name, "--ignore-not-found", "--timeout=180s"])?;
+    site.cluster.kubectl(&["delete", "secret", name, "--ignore-not-found"]).map(drop)
 }

@@ -42,6 +42,10 @@ pub(crate) struct Settings {
     /// Bytes beside the memory tiers.
     pub(crate) memory: u64,
     pub(crate) log: String,
+    /// Whether the kernel may read complete files by itself.
+    pub(crate) passthrough: bool,
+    /// Whether mounts may be composed.
+    pub(crate) composed: bool,
     /// URL of the operator.
     pub(crate) operator: String,
     /// ConfigMap with the authority's certificate.
@@ -150,6 +154,10 @@ fn container(spec: &CacheRuntimeSpec, name: &str, settings: &Settings, mounts: V
         "--peer-addr",
         &format!("0.0.0.0:{PEER_PORT}"),
     ];
+    // What is on needs no word.
+    let switches = [(settings.passthrough, "--no-passthrough"), (settings.composed, "--no-composed")];
+    let off = switches.into_iter().filter(|(on, _)| !on).map(|(_, flag)| flag);
+    let bound = spec.peers.bandwidth.as_ref().map(|most| ["--peer-bandwidth".to_owned(), most.bytes().to_string()]);
     let field = |name: &str, path: &str| EnvVar {
         name: name.to_owned(),
         value: None,
@@ -169,7 +177,7 @@ fn container(spec: &CacheRuntimeSpec, name: &str, settings: &Settings, mounts: V
         name: "agent".to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.pull_policy.clone()),
-        args: Some(args.iter().map(|arg| (*arg).to_owned()).collect()),
+        args: Some(args.into_iter().chain(off).map(str::to_owned).chain(bound.into_iter().flatten()).collect()),
         env: Some(env),
         ports: Some(vec![port("metrics", METRICS_PORT), port("peers", i32::from(PEER_PORT))]),
         readiness_probe: Some(Probe { period_seconds: Some(5), timeout_seconds: Some(5), ..probe("/readyz") }),

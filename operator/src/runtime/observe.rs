@@ -68,17 +68,30 @@ pub(super) struct NodeFacts {
     pub(super) unschedulable: bool,
     /// It shuts down, or its object is being deleted.
     pub(super) ending: bool,
+    /// When its object was made, in seconds since 1970; 0: not known.
+    pub(super) since: u64,
     /// Allocatable bytes of memory; `None`: the node does not say.
     pub(super) memory: Option<u64>,
 }
 
-/// Taints of nodes that an autoscaler is about to remove: the cluster autoscaler's, and Karpenter's.
+/// Taints of nodes that an autoscaler is about to remove: the cluster autoscaler's, and Karpenter's. They let no new pod come
+/// (`NoSchedule`) and take none away.
 const GOING: [&str; 3] = ["ToBeDeletedByClusterAutoscaler", "karpenter.sh/disrupted", "karpenter.sh/disruption"];
 
+/// Whether it is with this taint that an autoscaler marks a node that it is about to remove.
+pub(super) fn marks_removal(taint: &Taint) -> bool {
+    GOING.contains(&&*taint.key)
+}
+
 impl NodeFacts {
+    /// Whether an autoscaler is about to remove the node.
+    pub(super) fn is_marked_for_removal(&self) -> bool {
+        self.taints.iter().any(marks_removal)
+    }
+
     /// Whether the node is being drained, or soon will be: what it alone keeps is better taken over now.
     pub(super) fn is_leaving(&self) -> bool {
-        self.unschedulable || self.ending || self.taints.iter().any(|taint| GOING.contains(&&*taint.key))
+        self.unschedulable || self.ending || self.is_marked_for_removal()
     }
 }
 
@@ -150,6 +163,7 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
 
 pub(super) fn node_facts(node: &Node) -> NodeFacts {
     let (spec, status) = (node.spec.as_ref(), node.status.as_ref());
+    let created = node.metadata.creation_timestamp.as_ref();
     NodeFacts {
         name: node.name_any(),
         labels: node.labels().clone(),
@@ -157,6 +171,7 @@ pub(super) fn node_facts(node: &Node) -> NodeFacts {
         ready: is_ready(node),
         unschedulable: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
         ending: node.metadata.deletion_timestamp.is_some() || is_shutting_down(node),
+        since: created.and_then(|created| u64::try_from(created.0.as_second()).ok()).unwrap_or(0),
         memory: status.and_then(|status| quantity::units(&status.allocatable.as_ref()?.get("memory")?.0)),
     }
 }

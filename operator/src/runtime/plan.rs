@@ -95,16 +95,23 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     let has = with_agent(observed);
     let by_node: BTreeMap<&str, &Live> = observed.live.iter().map(|live| (live.node.as_str(), live)).collect();
     let matching: Vec<&NodeFacts> = observed.nodes.iter().filter(|node| matches(spec, node)).collect();
+    let removed = observed.nodes.iter().filter(|node| node.is_marked_for_removal());
+    let removed: BTreeSet<&str> = removed.map(|node| node.name.as_str()).collect();
+    let with_pod: BTreeSet<&str> = observed.pods.iter().filter_map(|pod| pod.node.as_deref()).collect();
     let mut candidates = Vec::new();
     for node in &matching {
         if let Some(why) = misfit(&spec.tiers, settings.memory, node) {
             plan.misfits.push(why);
             continue;
         }
+        // The agents' DaemonSet does not tolerate the autoscaler's mark: the pod that is there stays, and none comes.
+        if removed.contains(node.name.as_str()) && !with_pod.contains(node.name.as_str()) {
+            continue;
+        }
         candidates.push(Candidate {
             name: &node.name,
             ready: node.ready,
-            cordoned: node.unschedulable,
+            cordoned: node.is_leaving(),
             has: has.contains(&node.name),
             dropped: observed.chosen.as_ref().is_some_and(|chosen| !chosen.contains(&node.name)),
             busy: by_node.get(node.name.as_str()).is_some_and(|live| live.mounts > 0),
@@ -151,9 +158,10 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
         Nodes::Named(plan.chosen.union(&plan.leaving).cloned().collect())
     };
     let set = daemon_set(&observed.runtime, &observed.name, &nodes, settings);
-    // One that is made anew may be away for too long to hand over anything.
-    let hands_over = |pod: &PodFacts| pod.node.as_ref().is_some_and(|node| plan.handing.contains(node));
-    let pods: Vec<&PodFacts> = observed.pods.iter().filter(|pod| !hands_over(pod)).collect();
+    // One that is made anew may be away for too long to hand over anything, and on a node that an autoscaler removes none comes
+    // in its place.
+    let is_kept = |node: &String| plan.handing.contains(node) || removed.contains(node.as_str());
+    let pods: Vec<&PodFacts> = observed.pods.iter().filter(|pod| !pod.node.iter().any(is_kept)).collect();
     plan.outdated = outdated(&pods, hash_of(&set));
     plan.daemon_set = Some(Box::new(set));
     plan
@@ -169,7 +177,8 @@ pub(super) fn peers(observed: &Observed, going: &BTreeSet<String>) -> BTreeMap<S
         let facts = nodes.get(node.as_str());
         let zone = facts.and_then(|facts| facts.labels.get(ZONE)).cloned();
         let leaving = going.contains(&node) || facts.is_some_and(|facts| facts.is_leaving());
-        Some((node.clone(), PeerState { node, zone, address, leaving }))
+        let since = facts.map_or(0, |facts| facts.since);
+        Some((node.clone(), PeerState { node, zone, address, leaving, since }))
     };
     let answers = |pod: &&PodFacts| live.contains(pod.name.as_str());
     let staying = || observed.pods.iter().filter(|pod| !pod.terminating);

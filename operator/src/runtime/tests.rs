@@ -50,6 +50,8 @@ fn settings() -> Settings {
         cpu: "250m".into(),
         memory: 512 << 20,
         log: "info".into(),
+        passthrough: true,
+        composed: true,
         operator: "https://forebay-operator.forebay-system.svc:8443".into(),
         ca: "forebay-ca".into(),
         ca_uid: "uid-of-ca".into(),
@@ -58,6 +60,12 @@ fn settings() -> Settings {
 
 fn node(name: &str) -> NodeFacts {
     NodeFacts { name: name.into(), ready: true, memory: Some(8 << 30), ..NodeFacts::default() }
+}
+
+/// With a taint that lets no new pod come.
+fn tainted(name: &str, key: &str) -> NodeFacts {
+    let taint = Taint { key: key.into(), effect: "NoSchedule".into(), ..Taint::default() };
+    NodeFacts { taints: vec![taint], ..node(name) }
 }
 
 fn pod(node: &str, made_from: &str) -> PodFacts {

@@ -116,9 +116,9 @@ fn bring_in(lab: &Lab, contender: &Contender, paths: &[PathBuf]) -> Result<()> {
 }
 
 /// The kernel's own file systems keep theirs: they stand for the data that every cache has below. A composed mount has none: those of
-/// its pinned files are those of the cache's.
+/// its files are those of the cache's.
 fn has_own_pages(contender: &Contender) -> bool {
-    contender.process().is_some() && contender.name != PINNED
+    contender.process().is_some() && !matches!(contender.name, COMPOSED | PINNED)
 }
 
 /// Drops the mount's own pages, if it has any.

@@ -95,6 +95,9 @@ pub(super) const FUSE: &str = "fuse";
 /// Forebay composed, with everything pinned: the kernel reads by itself.
 pub(super) const PINNED: &str = "pinned";
 
+/// The same with nothing pinned: the kernel reads small files by itself, and asks at each open of a large one.
+pub(super) const COMPOSED: &str = "composed";
+
 /// The plain mount with its cache in memory.
 pub(super) const RAM: &str = "ram";
 
@@ -105,16 +108,16 @@ pub(super) const AGAINST: &str = "against";
 pub(super) const BUILDS: &[&str] = &[FOREBAY, AGAINST];
 
 /// All that is ours.
-pub(super) const OURS: &[&str] = &[FUSE, FOREBAY, PINNED, RAM, AGAINST];
+pub(super) const OURS: &[&str] = &[FUSE, FOREBAY, COMPOSED, PINNED, RAM, AGAINST];
 
 /// All that mount the bucket with an empty cache. How a complete file is read makes no difference there.
 pub(super) const MOUNTS: &[&str] = &[FOREBAY, AGAINST, "rclone", "s3fs"];
 
 /// Those whose data is in their cache when it is read again.
-pub(super) const WARM: &[&str] = &[FUSE, FOREBAY, AGAINST, PINNED, RAM, "rclone", "s3fs"];
+pub(super) const WARM: &[&str] = &[FUSE, FOREBAY, AGAINST, COMPOSED, PINNED, RAM, "rclone", "s3fs"];
 
 /// Columns, in the order of the table. `store` is what the S3 server gives a bare client.
-pub(super) const COLUMNS: &[&str] = &["ext4", "tmpfs", "store", FUSE, FOREBAY, PINNED, RAM, AGAINST, "rclone", "s3fs"];
+pub(super) const COLUMNS: &[&str] = &["ext4", "tmpfs", "store", FUSE, FOREBAY, COMPOSED, PINNED, RAM, AGAINST, "rclone", "s3fs"];
 
 /// The columns that are caches before the same store.
 pub(super) const PEERS: &[&str] = &["rclone", "s3fs"];
@@ -127,6 +130,7 @@ pub(super) const RATIOS: &[(&str, &str, &str)] = &[
     ("/ ext4", FOREBAY, "ext4"),
     ("/ store", FOREBAY, "store"),
     ("/ peers", FOREBAY, BEST_PEER),
+    ("composed / ext4", COMPOSED, "ext4"),
     ("pinned / ext4", PINNED, "ext4"),
     ("fuse / ext4", FUSE, "ext4"),
     ("ram / tmpfs", RAM, "tmpfs"),

@@ -1,9 +1,11 @@
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use forebay_e2e::wait_until;
+use forebay_e2e::{Agent, wait_until};
 
 use super::results::Results;
 use super::rows::*;
@@ -66,6 +68,9 @@ fn fill(lab: &Lab, contender: &Contender, results: &mut Results) -> Result<()> {
     }
     read_files(&lab.at(contender, &lab.data.big), 2)?;
     read_files(&lab.at(contender, &lab.data.small), 4)?;
+    if contender.name == COMPOSED {
+        wait_native(lab, contender)?;
+    }
     results.add(MEMORY_FULL, contender.name, mib(process.memory()?));
     results.add(MEMORY_PEAK, contender.name, mib(process.peak_memory()?));
     Ok(())
@@ -80,6 +85,41 @@ fn wait_pinned(contender: &Contender) -> Result<()> {
         let composed = conditions.iter().any(|one| one["type"] == "Composed" && one["status"] == "True");
         Ok((status["cache"]["percent"].as_f64() == Some(100.0) && status["phase"] == "Ready" && composed).then_some(()))
     })
+}
+
+/// Waits until all small files are published, and the kernel reads them by itself. It is told some seconds after the last one; what is
+/// open just then it finds no sooner than the next time, so the files are left alone between two looks.
+fn wait_native(lab: &Lab, contender: &Contender) -> Result<()> {
+    let agent = contender.agent().context("not an agent")?;
+    let small = lab.at(contender, &lab.data.small);
+    wait_until("all small files to be published", Duration::from_secs(600), || {
+        std::thread::sleep(Duration::from_millis(500));
+        Ok((sum(&metrics(agent)?, "forebay_cache_native_files{")? >= small.len() as f64).then_some(()))
+    })?;
+    wait_until("the kernel to read small files by itself", Duration::from_secs(600), || {
+        std::thread::sleep(Duration::from_secs(15));
+        let before = sum(&metrics(agent)?, "forebay_dataset_opens_total{")?;
+        read_files(&small, 4)?;
+        let asked = sum(&metrics(agent)?, "forebay_dataset_opens_total{")? - before;
+        Ok((asked <= small.len() as f64 / 100.0).then_some(()))
+    })
+}
+
+/// The agent's page of metrics.
+fn metrics(agent: &Agent) -> Result<String> {
+    let address = agent.metrics_address()?;
+    let mut stream = TcpStream::connect(&address).with_context(|| format!("connect to {address}"))?;
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+/// The sum of the samples whose lines begin with `start`; there is one at least.
+fn sum(page: &str, start: &str) -> Result<f64> {
+    let lines = page.lines().filter(|line| line.starts_with(start));
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    values.reduce(|sum, value| sum + value).with_context(|| format!("no {start} among the metrics"))
 }
 
 /// Walks a tree as `find` does or, with `stat`, as `ls -lR` does. Gives entries and time.

@@ -19,7 +19,7 @@ pub(super) fn run(program: &Path, store: &S3Client, bucket: &str, source: &Path,
         let work = work.join(format!("compare-{name}"));
         let started = match name {
             "forebay" => {
-                let ours = Ours { name, program, pinned: false };
+                let ours = Ours { name, program, composed: false, pinned: false };
                 Contender::forebay(ours, store, bucket, &work, "2Gi", &["prefetch: {policy: OnDemand}"])
             }
             "rclone" => Contender::rclone(store, bucket, &work),

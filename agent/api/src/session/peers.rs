@@ -14,6 +14,9 @@ pub struct PeerState {
     pub address: SocketAddr,
     /// Its node is about to go: it gives what it has, and keeps nothing for the others any more.
     pub leaving: bool,
+    /// When its node came, in seconds since 1970; 0: not known. By it an agent that is new among the others knows those that
+    /// were there before it, whom it asks for what it is to own.
+    pub since: u64,
 }
 
 /// What has changed of who is there.
@@ -29,11 +32,12 @@ pub struct PeersChange {
 
 impl From<PeersChange> for wire::Peers {
     fn from(PeersChange { anew, there, gone }: PeersChange) -> Self {
-        let peer = |PeerState { node, zone, address, leaving }: PeerState| wire::Peer {
+        let peer = |PeerState { node, zone, address, leaving, since }: PeerState| wire::Peer {
             node,
             zone: zone.unwrap_or_default(),
             address: address.to_string(),
             leaving,
+            since,
         };
         Self { anew, there: there.into_iter().map(peer).collect(), gone }
     }
@@ -43,13 +47,13 @@ impl TryFrom<wire::Peers> for PeersChange {
     type Error = InvalidMessage;
 
     fn try_from(wire::Peers { anew, there, gone }: wire::Peers) -> Result<Self, InvalidMessage> {
-        let peer = |wire::Peer { node, zone, address, leaving }: wire::Peer| {
+        let peer = |wire::Peer { node, zone, address, leaving, since }: wire::Peer| {
             if node.is_empty() {
                 return Err(InvalidMessage::missing("peers.there.node"));
             }
             let wrong = |error| InvalidMessage::new("peers.there.address", format!("{address:?} of node {node}: {error}"));
             let address = address.parse().map_err(wrong)?;
-            Ok(PeerState { node, zone: some(zone), address, leaving })
+            Ok(PeerState { node, zone: some(zone), address, leaving, since })
         };
         Ok(Self { anew, there: there.into_iter().map(peer).collect::<Result<_, _>>()?, gone })
     }

@@ -69,8 +69,14 @@ fn desired() -> Vec<OperatorMessage> {
         OperatorMessage::Peers(PeersChange {
             anew: true,
             there: vec![
-                PeerState { node: "n1".into(), zone: Some("a".into()), address: "10.0.0.1:9102".parse().unwrap(), leaving: true },
-                PeerState { node: "n2".into(), zone: None, address: "[fd00::1]:9102".parse().unwrap(), leaving: false },
+                PeerState {
+                    node: "n1".into(),
+                    zone: Some("a".into()),
+                    address: "10.0.0.1:9102".parse().unwrap(),
+                    leaving: true,
+                    since: u64::MAX,
+                },
+                PeerState { node: "n2".into(), zone: None, address: "[fd00::1]:9102".parse().unwrap(), leaving: false, since: 0 },
             ],
             gone: vec!["n3".into()],
         }),

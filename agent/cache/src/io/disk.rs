@@ -184,6 +184,7 @@ impl TierIo for DiskIo {
                 len: u64::try_from(stat.st_size).unwrap_or(0),
                 allocated: u64::try_from(stat.st_blocks).unwrap_or(0) * 512,
                 modified: Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0)),
+                linked: stat.st_nlink > 1,
             })),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(e.into()),
@@ -232,7 +233,17 @@ impl TierIo for DiskIo {
 
     fn is_published(&self, path: &str) -> io::Result<bool> {
         let dir = self.dir()?;
-        if dir.publishing().is_none() { Ok(false) } else { published::is_published(dir.as_fd(), path) }
+        dir.publishing().map_or(Ok(false), |published| published::is_published(dir.as_fd(), published, path))
+    }
+
+    fn is_linked(&self, path: &str) -> io::Result<bool> {
+        let dir = self.dir()?;
+        if dir.publishing().is_none() { Ok(false) } else { published::is_linked(dir.as_fd(), path) }
+    }
+
+    fn conceal(&self, path: &str) -> io::Result<()> {
+        let dir = self.dir()?;
+        dir.publishing().map_or(Ok(()), |published| published::conceal(dir.as_fd(), published, path))
     }
 
     fn tidy_published(&self) -> io::Result<()> {

@@ -3,7 +3,7 @@ use std::path::Path;
 
 /// Names that a tier has in its directory; the last is its lock, so that until then nobody takes what is being removed.
 const FILES: [&str; 3] = ["ledger", "probe", "lock"];
-const DIRECTORIES: [&str; 2] = ["objects", "tmp"];
+const DIRECTORIES: [&str; 3] = ["native", "objects", "tmp"];
 
 /// Removes a tier from its directory, and the directory if nothing else is in it and it can be. For a tier that no cache has open
 /// and none is to open any more; none there is fine.

@@ -30,6 +30,8 @@ struct Plan {
     errors: Vec<(Op, i32)>,
     /// Runs once, before the next read of data.
     before_read: Option<Interruption>,
+    /// What the disk says that it has free.
+    free: Option<u64>,
     /// Changes left until the power fails.
     changes: Option<u32>,
     dead: bool,
@@ -50,6 +52,11 @@ impl Faults {
     /// Runs `interrupt` once, just before the next read of a file's data: what another thread may do at that moment.
     pub fn before_read(&self, interrupt: impl FnOnce() + Send + 'static) {
         self.plan().before_read = Some(Box::new(interrupt));
+    }
+
+    /// The disk has so much free from now on, whatever is removed from it.
+    pub fn report_free(&self, bytes: u64) {
+        self.plan().free = Some(bytes);
     }
 
     /// Mends everything.
@@ -130,7 +137,8 @@ impl TierIo for FailingIo {
     }
     fn free(&self) -> io::Result<u64> {
         self.faults.check(Op::Read)?;
-        self.inner.free()
+        let told = self.faults.plan().free;
+        told.map_or_else(|| self.inner.free(), Ok)
     }
     fn published(&self) -> io::Result<Option<PathBuf>> {
         self.faults.check(Op::Write)?;
@@ -143,6 +151,14 @@ impl TierIo for FailingIo {
     fn is_published(&self, path: &str) -> io::Result<bool> {
         self.faults.check(Op::Read)?;
         self.inner.is_published(path)
+    }
+    fn is_linked(&self, path: &str) -> io::Result<bool> {
+        self.faults.check(Op::Read)?;
+        self.inner.is_linked(path)
+    }
+    fn conceal(&self, path: &str) -> io::Result<()> {
+        self.faults.check(Op::Free)?;
+        self.inner.conceal(path)
     }
     fn tidy_published(&self) -> io::Result<()> {
         self.faults.check(Op::Free)?;

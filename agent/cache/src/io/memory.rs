@@ -105,7 +105,12 @@ impl TierIo for MemoryIo {
     fn stat(&self, path: &str) -> io::Result<Option<FileStat>> {
         Ok(self.get(path).map(|node| {
             let node = lock(&node);
-            FileStat { len: node.len, allocated: node.pages.len() as u64 * PAGE, modified: Duration::ZERO }
+            FileStat {
+                len: node.len,
+                allocated: node.pages.len() as u64 * PAGE,
+                modified: Duration::ZERO,
+                linked: node.published,
+            }
         }))
     }
 
@@ -143,6 +148,17 @@ impl TierIo for MemoryIo {
 
     fn is_published(&self, path: &str) -> io::Result<bool> {
         Ok(self.get(path).is_some_and(|node| lock(&node).published))
+    }
+
+    fn is_linked(&self, path: &str) -> io::Result<bool> {
+        self.is_published(path)
+    }
+
+    fn conceal(&self, path: &str) -> io::Result<()> {
+        if let Some(node) = self.get(path) {
+            lock(&node).published = false;
+        }
+        Ok(())
     }
 
     fn tidy_published(&self) -> io::Result<()> {

@@ -43,6 +43,8 @@ pub struct FileStat {
     pub allocated: u64,
     /// Last modification, since the Unix epoch.
     pub modified: Duration,
+    /// Whether it has more than one name.
+    pub linked: bool,
 }
 
 /// One tier's directory. Paths are relative to it, with `/` between their parts.
@@ -72,8 +74,12 @@ pub trait TierIo: Send + Sync {
     fn published(&self) -> io::Result<Option<PathBuf>>;
     /// Makes a file of `objects/` readable there, for readers whom nobody can name. From then on it may only be unlinked.
     fn publish(&self, path: &str) -> io::Result<()>;
-    /// Whether a file was published.
+    /// Whether a file was published in this boot of the machine: what a former one left is not known to be whole.
     fn is_published(&self, path: &str) -> io::Result<bool>;
+    /// Whether a file was published, in this boot or a former one: then nothing may be punched out of it.
+    fn is_linked(&self, path: &str) -> io::Result<bool>;
+    /// Takes back what [`TierIo::publish`] did: nobody finds the file any more. Who found it knows it still.
+    fn conceal(&self, path: &str) -> io::Result<()>;
     /// Removes what former boots of the machine published.
     fn tidy_published(&self) -> io::Result<()>;
     /// Whether the file system answers [`FileIo::is_unshared`]. Where it does not, no file may be lent to readers.

@@ -65,8 +65,17 @@ fn is_same(dir: BorrowedFd<'_>, one: &str, other: &str) -> io::Result<bool> {
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
+/// Whether `path` has its second name in this boot's directory.
+pub(super) fn is_published(dir: BorrowedFd<'_>, directory: &str, path: &str) -> io::Result<bool> {
+    let Some(second) = second(directory, path) else { return Ok(false) };
+    match is_same(dir, path, &second) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other,
+    }
+}
+
 /// Whether `path` has a second name, of this boot or another.
-pub(super) fn is_published(dir: BorrowedFd<'_>, path: &str) -> io::Result<bool> {
+pub(super) fn is_linked(dir: BorrowedFd<'_>, path: &str) -> io::Result<bool> {
     match fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(stat.st_nlink > 1),
         Err(Errno::NOENT) => Ok(false),
@@ -74,7 +83,7 @@ pub(super) fn is_published(dir: BorrowedFd<'_>, path: &str) -> io::Result<bool> 
     }
 }
 
-/// Takes the second name of `path`, which is about to go, away.
+/// Takes the second name of `path` away.
 pub(super) fn conceal(dir: BorrowedFd<'_>, directory: &str, path: &str) -> io::Result<()> {
     let Some(second) = second(directory, path) else { return Ok(()) };
     match fs::unlinkat(dir, &second, AtFlags::empty()) {

@@ -149,6 +149,8 @@ fn an_erased_tier_leaves_only_what_others_put_there() {
     let io = DiskIo::new(&dir);
     io.prepare().unwrap();
     io.open("objects/ab/x", Mode::Create).unwrap().set_len(10).unwrap();
+    io.published().unwrap().unwrap();
+    io.publish("objects/ab/x").unwrap();
     io.open("ledger", Mode::Create).unwrap();
     drop(io);
     std::fs::write(dir.join("lost+found"), "a stranger's").unwrap();

@@ -9,6 +9,7 @@
 mod ages;
 mod contest;
 mod link;
+mod natives;
 mod sets;
 mod sketch;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod traces;
 
 pub(crate) use contest::{Bid, Cause, Scope, Victim, Want};
 pub(crate) use link::{Arena, EVICTING, FRESH, GUEST, Link, NONE, PRESENT, Place, QUEUED, Ref, VERIFIED};
+pub(crate) use natives::Room;
 pub(crate) use sets::{Policy, SetRules};
 pub(crate) use sketch::{Sketch, mix};
 

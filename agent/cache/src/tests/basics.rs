@@ -369,6 +369,55 @@ fn the_reserve_of_the_file_system_is_kept() {
     assert!(free >= bench.config.tiers[0].reserve, "{free}");
 }
 
+/// As with files that the kernel remembers: unlinked, they keep their space.
+#[test]
+fn a_disk_that_gets_nothing_back_is_not_evicted_for_in_vain() {
+    let bench = Bench::new(&[64]);
+    let ds = bench.dataset("a");
+    let evictions = || bench.cache().stats().evictions;
+    let land = |key| insert(&object(bench.cache(), ds, key, BLOCK), key, 0);
+    assert!((0..40).all(|key| is_stored(&land(key))));
+    // Longer than what it said before is believed.
+    bench.clock.advance(Duration::from_secs(2));
+    bench.faults[0].report_free(BLOCK / 2);
+    assert_eq!(land(100), Inserted::Refused(Reason::Reserve));
+    assert_eq!(evictions(), 2);
+    for key in 101..120 {
+        assert_eq!(land(key), Inserted::Refused(Reason::Reserve));
+        bench.cache().step();
+    }
+    assert_eq!(evictions(), 2, "it was in vain just now");
+    bench.clock.advance(Duration::from_secs(15));
+    assert_eq!(land(100), Inserted::Refused(Reason::Reserve));
+    assert_eq!(evictions(), 4, "now and then it is tried");
+    bench.faults[0].mend();
+    assert!(is_stored(&land(100)));
+    assert_eq!(evictions(), 4);
+}
+
+#[test]
+fn a_reserve_that_evicting_does_not_restore_takes_what_it_lacks_and_waits() {
+    let mut bench = Bench::new(&[64]);
+    let reserve = 8 * BLOCK;
+    bench.config.tiers[0].reserve = reserve;
+    bench.restart();
+    let ds = bench.dataset("a");
+    assert!((0..40).all(|key| is_stored(&insert(&object(bench.cache(), ds, key, BLOCK), key, 0))));
+    let evicted_by = |steps: usize| {
+        let before = bench.cache().stats().evictions;
+        (0..steps).for_each(|_| bench.cache().step());
+        bench.cache().stats().evictions - before
+    };
+    bench.faults[0].report_free(reserve - 3 * BLOCK);
+    assert_eq!((evicted_by(1), evicted_by(10)), (3, 0));
+    bench.clock.advance(Duration::from_secs(15));
+    assert_eq!((evicted_by(1), evicted_by(10)), (3, 0), "now and then it is tried");
+    bench.faults[0].report_free(reserve - BLOCK);
+    assert_eq!((evicted_by(1), evicted_by(10)), (1, 0), "something came back");
+    bench.faults[0].mend();
+    assert_eq!(evicted_by(1), 0);
+}
+
 #[test]
 fn without_a_ledger_nothing_is_taken_before_a_scan_but_everything_is_found() {
     let mut bench = Bench::new(&[16]);

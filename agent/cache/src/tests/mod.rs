@@ -5,6 +5,7 @@ mod basics;
 mod kill;
 mod lending;
 mod model;
+mod natives;
 mod pins;
 mod published;
 mod real;

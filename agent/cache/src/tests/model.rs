@@ -165,12 +165,19 @@ struct Model {
     mapped: Vec<(u64, Arc<dyn FileIo>)>,
     /// Some disk fails now.
     broken: bool,
+    /// Bytes on a disk were changed behind the cache: who reads them natively has them as they are.
+    hurt: bool,
+}
+
+/// Small objects are published while there is room to spare.
+fn native() -> DatasetPolicy {
+    DatasetPolicy { native: true, ..DatasetPolicy::default() }
 }
 
 impl Model {
     fn new(attributes: bool) -> Self {
         let bench = Bench::with_attributes(&[6, 7], attributes);
-        let policies = vec![DatasetPolicy::default(); NAMES.len()];
+        let policies = vec![native(); NAMES.len()];
         let mut model = Self {
             old_index: bench.index.snapshot(),
             bench,
@@ -185,6 +192,7 @@ impl Model {
             kept: Vec::new(),
             mapped: Vec::new(),
             broken: false,
+            hurt: false,
         };
         model.declare();
         model
@@ -279,7 +287,7 @@ impl Model {
                     self.release(key);
                     assert!(self.object(key).present_bytes() == 0 || !self.exact);
                 }
-                self.policies[*name] = DatasetPolicy::default();
+                self.policies[*name] = native();
                 self.declare();
             }
             Step::Work => {
@@ -368,6 +376,7 @@ impl Model {
         if !damage.is_empty() {
             // What a disk does to a file, it does to who has it mapped.
             self.mapped.clear();
+            self.hurt = true;
         }
         self.bench.kill();
         self.mend();
@@ -419,8 +428,12 @@ impl Model {
             if self.exact {
                 let found = recount(disk);
                 assert_eq!((usage.bytes, usage.blocks, usage.objects), found, "tier {n}: accounts and disk");
+                let published = disk.names().iter().filter(|path| disk.is_published(path).unwrap()).count();
+                // After a restart what a file has is known when it was looked at.
+                assert!(usage.native <= published as u64, "tier {n}: {} of {published} published files", usage.native);
             }
         }
+        self.verify_published();
         for (name, policy) in NAMES.iter().zip(&self.policies) {
             // What is handed out stays, however low the quota becomes meanwhile.
             if let (true, true, Some(quota)) = (self.exact, self.natives.is_empty() && self.mapped.is_empty(), policy.quota) {
@@ -440,6 +453,24 @@ impl Model {
         }
         for (key, block) in &self.held {
             assert!(check(&self.object(*key), *key, *block), "pinned object {key} lost block {block}");
+        }
+    }
+}
+
+impl Model {
+    /// Whoever finds a file by its name, with nobody in between, finds all of its bytes.
+    fn verify_published(&self) {
+        for key in (0..KEYS).filter(|_| !self.hurt) {
+            let object = self.object(key);
+            let hex = object.id().hex();
+            let path = format!("objects/{}/{}", &hex[..2], &hex[2..]);
+            for disk in self.bench.disks.iter().filter(|disk| disk.is_published(&path).unwrap()) {
+                assert_eq!(object.blocks(), 1, "object {key} is large, and nobody pinned and published it");
+                let expected = bytes(key, object.size(), 0);
+                let mut found = vec![0; expected.len()];
+                let file = disk.open(&path, Mode::Read).unwrap();
+                assert!(file.read_at(0, &mut found).unwrap() == found.len() && found == expected, "object {key} is published");
+            }
         }
     }
 }

@@ -14,18 +14,18 @@ use crate::*;
 
 const LARGE: u64 = 3 * BLOCK + 5;
 
-fn whole(key: u64, size: u64) -> Vec<u8> {
+pub(super) fn whole(key: u64, size: u64) -> Vec<u8> {
     (0..block_count(size)).flat_map(|block| bytes(key, size, block)).collect()
 }
 
-fn fill(object: &Object, key: u64) {
+pub(super) fn fill(object: &Object, key: u64) {
     for block in 0..object.blocks() {
         assert!(is_stored(&insert(object, key, block)));
     }
 }
 
 /// Where a published object is, in whichever tier.
-fn place(cache: &Cache, object: &Object) -> Option<PathBuf> {
+pub(super) fn place(cache: &Cache, object: &Object) -> Option<PathBuf> {
     let hex = object.id().hex();
     cache.published().into_iter().map(|dir| dir.join(&hex[..2]).join(&hex[2..])).find(|path| path.exists())
 }
@@ -136,12 +136,9 @@ fn what_was_published_stays_so_over_a_restart() {
     assert_eq!(links_below(dir.path()), 0);
 }
 
-/// After a power failure files may lack what their records say they have.
-#[test]
-fn another_boots_links_go_and_files_are_verified_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path(), [40, 40]);
-    let (cache, set) = reopen(&config);
+/// Object 1 was published before the machine started again; where it was.
+fn another_boot(config: &CacheConfig) -> PathBuf {
+    let (cache, set) = reopen(config);
     cache.published();
     let object_1 = object(&cache, set, 1, LARGE);
     object_1.pin().unwrap();
@@ -149,7 +146,33 @@ fn another_boots_links_go_and_files_are_verified_anew() {
     object_1.publish().unwrap();
     let boot = place(&cache, &object_1).unwrap().ancestors().nth(2).unwrap().to_owned();
     cache.close();
-    fs::rename(&boot, boot.with_file_name("another-boot")).unwrap();
+    let other = boot.with_file_name("another-boot");
+    fs::rename(&boot, &other).unwrap();
+    other
+}
+
+#[test]
+fn another_boots_link_proves_nothing_before_a_scan_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), [40, 40]);
+    let other = another_boot(&config);
+    let (cache, set) = reopen(&config);
+    cache.published();
+    let object_1 = object(&cache, set, 1, LARGE);
+    damage(&object_file(dir.path(), &object_1));
+    assert!(matches!(object_1.publish(), Err(PublishError::NotReady)), "a block of it is damaged");
+    assert_eq!(place(&cache, &object_1), None);
+    assert!(other.exists(), "no scan was needed to find that out");
+    let health = cache.health();
+    assert!(health.iter().all(|tier| !matches!(tier.state, TierState::Faulted { .. })), "{health:?}");
+}
+
+/// After a power failure files may lack what their records say they have.
+#[test]
+fn another_boots_links_go_and_files_are_verified_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), [40, 40]);
+    let other = another_boot(&config);
 
     let (cache, set) = reopen(&config);
     let object_1 = object(&cache, set, 1, LARGE);
@@ -157,10 +180,63 @@ fn another_boots_links_go_and_files_are_verified_anew() {
     let path = |dir: &Path| object_file(dir, &object_1);
     damage(&path(dir.path()));
     cache.recover(&AtomicBool::new(false)).unwrap();
-    assert!(!boot.with_file_name("another-boot").exists());
+    assert!(!other.exists());
     assert!(matches!(object_1.publish(), Err(PublishError::NotReady)), "a block of it is damaged");
     assert_eq!(place(&cache, &object_1), None);
     assert_eq!(fs::metadata(path(dir.path())).unwrap().nlink(), 1);
+}
+
+#[test]
+fn a_damaged_small_file_is_found_natively_no_more_and_comes_anew() {
+    const SMALL: u64 = 100_000;
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path(), [40, 40]);
+    let (cache, set) = reopen(&config);
+    cache.published();
+    let object_1 = object(&cache, set, 1, SMALL);
+    object_1.pin().unwrap();
+    fill(&object_1, 1);
+    object_1.publish().unwrap();
+    damage_at(&object_file(dir.path(), &object_1), 0);
+    cache.close();
+
+    let (cache, set) = reopen(&config);
+    cache.published();
+    let object_1 = object(&cache, set, 1, SMALL);
+    assert!(place(&cache, &object_1).is_some());
+    let before = cache.layer_changes();
+    assert!(!check(&object_1, 1, 0));
+    assert_eq!(place(&cache, &object_1), None);
+    assert!(cache.layer_changes().all > before.all, "who remembers it is to look anew");
+    let native = || cache.usage().tiers.iter().map(|tier| tier.native).sum::<u64>();
+    assert_eq!((native(), links_below(dir.path())), (0, 0));
+    fill(&object_1, 1);
+    assert_eq!((native(), links_below(dir.path())), (0, 0));
+    object_1.publish().unwrap();
+    assert!(fs::read(place(&cache, &object_1).unwrap()).unwrap() == whole(1, SMALL));
+    assert_eq!((native(), links_below(dir.path())), (1, 1));
+}
+
+/// As a fault of the disk leaves it when a block is taken out.
+#[test]
+fn a_link_that_was_left_does_not_outlive_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, set) = reopen(&config(dir.path(), [40, 40]));
+    cache.published();
+    let object_1 = object(&cache, set, 1, 100_000);
+    object_1.pin().unwrap();
+    fill(&object_1, 1);
+    object_1.publish().unwrap();
+    let (file, link) = (object_file(dir.path(), &object_1), place(&cache, &object_1).unwrap());
+    damage_at(&file, 0);
+    cache.close();
+    let (cache, set) = reopen(&config(dir.path(), [40, 40]));
+    let object_1 = object(&cache, set, 1, 100_000);
+    assert!(!check(&object_1, 1, 0));
+    fs::hard_link(&file, &link).unwrap();
+    fill(&object_1, 1);
+    assert!(!link.exists());
+    assert!(check(&object_1, 1, 0));
 }
 
 #[test]
@@ -184,12 +260,16 @@ fn object_file(dir: &Path, object: &Object) -> PathBuf {
 }
 
 fn damage(path: &Path) {
+    damage_at(path, BLOCK);
+}
+
+fn damage_at(path: &Path, at: u64) {
     use std::os::unix::fs::FileExt as _;
-    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(&[0; 64], BLOCK).unwrap();
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all_at(&[0; 64], at).unwrap();
 }
 
 /// Files in directories of published objects.
-fn links_below(dir: &Path) -> usize {
+pub(super) fn links_below(dir: &Path) -> usize {
     ["ram", "ssd"]
         .iter()
         .flat_map(|tier| fs::read_dir(dir.join(tier).join("native")).into_iter().flatten().flatten())

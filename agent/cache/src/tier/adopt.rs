@@ -78,6 +78,7 @@ impl Tier {
         };
         let stamp = self.shared.tick_of(object.stat.modified);
         let set = self.shared.datasets.of_tag(object.header.dataset);
+        let native = self.is_native(&object.stat, &path);
         let mut state = self.state();
         let dataset = self.rule(&mut state, set);
         let mut flags = SEEN | LENT;
@@ -90,6 +91,7 @@ impl Tier {
         }
         let before = state.account.known;
         let Some(key) = state.add_object(id, object.header.size, set, flags, stamp) else { return Adopted::Unknown };
+        state.mark_native(key, native);
         let mut sketch = self.shared.sketch();
         for block in &object.present {
             state.add_block(&mut sketch, key, *block, Landed { stamp, verified: false, place: Place::Main });
@@ -119,8 +121,10 @@ impl Tier {
             }
             Err(e) => return self.trouble("examine", &path, &e),
         };
+        let native = self.is_native(&object.stat, &path);
         let mut state = self.state();
         let Some(key) = state.objects.find(&id) else { return };
+        state.mark_native(key, native);
         state.objects.flag(key, STALE, false);
         let claimed = state.objects.is(key, CLAIMED);
         state.confirm(key, &object.present);
@@ -157,6 +161,11 @@ impl Tier {
         }
     }
 
+    /// Whether an object's file is published. A disk that does not say is asked when it is to be published anew.
+    fn is_native(&self, stat: &FileStat, path: &str) -> bool {
+        stat.linked && self.io.is_published(path).unwrap_or(false)
+    }
+
     /// Reads all that a file says about itself. An object of which it holds nothing, and that is not pinned, is of no use.
     fn examine(&self, id: &ObjectId, path: &str) -> io::Result<Found> {
         let Some(stat) = self.io.stat(path)? else { return Ok(Found::Nothing) };
@@ -188,7 +197,7 @@ impl Tier {
         let path = metafile::path(id);
         let expected: u64 = present.iter().map(|block| charge::block(block_len(size, *block))).sum();
         let allocated = self.io.stat(&path)?.map_or(0, |stat| stat.allocated);
-        if allocated <= expected || !self.vacate(Name { id: *id, size }, stripe) || self.is_published(id) {
+        if allocated <= expected || !self.vacate(Name { id: *id, size }, stripe) || self.is_linked(id) {
             return Ok(());
         }
         let file = self.io.open(&path, Mode::Existing)?;

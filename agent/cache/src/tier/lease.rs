@@ -153,7 +153,10 @@ impl Tier {
             state.found_outside(&id);
             return false;
         }
-        state.objects.flag(key, LENT, false);
+        // A published file may be opened again by who knows it, before anything is taken out.
+        if !state.objects.is_native(key) {
+            state.objects.flag(key, LENT, false);
+        }
         true
     }
 

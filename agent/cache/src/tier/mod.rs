@@ -5,12 +5,14 @@
 
 mod adopt;
 mod charge;
+mod effort;
 mod health;
 mod lease;
 mod leases;
 mod ledger;
 mod load;
 mod metafile;
+mod natives;
 mod objects;
 mod pin;
 mod pinners;
@@ -28,6 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 #[cfg(test)]
 pub(crate) use charge::BASE;
+pub(crate) use effort::Effort;
 pub(crate) use leases::Wanted;
 pub(crate) use objects::{Key, LEASED, PINNED};
 pub(crate) use read::Trust;

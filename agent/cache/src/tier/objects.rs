@@ -30,11 +30,15 @@ pub(crate) const READ: u8 = 1 << 5;
 /// single-block ones in a [`Key`].
 const LARGE: u32 = 1 << 31;
 
+/// The bit of [`Small::bits`] that says that the file is published; a size is far below it.
+const NATIVE: u32 = 1 << 31;
+
 /// An object of one block: object and block in 52 bytes, because of these there are a million.
 #[derive(Clone, Copy)]
 pub(crate) struct Small {
     pub(crate) id: ObjectId,
-    pub(crate) size: u32,
+    /// Its size, and [`NATIVE`].
+    bits: u32,
     pub(crate) link: Link,
 }
 
@@ -56,13 +60,15 @@ pub(crate) struct Large {
     pub(crate) epoch: u64,
     pub(crate) set: u16,
     pub(crate) flags: u8,
+    /// Its file is published.
+    native: bool,
     /// Blocks present, by number.
     pub(crate) blocks: BTreeMap<u32, u32>,
 }
 
 impl Default for Small {
     fn default() -> Self {
-        Self { id: ObjectId([0; 32]), size: 0, link: Link::new(0, 0, 0) }
+        Self { id: ObjectId([0; 32]), bits: 0, link: Link::new(0, 0, 0) }
     }
 }
 
@@ -74,7 +80,7 @@ impl Default for Node {
 
 impl Default for Large {
     fn default() -> Self {
-        Self { id: ObjectId([0; 32]), size: 0, birth: 0, epoch: 0, set: 0, flags: 0, blocks: BTreeMap::new() }
+        Self { id: ObjectId([0; 32]), size: 0, birth: 0, epoch: 0, set: 0, flags: 0, native: false, blocks: BTreeMap::new() }
     }
 }
 
@@ -129,7 +135,7 @@ impl Objects {
 
     pub(crate) fn size_of(&self, key: Key) -> u64 {
         match key {
-            Key::Small(at) => u64::from(self.smalls.get(at).size),
+            Key::Small(at) => u64::from(self.smalls.get(at).bits & !NATIVE),
             Key::Large(at) => self.larges.get(at).size,
         }
     }
@@ -169,15 +175,35 @@ impl Objects {
         }
     }
 
+    /// Whether its file is published, as far as is known.
+    pub(crate) fn is_native(&self, key: Key) -> bool {
+        match key {
+            Key::Small(at) => self.smalls.get(at).bits & NATIVE != 0,
+            Key::Large(at) => self.larges.get(at).native,
+        }
+    }
+
+    /// [`super::State::mark_native`] counts.
+    pub(super) fn set_native(&mut self, key: Key, on: bool) {
+        match key {
+            Key::Small(at) => {
+                let bits = &mut self.smalls.get_mut(at).bits;
+                *bits = if on { *bits | NATIVE } else { *bits & !NATIVE };
+            }
+            Key::Large(at) => self.larges.get_mut(at).native = on,
+        }
+    }
+
     /// Adds an object without blocks. `None` when there are 2^31 of its kind.
     pub(crate) fn add(&mut self, id: ObjectId, size: u64, set: u16, flags: u8, stamp: u32) -> Option<Key> {
         let key = if block_count(size) <= 1 {
             let mut link = Link::new(set, stamp, 0);
             link.object = flags;
-            Key::Small(self.smalls.insert(Small { id, size: u32::try_from(size).ok()?, link })?)
+            Key::Small(self.smalls.insert(Small { id, bits: u32::try_from(size).ok()?, link })?)
         } else {
             self.births += 1;
-            let large = Large { id, size, birth: self.births, epoch: self.births, set, flags, blocks: BTreeMap::new() };
+            let (birth, epoch) = (self.births, self.births);
+            let large = Large { id, size, birth, epoch, set, flags, native: false, blocks: BTreeMap::new() };
             Key::Large(self.larges.insert(large)?)
         };
         let Self { table, smalls, larges, .. } = self;
@@ -229,7 +255,7 @@ impl Objects {
         match key {
             Key::Small(at) => {
                 if self.block(key, 0).is_some() {
-                    u64::from(self.smalls.get(at).size)
+                    u64::from(self.smalls.get(at).bits & !NATIVE)
                 } else {
                     0
                 }
@@ -366,6 +392,13 @@ mod tests {
         assert_eq!((objects.charge(one), objects.charge(last)), (charge::small(100), charge::block(5)));
         assert_ne!(objects.hash(one), objects.hash(last));
         let Key::Large(at) = large else { panic!("two blocks are large") };
+        for key in [small, large] {
+            objects.set_native(key, true);
+            assert!(objects.is_native(key));
+        }
+        assert_eq!((objects.size_of(small), objects.present_bytes(small)), (100, 100));
+        objects.set_native(small, false);
+        assert!(!objects.is_native(small) && objects.size_of(small) == 100);
         let epoch = objects.large(at).epoch;
         objects.remove_block(large, 2);
         assert_ne!(objects.large(at).epoch, epoch);

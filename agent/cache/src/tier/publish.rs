@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use super::objects::LENT;
-use super::{Name, PINNED, Tier, metafile};
+use super::{Name, PINNED, Stripe, Tier, metafile};
 use crate::{ObjectId, PublishError};
 
 impl Tier {
@@ -26,9 +26,13 @@ impl Tier {
             self.trouble("publish", &path, &e);
             PublishError::Failed { tier: self.name.to_string(), source: e }
         };
-        // Published in this boot it was verified in this boot, and nobody wrote to it since.
-        if self.io.is_published(&path).map_err(failed)? {
-            return self.io.publish(&path).map_err(failed);
+        {
+            // Published in this boot it was verified in this boot, and nobody wrote to it since.
+            let stripe = self.shared.stripe(&name.id);
+            if self.io.is_published(&path).map_err(failed)? {
+                self.note_published(name, &stripe);
+                return Ok(());
+            }
         }
         if !self.verify(name, set, u32::MAX) {
             return Err(PublishError::NotReady);
@@ -43,12 +47,21 @@ impl Tier {
             state.objects.flag(key, LENT, true);
         }
         drop(state);
-        self.io.publish(&path).map_err(failed)
+        self.io.publish(&path).map_err(failed)?;
+        self.note_published(name, &stripe);
+        Ok(())
     }
 
-    /// Whether readers that nobody can name may have the file: it is never changed, only removed whole. A disk that does not say is
-    /// taken for a yes.
-    pub(super) fn is_published(&self, id: &ObjectId) -> bool {
-        self.io.is_published(&metafile::path(id)).unwrap_or(true)
+    fn note_published(&self, name: Name, _stripe: &Stripe<'_>) {
+        let mut state = self.state();
+        if let Some(key) = state.objects.find(&name.id) {
+            state.mark_native(key, true);
+        }
+    }
+
+    /// Whether readers that nobody can name may have the file, or its disk would not punch it: it is never changed, only removed whole. A
+    /// disk that does not say is taken for a yes.
+    pub(super) fn is_linked(&self, id: &ObjectId) -> bool {
+        self.io.is_linked(&metafile::path(id)).unwrap_or(true)
     }
 }

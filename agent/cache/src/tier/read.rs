@@ -127,6 +127,7 @@ impl Tier {
             && let Some(at) = state.objects.block(key, block)
         {
             state.objects.link_mut(at).set_flag(VERIFIED, true);
+            self.offer_native(&mut state, key);
         }
         Ok(true)
     }

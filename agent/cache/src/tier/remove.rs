@@ -4,12 +4,15 @@ use super::objects::{Key, STALE};
 use super::state::{Gone, extent};
 use super::{LEASED, Name, PINNED, State, Stripe, Tier, metafile};
 use crate::ObjectId;
+use crate::counters::count;
 use crate::policy::{Arena as _, EVICTING, VERIFIED};
 
 /// A block taken out, with what its next place needs.
 pub(crate) struct Evicted {
     pub(crate) name: Name,
     pub(crate) set: u16,
+    /// What was charged for it, about.
+    pub(crate) charge: u64,
     /// Its bytes, when they were asked for and right.
     pub(crate) data: Option<Vec<u8>>,
 }
@@ -39,15 +42,15 @@ impl Tier {
             return None;
         }
         // Nobody has a published file open, but some may know it by its inode: a hole would be read as zeros.
-        if name.size > crate::BLOCK && self.is_published(&id) {
-            self.forget_object(id, stripe);
-            return None;
+        if name.size > crate::BLOCK && self.is_linked(&id) {
+            let charge = self.forget_object(id, stripe);
+            return Some(Evicted { name, set, charge, data: None });
         }
         let data = if wanted(name.size, block, count) { self.take_data(name, block, verified) } else { None };
         self.remove(name, &[block], stripe, |state, key, at| {
             state.objects.link(at).is(EVICTING) && !state.objects.is(key, PINNED | LEASED)
         })?;
-        Some(Evicted { name, set, data })
+        Some(Evicted { name, set, charge: Self::charge_of(name.size, block), data })
     }
 
     /// The bytes of a block that is here, known to be right.
@@ -112,6 +115,10 @@ impl Tier {
             }
         };
         self.state().freed(&gone, given_back);
+        if gone.native {
+            // Whoever finds it no more looks for it here, and whoever remembers the file keeps its space from being free.
+            count(&self.shared.counters.layers_changed, 1);
+        }
         self.shared.datasets.get(gone.set).release(gone.bytes);
         gone.bytes
     }
@@ -126,13 +133,19 @@ impl Tier {
             }
             return result.map(|()| !gone.leased);
         }
+        let large = gone.birth.is_some();
+        if !large {
+            // Who finds the file there reads what is not to be read; the next one has its name only.
+            self.io.conceal(path)?;
+        }
         let file = match self.file(path, gone.birth) {
             // Somebody else removed it: nothing to free.
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
             other => other?,
         };
-        // Who reads the file natively would read zeros; a scan after that gives the space back.
-        let may_punch = !gone.leased && (!gone.lent || file.is_unshared()?) && !self.is_published(id);
+        // Who reads the file natively would read zeros; a scan after that gives the space back. A file of one block is charged for whole as
+        // long as it is there, and may be remembered from when it was published.
+        let may_punch = large && !gone.leased && (!gone.lent || file.is_unshared()?) && !self.is_linked(id);
         for block in &gone.holes {
             // First the record: a crash between the two leaves space to reclaim, the other order would leave a record of zeros.
             match metafile::set_record(&*self.io, &*file, id, path, gone.sidecar, *block, None) {

@@ -16,6 +16,7 @@ impl Tier {
             pinned: state.account.pinned,
             objects: state.objects.len() as u64,
             blocks: state.account.blocks,
+            native: state.natives.count(),
         };
         (usage, (0..=u16::MAX).zip(state.uses.iter().map(|used| used.bytes)).collect())
     }

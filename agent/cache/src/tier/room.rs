@@ -1,5 +1,6 @@
 use std::io;
 
+use super::effort::{Effort, Vain};
 use super::ledger::{Ledger, step};
 use super::{Phase, State, Tier};
 use crate::Reason;
@@ -17,6 +18,9 @@ pub(super) struct Free {
     bytes: u64,
     asked: Option<u32>,
     spent: u64,
+    /// Granted since the start: what the disk has free and this together change by what others do, and by what is evicted.
+    granted: u64,
+    vain: Vain,
 }
 
 /// Bytes of a tier's capacity taken for a write that is about to happen. Dropped, it gives them back.
@@ -52,8 +56,9 @@ impl Drop for Reservation<'_> {
 }
 
 impl Tier {
-    /// Asks for `charge` bytes. When the tier is full this names a victim, of any Dataset.
-    pub(crate) fn claim(&self, charge: u64, bid: Bid) -> Claim<'_> {
+    /// Asks for `charge` bytes. When the tier is full this names a victim, of any Dataset; where only the disk is, as long as `effort` is not
+    /// in vain.
+    pub(crate) fn claim(&self, charge: u64, bid: Bid, effort: &mut Effort) -> Claim<'_> {
         if self.is_paused() {
             return Claim::Refused(Reason::Faulted);
         }
@@ -63,14 +68,20 @@ impl Tier {
             return Claim::Refused(Reason::Faulted);
         }
         let fits = state.total().saturating_add(charge) <= self.capacity;
-        if fits && self.spend(&state, charge, now) {
-            if let Err(e) = self.raise(&mut state, charge) {
-                drop(state);
-                self.fault("write", "ledger", &e);
-                return Claim::Refused(Reason::Faulted);
+        if fits {
+            match self.spend(&state, charge, now) {
+                Ok(()) => {
+                    if let Err(e) = self.raise(&mut state, charge) {
+                        drop(state);
+                        self.fault("write", "ledger", &e);
+                        return Claim::Refused(Reason::Faulted);
+                    }
+                    state.account.in_flight += charge;
+                    return Claim::Granted(Reservation { tier: self, bytes: charge });
+                }
+                Err(free) if self.is_vain(effort, free, charge.saturating_mul(2), now) => return Claim::Refused(Reason::Reserve),
+                Err(_) => {}
             }
-            state.account.in_flight += charge;
-            return Claim::Granted(Reservation { tier: self, bytes: charge });
         }
         match self.choose(&mut state, Scope::Any, charge, bid) {
             Some((id, block, victim)) => Claim::Evict { id, block, victim },
@@ -89,8 +100,9 @@ impl Tier {
         self.choose(&mut self.state(), Scope::Only(set), charge, Bid::Landed)
     }
 
-    /// Names a block to go when the tier holds more than it may: its capacity was lowered, or others filled the file system.
-    pub(crate) fn excess(&self) -> Option<(crate::ObjectId, u32, Victim)> {
+    /// Names a block to go when the tier holds more than it may: its capacity was lowered, or others filled the file system, as long
+    /// as `effort` is not in vain.
+    pub(crate) fn excess(&self, effort: &mut Effort) -> Option<(crate::ObjectId, u32, Victim)> {
         if self.is_paused() {
             return None;
         }
@@ -99,6 +111,12 @@ impl Tier {
         let over = state.total() - state.account.in_flight - state.account.unknown > self.capacity;
         if state.phase == Phase::Shut || !(over || free < self.reserve) {
             return None;
+        }
+        if !over {
+            let left = free.saturating_sub(state.account.in_flight).saturating_add(lock(&self.free).granted);
+            if self.is_vain(effort, left, self.reserve - free, self.shared.tick()) {
+                return None;
+            }
         }
         self.choose(&mut state, Scope::Any, 0, Bid::Landed)
     }
@@ -128,21 +146,32 @@ impl Tier {
         self.shared.sketch().count(state.objects.hash(block))
     }
 
-    /// Takes bytes from what the file system has free beyond the reserve; it is asked anew when the last answer is old or would not do.
-    fn spend(&self, state: &State, charge: u64, now: u32) -> bool {
+    /// Whether it is no use to evict more for the disk's sake, or was none lately. `free`: of the disk, with all that was granted.
+    fn is_vain(&self, effort: &mut Effort, free: u64, worth: u64, now: u32) -> bool {
+        let mut known = lock(&self.free);
+        if effort.is_vain(free, worth) {
+            known.vain.note(free, now);
+        }
+        known.vain.holds(free, now)
+    }
+
+    /// Takes bytes from what the file system has free beyond the reserve; it is asked anew when the last answer is old or would not do. If
+    /// that would not do either: what there is, with all that was granted.
+    fn spend(&self, state: &State, charge: u64, now: u32) -> Result<(), u64> {
         let mut free = lock(&self.free);
         let believed = free.asked.is_some_and(|asked| now.saturating_sub(asked) < FREE_TICKS) && free.spent < FREE_BYTES;
         if !believed || free.bytes < self.reserve.saturating_add(charge) {
-            let Ok(bytes) = self.io.free() else { return false };
+            let Ok(bytes) = self.io.free() else { return Err(free.bytes.saturating_add(free.granted)) };
             // What is in flight may be on the disk already or not; not, to be safe.
-            *free = Free { bytes: bytes.saturating_sub(state.account.in_flight), asked: Some(now), spent: 0 };
+            (free.bytes, free.asked, free.spent) = (bytes.saturating_sub(state.account.in_flight), Some(now), 0);
         }
         if free.bytes < self.reserve.saturating_add(charge) {
-            return false;
+            return Err(free.bytes.saturating_add(free.granted));
         }
         free.bytes -= charge;
         free.spent += charge;
-        true
+        free.granted += charge;
+        Ok(())
     }
 
     /// Raises the ledger's bound before it would be passed.

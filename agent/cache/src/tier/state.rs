@@ -2,6 +2,7 @@ use std::collections::HashSet;
 
 use super::charge;
 use super::leases::Leases;
+use super::natives::Natives;
 use super::objects::{CLAIMED, Key, LEASED, LENT, Objects, PINNED, SIDECAR, STALE};
 use super::pinners::Pinners;
 use crate::id::{block_count, block_len};
@@ -41,6 +42,8 @@ pub(crate) struct State {
     pub(crate) leases: Leases,
     /// Who pins what.
     pub(crate) pinners: Pinners,
+    /// Published files, and those that are to be.
+    pub(crate) natives: Natives,
 }
 
 /// Bytes charged, by what for.
@@ -93,6 +96,8 @@ pub(crate) struct Gone {
     pub(crate) leased: bool,
     /// Others may have its file open.
     pub(crate) lent: bool,
+    /// Its file was published, and is not when this is done.
+    pub(crate) native: bool,
 }
 
 impl State {
@@ -108,6 +113,7 @@ impl State {
             index_behind: false,
             leases: Leases::default(),
             pinners: Pinners::default(),
+            natives: Natives::default(),
         }
     }
 
@@ -220,6 +226,7 @@ impl State {
             holes: Vec::new(),
             leased: self.leases.holds(&id),
             lent: self.objects.is(key, LENT),
+            native: false,
         };
         self.leases.broken(&id);
         for block in blocks {
@@ -239,8 +246,13 @@ impl State {
         if self.objects.present(key) == 0 && !self.objects.is(key, PINNED) {
             gone.whole = true;
             gone.charge += Self::base_charge(&self.objects, key);
+            gone.native = self.objects.is_native(key);
+            self.mark_native(key, false);
             self.objects.remove(key);
             self.leases.unlinked(&id, gone.charge);
+        } else if !large && !gone.holes.is_empty() {
+            gone.native = self.objects.is_native(key);
+            self.mark_native(key, false);
         }
         self.touch_index(id);
         gone
@@ -312,6 +324,17 @@ impl State {
         }
         self.relist(key);
         self.touch_index(*self.objects.id_of(key));
+        if !on && self.objects.is_native(key) {
+            self.natives.loosened();
+        }
+    }
+
+    /// Notes that an object's file is published, or is not.
+    pub(crate) fn mark_native(&mut self, key: Key, on: bool) {
+        if self.objects.is_native(key) != on {
+            self.objects.set_native(key, on);
+            self.natives.changed(on, self.objects.is(key, PINNED));
+        }
     }
 
     /// The Datasets that pin an object.

@@ -84,7 +84,7 @@ impl Tier {
         let dataset = self.shared.datasets.get(set);
         let header = Header { size: block.name.size, dataset: dataset.tag, pinned: known.is_some_and(|known| known.pinned) };
         if block_count(block.name.size) <= 1 {
-            self.write_small(path, block, header)
+            self.write_small(path, block, header, known.is_some())
         } else {
             self.write_large(path, block, header, known)
         }
@@ -116,6 +116,13 @@ impl Tier {
             return Err(Reason::Full);
         }
         drop(sketch);
+        if let Key::Small(_) = key {
+            // A file of its own, whatever was under its name before.
+            state.mark_native(key, false);
+            if landed.verified {
+                self.offer_native(&mut state, key);
+            }
+        }
         reservation.settle(&mut state);
         state.touch_index(block.name.id);
         if let (Some(file), Key::Large(at)) = (&written.file, key) {
@@ -127,13 +134,17 @@ impl Tier {
     }
 
     /// A single-block object appears under its name whole, with its meta data, or not at all.
-    fn write_small(&self, path: &str, block: Block<'_>, header: Header) -> io::Result<Written> {
+    fn write_small(&self, path: &str, block: Block<'_>, header: Header, known: bool) -> io::Result<Written> {
         let temporary = self.shared.temporary();
         let from = temporary.path();
         let write = || {
             let file = self.io.open(&from, Mode::Replace)?;
             file.write_at(0, block.data)?;
             let sidecar = metafile::create(&*self.io, &*file, &block.name.id, path, header, 1, &[block.crc])?;
+            // A second name would keep the former file.
+            if known && self.is_linked(&block.name.id) {
+                self.io.conceal(path)?;
+            }
             self.io.rename(&from, path)?;
             Ok(Written { sidecar, file: None })
         };

@@ -11,7 +11,7 @@ pub use tree::Objects;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use forebay_cache::{Object, ObjectId, PublishError};
+use forebay_cache::{LayerChanges, Object, ObjectId, PublishError};
 use forebay_catalog::Entry;
 use forebay_compose::{ComposeError, Image, Look};
 use forebay_fs::Owner;
@@ -77,13 +77,15 @@ impl Dataset {
     }
 
     /// Publishes every pinned object of the current generation that is complete and was not; how many are published then. Files that
-    /// are brought in later publish themselves. Blocks: it reads the whole catalog, and what has to be verified; ends early when
+    /// are brought in later publish themselves, and from now on small ones that are not pinned, as long as there is room to spare
+    /// ([`Dataset::layer_changes`] tells of those). Blocks: it reads the whole catalog, and what has to be verified; ends early when
     /// `go_on` says no.
     pub fn publish(&self, go_on: impl Fn() -> bool) -> u64 {
         let inner = &self.inner;
         // Where nobody has composed yet the directories are not there.
         inner.cache.published();
         inner.publishes.store(true, Ordering::Release);
+        inner.cache.set_native(inner.cache_id, true);
         let Some(generation) = inner.generations.current() else { return 0 };
         let mut published = 0;
         for step in plan::steps(&inner.settings.pins, &[]) {
@@ -93,6 +95,12 @@ impl Dataset {
             }
         }
         published
+    }
+
+    /// How often small files were published and taken back, of whatever Dataset of this cache: the kernel looks for them anew when it is made
+    /// to forget where it found the data.
+    pub fn layer_changes(&self) -> LayerChanges {
+        self.inner.cache.layer_changes()
     }
 
     /// Counts passes over what is pinned: after each there may be published files that were not.

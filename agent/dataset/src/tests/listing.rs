@@ -122,7 +122,7 @@ fn odd(id: &str, content: &Content) -> Arc<Odd> {
 
 fn mount(path: &str, store: Arc<dyn UnderStore>, exclude: &[&str]) -> Mount {
     let exclude = exclude.iter().map(|&glob| glob.to_owned()).collect();
-    Mount { path: path.into(), reader: store.clone(), background: store, direct: None, include: Vec::new(), exclude }
+    Mount { path: path.into(), reader: store.clone(), background: store, for_peers: None, include: Vec::new(), exclude }
 }
 
 fn builder(mounts: &[Mount], dir: &Path) -> Builder {

@@ -89,7 +89,9 @@ async fn each_step_of_the_ladder_is_really_taken() {
         world.run().dataset.release(held.handle);
 
         world.compose();
-        assert!(world.published_file(&held.version).is_none(), "{key} is not pinned");
+        // One that is not pinned may be published by itself, if it is small.
+        let is_small = held.version.bytes.len() as u64 <= forebay_cache::BLOCK;
+        assert!(is_small || world.published_file(&held.version).is_none(), "{key} is not pinned");
         let by_name = world.open_by_name(key, held.version.clone()).await;
         assert!(world.borrow(&by_name).is_some(), "{key} is found by its object's name and is not lent");
         world.run().dataset.release(by_name.handle);

@@ -220,11 +220,11 @@ fn expect_part(at: u64, offset: usize, length: usize) -> Bytes {
 
 #[test]
 fn f28_switched_off_or_not_permitted_everything_is_served_and_the_reason_told() {
-    let off = show_with(&contents(), FOREVER, |options| options.native = false);
+    let off = show_with(&contents(), FOREVER, |options| options.not_native = Some("nobody wants it"));
     complete(&off, 0);
     check(&open(&off, 0), 0);
     assert_eq!(counts(&off), (0, 1, 0));
-    assert_eq!(off.mounted().opens().why_not.as_deref(), Some("it is switched off"));
+    assert_eq!(off.mounted().opens().why_not.as_deref(), Some("nobody wants it"));
 
     if !rustix::process::geteuid().is_root() || !Path::new("/bin/fusermount3").exists() {
         return;

@@ -27,6 +27,8 @@ const EARLIER: &str = "FOREBAY_TEST_SERVE_EARLIER";
 const TABLE: &str = "FOREBAY_TEST_SERVE_TABLE";
 /// The server has these files: some of them, by the remainder of their number.
 const COMPLETE: &str = "FOREBAY_TEST_SERVE_COMPLETE";
+/// The server reads nothing natively, whatever it has.
+const NOT_NATIVE: &str = "FOREBAY_TEST_SERVE_NOT_NATIVE";
 const BIG: usize = (6 << 20) + 77;
 const SMALL: u64 = 40;
 const ROUNDS: u64 = 20;
@@ -60,7 +62,8 @@ fn server() {
     complete_some(&tree, which);
     let registrar = Box::new(Rights(device.try_clone().unwrap()));
     let table = OpenOptions::new().read(true).write(true).open(std::env::var(TABLE).unwrap()).unwrap();
-    let options = MountOptions { kept_ids: 10, ..MountOptions::new("tests/kept", "kept") };
+    let not_native = std::env::var_os(NOT_NATIVE).map(|_| "nobody wants it");
+    let options = MountOptions { kept_ids: 10, not_native, ..MountOptions::new("tests/kept", "kept") };
     let shared = Some(Shared { registrar, table });
     let served = serve_descriptor(tree.clone(), &options, runtime().handle().clone(), device, earlier, shared).unwrap();
     // Small files come and go all the time.
@@ -131,6 +134,10 @@ struct Server {
 
 impl Server {
     fn start(kept: &Kept, earlier: Option<Negotiated>) -> Self {
+        Self::start_with(kept, earlier, |_| {})
+    }
+
+    fn start_with(kept: &Kept, earlier: Option<Negotiated>, choose: impl FnOnce(&mut Command)) -> Self {
         static STARTED: AtomicU64 = AtomicU64::new(0);
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "servers_are_replaced::server", "--nocapture"]);
@@ -141,6 +148,7 @@ impl Server {
         if let Some(agreed) = earlier {
             command.env(EARLIER, format!("{} {} {}", agreed.minor, agreed.flags, agreed.max_readahead));
         }
+        choose(&mut command);
         // SAFETY: the closure makes one system call and allocates nothing.
         unsafe {
             command.pre_exec(move || {
@@ -355,6 +363,30 @@ fn a_server_that_knows_nothing_of_the_former_is_refused() {
     // The kernel lets go of a closed file a moment later.
     wait_until("the mount is not in use", || rustix::mount::unmount(&kept.root, UnmountFlags::empty()).is_ok());
     wait_until("serving has ended", || served.has_ended());
+}
+
+/// A mount outlives its first server's choice to read nothing natively.
+#[test]
+fn what_the_first_server_did_not_want_the_next_one_may() {
+    let Some(kept) = Kept::mount() else { return assert!(!rustix::process::geteuid().is_root(), "root may mount") };
+    let mut first = Server::start_with(&kept, None, |command| {
+        command.env(NOT_NATIVE, "1");
+    });
+    assert!(fs::read(kept.root.join("d1/s1")).unwrap() == small(1));
+    first.kill();
+    let tree = Arc::new(MemoryTree::new(&contents(), FOREVER));
+    let dir = tree.lookup(1, b"d0").unwrap().ino;
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(&small(0)).unwrap();
+    tree.complete(tree.lookup(dir, b"s0").unwrap().ino, file);
+    let device = || kept.device.as_fd().try_clone_to_owned().unwrap();
+    let table = OpenOptions::new().read(true).write(true).open(kept.dir.path().join("table")).unwrap();
+    let shared = Some(Shared { registrar: Box::new(Rights(device())), table });
+    let options = MountOptions::new("tests/kept", &kept.root);
+    let served = serve_descriptor(tree, &options, runtime().handle().clone(), device(), Some(first.agreed), shared).unwrap();
+    assert!(fs::read(kept.root.join("d0/s0")).unwrap() == small(0));
+    let opens = served.opens();
+    assert_eq!((opens.native, opens.why_not), (1, None));
 }
 
 /// A generation that the next server begins with is seen, whatever the kernel remembers of the former one.

@@ -42,7 +42,8 @@ struct Taken {
 impl Made {
     /// Of a Dataset whose catalogs this agent asks the other for.
     pub(crate) fn build() -> Result<Self> {
-        let members = Members::new([NEAR, FAR].map(|node| Member { node: node.to_owned(), zone: None, leaving: false }));
+        let members =
+            Members::new([NEAR, FAR].map(|node| Member { node: node.to_owned(), zone: None, leaving: false, since: 0 }));
         let mut names = (0..).map(|n| format!("ml/speed-{n}"));
         let of_far = |name: &String| members.rank(FAR, Item::catalog(name), 1) == Some(0);
         let dataset = names.find(of_far).context("no name")?;

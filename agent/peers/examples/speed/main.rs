@@ -126,6 +126,7 @@ async fn peers(each_way: Duration, made: Arc<Made>) -> Result<(Arc<Net>, Arc<dyn
         zone: None,
         address: link::through(server.address()?, each_way)?,
         leaving: false,
+        since: 0,
     }]);
     let hot = Hot { piece: Bytes::from(vec![7; 256 << 10]), made };
     tokio::spawn(server.run(far, Arc::new(hot), CancellationToken::new()));

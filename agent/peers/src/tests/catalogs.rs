@@ -121,7 +121,7 @@ async fn patient_nodes(count: usize, listing: Duration) -> Vec<Arc<Node>> {
         let net = Arc::new(Net::new(&name, name_of, limits.clone()));
         net.set_identity(&authority.identity(&name_of(&name))).unwrap();
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        neighbours.push(Neighbour { node: name, zone: None, address: server.address().unwrap(), leaving: false });
+        neighbours.push(Neighbour { node: name, zone: None, address: server.address().unwrap(), leaving: false, since: 0 });
         let (has, stop) = (watch::Sender::new(None), CancellationToken::new());
         let node = Arc::new(Node {
             net: net.clone(),

@@ -100,7 +100,7 @@ async fn liar(
 
 /// Agents of which the first alone is right, and the others are at `address`.
 fn surround(ring: &Ring, address: SocketAddr) {
-    let others = (2..=9).map(|n| Neighbour { node: format!("n{n}"), zone: None, address, leaving: false });
+    let others = (2..=9).map(|n| Neighbour { node: format!("n{n}"), zone: None, address, leaving: false, since: 0 });
     ring.agents[0].net.set_neighbours(others.chain(ring.neighbours()));
 }
 
@@ -116,7 +116,7 @@ async fn whatever_a_peer_does_the_bytes_are_right_and_come_in_time() {
             let node = format!("n{n}");
             let (address, count) = liar(&ring, &ring.authority, &node, &node, wrong).await;
             asked.push(count);
-            others.push(Neighbour { node, zone: None, address, leaving: false });
+            others.push(Neighbour { node, zone: None, address, leaving: false, since: 0 });
         }
         ring.agents[0].net.set_neighbours(others.into_iter().chain(ring.neighbours()));
         let sizes: &[u64] = match wrong {
@@ -157,7 +157,7 @@ async fn what_a_disk_has_changed_no_other_node_is_given() {
 async fn a_liar_is_not_asked_again() {
     let ring = Ring::with(1, quick(), Spread::EveryNode, 256).await;
     let (address, asked) = liar(&ring, &ring.authority, "n2", "n2", Wrong::Garbage).await;
-    let other = Neighbour { node: "n2".into(), zone: None, address, leaving: false };
+    let other = Neighbour { node: "n2".into(), zone: None, address, leaving: false, since: 0 };
     ring.agents[0].net.set_neighbours(ring.neighbours().into_iter().chain([other]));
     for n in 0..20 {
         let (meta, bytes) = ring.sums.put(&format!("object {n}"), 10_000 + n);
@@ -264,7 +264,7 @@ async fn a_peer_that_takes_no_connection_costs_each_read_nothing_after_the_first
             held.push(stream);
         }
     });
-    let other = Neighbour { node: "n2".into(), zone: None, address, leaving: false };
+    let other = Neighbour { node: "n2".into(), zone: None, address, leaving: false, since: 0 };
     ring.agents[0].net.set_neighbours(ring.neighbours().into_iter().chain([other]));
     for n in 0..200 {
         let (meta, bytes) = ring.sums.put(&format!("object {n}"), 10_000 + n);

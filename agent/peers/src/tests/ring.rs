@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -143,6 +144,10 @@ pub(super) struct Agent {
     stop: CancellationToken,
     pub(super) task: Option<tokio::task::JoinHandle<()>>,
     dir: tempfile::TempDir,
+    /// When its node came.
+    pub(super) since: u64,
+    /// Bodies that it began to give to others.
+    pub(super) given: Arc<AtomicUsize>,
 }
 
 /// What an agent's server answers from.
@@ -151,6 +156,8 @@ struct Own {
     cache: Cache,
     id: DatasetId,
     direct: Arc<FailingStore>,
+    mount: Arc<Mount>,
+    given: Arc<AtomicUsize>,
 }
 
 #[async_trait]
@@ -161,12 +168,18 @@ impl Source for Own {
         }
         let version = Version::parse(&asked.version).ok_or(Refusal::NotHere)?;
         let meta = ObjectMeta { key: asked.key.clone(), size: asked.size, mtime_ns: 0, version };
-        let remote = remote(&self.cache, self.id, self.direct.clone(), self.direct.clone(), &meta);
+        let store = |priority| Arc::new(PeerStore::for_others(self.mount.clone(), self.direct.clone(), priority));
+        let remote = remote(&self.cache, self.id, store(Priority::Reader), store(Priority::Prefetch), &meta);
         if asked.held && !remote.object.holds(&asked.range) {
             return Err(Refusal::NotHeld);
         }
         let class = if asked.priority == Priority::Prefetch { Class::Background } else { Class::Reader };
+        let class = (!asked.held).then_some(class);
         let pieces = self.fetcher.stream(remote, class, asked.range.clone());
+        let (given, mut begins) = (self.given.clone(), true);
+        let pieces = pieces.inspect(move |_| {
+            given.fetch_add(usize::from(std::mem::take(&mut begins)), Ordering::Relaxed);
+        });
         Ok(pieces.map(|piece| piece.map_err(|error| Box::new(error) as BodyError)).boxed())
     }
 }
@@ -201,10 +214,32 @@ impl Agent {
         let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = server.address().unwrap();
         let stop = CancellationToken::new();
-        let own = Own { fetcher: fetcher.clone(), cache: cache.clone(), id, direct: store.clone() };
-        let task = Some(tokio::spawn(server.run(net.clone(), Arc::new(own), stop.clone())));
         let mount = Arc::new(Mount::new(net.clone(), DATASET, spread));
-        Self { node: node.into(), net, cache, fetcher, id, direct: store.clone(), mount, address, stop, task, dir }
+        let given = Arc::<AtomicUsize>::default();
+        let own = Own {
+            fetcher: fetcher.clone(),
+            cache: cache.clone(),
+            id,
+            direct: store.clone(),
+            mount: mount.clone(),
+            given: given.clone(),
+        };
+        let task = Some(tokio::spawn(server.run(net.clone(), Arc::new(own), stop.clone())));
+        Self {
+            node: node.into(),
+            net,
+            cache,
+            fetcher,
+            id,
+            direct: store.clone(),
+            mount,
+            address,
+            stop,
+            task,
+            dir,
+            since: 1,
+            given,
+        }
     }
 
     /// The store with the others before it.
@@ -256,8 +291,17 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
 
 /// So that a machine that stands still for a moment makes no peer a failed one.
 pub(super) fn patient() -> Limits {
-    let (connect, first_byte, progress, whole) = (DEADLINE, DEADLINE, DEADLINE, DEADLINE);
-    Limits { connect, first_byte, progress, whole, ..Limits::default() }
+    let long = DEADLINE;
+    Limits {
+        connect: long,
+        queue: long,
+        first_byte: long,
+        progress: long,
+        whole: long,
+        held: long,
+        turn: long,
+        ..Limits::default()
+    }
 }
 
 /// Several agents that know each other.
@@ -308,7 +352,8 @@ impl Ring {
     /// One more agent that knows all and is known to all.
     pub(super) async fn join(&mut self, spread: Spread) {
         let node = format!("n{}", self.agents.len() + 1);
-        let agent = Agent::start(&node, &self.store, patient(), spread, 256).await;
+        let mut agent = Agent::start(&node, &self.store, patient(), spread, 256).await;
+        agent.since = self.agents.len() as u64 + 1;
         agent.net.set_identity(&self.authority.identity(&name_of(&agent.node))).unwrap();
         self.agents.push(agent);
         self.introduce();
@@ -322,8 +367,13 @@ impl Ring {
     }
 
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
-        let neighbour =
-            |agent: &Agent| Neighbour { node: agent.node.clone(), zone: None, address: agent.address, leaving: false };
+        let neighbour = |agent: &Agent| Neighbour {
+            node: agent.node.clone(),
+            zone: None,
+            address: agent.address,
+            leaving: false,
+            since: agent.since,
+        };
         self.agents.iter().map(neighbour).collect()
     }
 }

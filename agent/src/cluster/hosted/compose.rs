@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use forebay_api::node::{BackingClient, Composed, Layers, MountId};
 use forebay_cache::Cache;
@@ -26,8 +27,8 @@ pub(super) struct Shown {
     csi: BackingClient,
 }
 
-/// What keeps a Dataset's tree from being composed; `None`: it is to be tried.
-pub(super) fn why_not(state: &State) -> Option<&'static str> {
+/// Why nobody asks for a Dataset's tree to be composed; `None`: somebody does.
+pub(super) fn not_asked(state: &State) -> Option<&'static str> {
     let consistency = &state.desired.spec.consistency;
     match (consistency.policy, consistency.refresh) {
         (ConsistencyPolicy::Snapshot, RefreshPolicy::NewPods) => None,
@@ -53,6 +54,11 @@ impl State {
 }
 
 impl Hosted {
+    /// What keeps the tree from being composed; `None`: it is to be tried.
+    fn why_not(&self, state: &State) -> Option<&'static str> {
+        not_asked(state).or(self.off.composed)
+    }
+
     pub(crate) fn serves(&self, mount: MountId) -> bool {
         self.state().mounts.contains_key(&mount)
     }
@@ -67,7 +73,7 @@ impl Hosted {
     fn compose_blocking(&self, cache: &Cache) -> Result<Layers, String> {
         let (dataset, owner) = {
             let state = self.state();
-            if let Some(why) = why_not(&state) {
+            if let Some(why) = self.why_not(&state) {
                 return Err(why.into());
             }
             let tree = state.tree.as_ref().ok_or("it is being opened")?;
@@ -87,44 +93,54 @@ impl Hosted {
     pub(crate) fn composed(&self, mount: MountId, composed: Composed, csi: BackingClient) {
         let mut state = self.state();
         match &composed.why_not {
-            Some(why) if why_not(&state).is_none() => {
+            Some(why) if self.why_not(&state).is_none() => {
                 warn!(dataset = %self.name, %mount, why, "not composed: read through the agent")
             }
             Some(_) => {}
             None => info!(dataset = %self.name, %mount, generations = ?composed.generations, "composed"),
         }
-        state.composed.insert(mount, Shown { composed, csi });
+        if state.composed.insert(mount, Shown { composed, csi }).is_none() {
+            self.uncounted.fetch_add(1, Ordering::Relaxed);
+        }
         state.hold();
     }
 
-    /// Publishes what is pinned and complete already, where composed mounts may make use of it.
+    /// Publishes what is pinned and complete already, where composed mounts may make use of it, and lets what is small be published as it
+    /// comes.
     pub(super) fn publish(self: &Arc<Self>, dataset: &Dataset, stop: &CancellationToken) -> Option<JoinHandle<()>> {
-        if why_not(&self.state()).is_some() {
+        if self.why_not(&self.state()).is_some() {
             return None;
         }
         let (hosted, dataset, stop) = (self.clone(), dataset.clone(), stop.clone());
         Some(tokio::spawn(async move {
             match tokio::task::spawn_blocking(move || dataset.publish(|| !stop.is_cancelled())).await {
                 Ok(0) => {}
-                Ok(_) => hosted.look_anew().await,
+                Ok(_) => {
+                    hosted.look_anew().await;
+                    // Once more, for what was open and if it failed.
+                    hosted.uncounted.fetch_add(1, Ordering::Relaxed);
+                }
                 Err(error) => error!(dataset = %hosted.name, %error, "publishing died"),
             }
         }))
     }
 
     /// Lets the kernel look anew for the data of files that nobody has open: published files in place of what comes through this agent,
-    /// and the space of files that are gone.
-    pub(super) async fn look_anew(&self) {
+    /// and the space of files that are gone. Whether it does in all mounts.
+    pub(super) async fn look_anew(&self) -> bool {
         let shown: Vec<_> = {
             let state = self.state();
             let composed = state.composed.iter().filter(|(_, shown)| !shown.composed.generations.is_empty());
             composed.map(|(mount, shown)| (*mount, shown.csi.clone())).collect()
         };
+        let mut by_all = true;
         for (mount, csi) in shown {
             if let Err(error) = csi.forget(mount).await {
-                debug!(dataset = %self.name, %mount, %error, "files are read as they were first opened until the next pass");
+                by_all = false;
+                debug!(dataset = %self.name, %mount, %error, "files are read as they were first opened until it is tried again");
             }
         }
+        by_all
     }
 
     /// What the status says of the way files are read while something is mounted. When it turned the operator remembers.
@@ -133,10 +149,11 @@ impl Hosted {
         if state.mounts.is_empty() {
             return Vec::new();
         }
-        if let Some(why) = why_not(&state) {
+        if let Some(why) = not_asked(&state) {
             return vec![way::native(not_native, Some(why), since)];
         }
-        let failed = state.composed.values().find_map(|shown| shown.composed.why_not.clone());
+        let switched_off = self.off.composed.map(str::to_owned);
+        let failed = switched_off.or_else(|| state.composed.values().find_map(|shown| shown.composed.why_not.clone()));
         let native = way::native(not_native, failed.as_deref(), since);
         // Composed once a pod is there for whom it was tried.
         let tried = failed.is_some() || state.composed.values().any(|shown| !shown.composed.generations.is_empty());

@@ -93,7 +93,7 @@ mod tests {
             path: "/".into(),
             reader: store.clone(),
             background: store,
-            direct: None,
+            for_peers: None,
             include: Vec::new(),
             exclude: Vec::new(),
         };

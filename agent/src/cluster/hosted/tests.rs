@@ -20,6 +20,7 @@ use super::super::node::Node;
 use super::super::table::Table;
 use super::Hosted;
 use crate::state::StateDir;
+use crate::way::Off;
 
 /// Long enough for any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -53,6 +54,28 @@ impl Places {
     }
 }
 
+/// Dataset `ml/set` of the directory `store`.
+fn desired(store: &Path, choose: impl FnOnce(&mut DatasetSpec)) -> DatasetState {
+    let source = format!("file://{}", store.display());
+    let mut spec = DatasetSpec::of(vec![Mount::of("/".parse().unwrap(), source.parse().unwrap())]);
+    choose(&mut spec);
+    DatasetState {
+        dataset: DatasetName::new("ml", "set"),
+        uid: "1".into(),
+        generation: 1,
+        spec,
+        secrets: Vec::new(),
+        refresh: None,
+        evict: None,
+    }
+}
+
+/// Pods stay on a listing.
+fn stays(spec: &mut DatasetSpec) {
+    spec.consistency.refresh = RefreshPolicy::NewPods;
+    spec.pin.paths = vec!["/pinned".parse().unwrap()];
+}
+
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
@@ -69,18 +92,9 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
     let Places { dir: _dir, store, at, tier, state } = Places::new();
     std::fs::write(store.join("file"), "bytes").unwrap();
     let table = Arc::new(Table::new("default".into(), Handle::current()));
-    let net = crate::cluster::peers::net("default", "n1");
+    let net = crate::cluster::peers::net("default", "n1", None);
     let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
-    let source = format!("file://{}", store.display());
-    let desired = DatasetState {
-        dataset: DatasetName::new("ml", "set"),
-        uid: "1".into(),
-        generation: 1,
-        spec: DatasetSpec::of(vec![Mount::of("/".parse().unwrap(), source.parse().unwrap())]),
-        secrets: Vec::new(),
-        refresh: None,
-        evict: None,
-    };
+    let desired = desired(&store, |_| {});
     let allowed = [store.to_str().unwrap().parse().unwrap()];
     let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
     let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
@@ -129,29 +143,18 @@ async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status(
     let table = Arc::new(Table::new("default".into(), Handle::current()));
     let csi = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
     let csi = csi.backings(Handle::current());
-    let net = crate::cluster::peers::net("default", "n1");
+    let net = crate::cluster::peers::net("default", "n1", None);
     let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
-    let source = format!("file://{}", store.display());
-    let mut spec = DatasetSpec::of(vec![Mount::of("/".parse().unwrap(), source.parse().unwrap())]);
-    spec.consistency.refresh = RefreshPolicy::NewPods;
-    spec.pin.paths = vec!["/pinned".parse().unwrap()];
-    let name = DatasetName::new("ml", "set");
-    let desired = DatasetState {
-        dataset: name.clone(),
-        uid: "1".into(),
-        generation: 1,
-        spec,
-        secrets: Vec::new(),
-        refresh: None,
-        evict: None,
-    };
+    let desired = desired(&store, stays);
+    let name = desired.dataset.clone();
     let allowed = [store.to_str().unwrap().parse().unwrap()];
     let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
     let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
     hosted.work(desired, Ok(dataset));
     until("what is pinned", || hosted.view().status.phase == Phase::Ready).await;
     // Not by a program: a child that is just being started has a copy of whatever is open in another test.
-    let published = || has_file(&tier_dir.join("native"));
+    // What is small and not pinned may be there too.
+    let published = || has_file(&tier_dir.join("native"), Some(100_000));
     until("the published file", published).await;
 
     let (device, id) = (mount(&at), MountId(7));
@@ -191,8 +194,57 @@ async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status(
     hosted.rest().await;
 }
 
-/// Whether there is a file below `dir`.
-fn has_file(dir: &Path) -> bool {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_switched_off_is_not_done_and_the_status_says_how_to_have_it() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let Places { dir, store, at, tier, state } = Places::new();
+    std::fs::create_dir_all(store.join("pinned")).unwrap();
+    std::fs::write(store.join("pinned/file"), vec![1; 100_000]).unwrap();
+    let published = tier.dir.join("native");
+    let table = Arc::new(Table::new("default".into(), Handle::current()));
+    let csi = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
+    let csi = csi.backings(Handle::current());
+    let net = crate::cluster::peers::net("default", "n1", None);
+    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
+    let desired = desired(&store, stays);
+    let name = desired.dataset.clone();
+    let allowed = [store.to_str().unwrap().parse().unwrap()];
+    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
+    let off = Off { native: Some("native is off"), composed: Some("composed is off") };
+    let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()).without(off));
+    hosted.work(desired, Ok(dataset));
+    until("what is pinned", || hosted.view().status.phase == Phase::Ready).await;
+    assert_eq!(hosted.compose(node.cache.clone()).await.err().as_deref(), Some("composed is off"));
+    assert!(!has_file(&published, None), "nobody would find it");
+
+    let (device, id) = (mount(&at), MountId(7));
+    let request = MountRequest { mount: id, dataset: name, device: device.try_clone().unwrap(), negotiated: None };
+    hosted.serve(request, None, Handle::current()).await.unwrap();
+    let said = |kind: &str| {
+        let found = hosted.view().status.conditions.into_iter().find(|condition| condition.type_ == kind).unwrap();
+        (found.status, found.reason, found.message)
+    };
+    let told = |words: &str| ("False".to_owned(), "ServedByFuse".to_owned(), words.to_owned());
+    assert_eq!((said(NATIVE_READS), said(COMPOSED)), (told("native is off"), told("composed is off")));
+    let path = at.join("pinned/file");
+    let read = tokio::task::spawn_blocking(move || std::fs::read(path).unwrap()).await.unwrap();
+    assert_eq!(read, vec![1; 100_000]);
+    hosted.composed(id, Composed { generations: vec![1], why_not: None }, csi);
+    assert_eq!(said(COMPOSED), told("composed is off"), "also while pods see what was composed for them before");
+
+    rustix::mount::unmount(&at, UnmountFlags::DETACH).unwrap();
+    drop(device);
+    hosted.rest().await;
+}
+
+/// Whether there is a file below `dir`, of that size where one is named.
+fn has_file(dir: &Path, size: Option<u64>) -> bool {
     let mut entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.any(|entry| entry.file_type().is_ok_and(|kind| if kind.is_dir() { has_file(&entry.path()) } else { kind.is_file() }))
+    let is_it = |found: std::fs::Metadata| found.is_file() && size.is_none_or(|size| found.len() == size);
+    entries.any(|entry| {
+        let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_dir { has_file(&entry.path(), size) } else { entry.metadata().is_ok_and(is_it) }
+    })
 }

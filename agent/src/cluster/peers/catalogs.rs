@@ -103,7 +103,7 @@ mod tests {
         let tier =
             TierConfig { name: "ssd".into(), medium: Medium::Disk, dir: dir.path().join("tier"), capacity: 8 << 20, reserve: 0 };
         let state = StateDir::take(&dir.path().join("state")).unwrap();
-        let net = peers::net("default", "n1");
+        let net = peers::net("default", "n1", None);
         let table = Arc::new(Table::new("default".into(), Handle::current()));
         let node = Node::open(vec![tier], &state, 64, table, net.clone()).unwrap();
         let host = |uid: &str, source: &str| {

@@ -10,19 +10,20 @@ const BURST: Duration = Duration::from_millis(100);
 /// Each lane holds when the bytes taken so far are paid off. Prefetch waits until everyone's are; a reader only until
 /// the readers' are, so it never waits for prefetch, and prefetch gets what readers leave.
 #[derive(Debug)]
-pub(super) struct Bandwidth {
+pub struct Bandwidth {
     bytes_per_second: u64,
     readers: Duration,
     all: Duration,
 }
 
 impl Bandwidth {
-    pub(super) fn new(bytes_per_second: u64) -> Self {
+    /// So many bytes a second.
+    pub fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second, readers: Duration::ZERO, all: Duration::ZERO }
     }
 
     /// Takes `bytes`; the answer is how long to hold them back.
-    pub(super) fn take(&mut self, priority: Priority, bytes: usize, now: Duration) -> Duration {
+    pub fn take(&mut self, priority: Priority, bytes: usize, now: Duration) -> Duration {
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second.max(1) as f64);
         // Time that nobody used is lost, but for the burst.
         let oldest = now.saturating_sub(BURST);
@@ -35,6 +36,11 @@ impl Bandwidth {
             }
         };
         paid_off.saturating_sub(now)
+    }
+
+    /// When what readers have taken is paid off.
+    pub fn readers_paid_off(&self) -> Duration {
+        self.readers
     }
 }
 

@@ -15,6 +15,7 @@ fn runtime(generation: i64) -> Arc<RuntimeState> {
         tiers,
         allowed_host_paths: vec![],
         warm_up: Default::default(),
+        peers: Default::default(),
     };
     Arc::new(RuntimeState { name: "r".into(), generation, spec, leaving: false })
 }
@@ -116,6 +117,7 @@ fn an_agent_hears_who_is_there_and_then_only_what_changes() {
             zone: None,
             address: address.parse().unwrap(),
             leaving: false,
+            since: 0,
         };
         let peers = peers.iter().map(|one| ((one.0).to_owned(), peer(one))).collect();
         Desired { peers: Arc::new(peers), ..desired(&[], true) }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::plan::End;
+use super::super::plan::{End, peers};
 use super::*;
 
 fn scaled_down(live: Vec<Live>) -> Observed {
@@ -106,6 +106,56 @@ fn the_choice_stays_as_it_was() {
     observed.chosen = None;
     observed.nodes.iter_mut().filter(|node| node.name == stays).for_each(|node| node.unschedulable = true);
     assert_eq!(names(&planned(&observed).chosen), [goes.as_str()], "rather the one that is not drained");
+}
+
+#[test]
+fn a_node_that_is_about_to_go_keeps_its_agent_and_gets_no_new_one() {
+    let table = [
+        ("cordoned", NodeFacts { unschedulable: true, ..node("") }),
+        ("ending", NodeFacts { ending: true, ..node("") }),
+        ("the cluster autoscaler's", tainted("", "ToBeDeletedByClusterAutoscaler")),
+        ("Karpenter's", tainted("", "karpenter.sh/disrupted")),
+        ("Karpenter's of old", tainted("", "karpenter.sh/disruption")),
+    ];
+    for (way, facts) in table {
+        // Whichever of the two names is the first in rank.
+        for (goes, other) in [("n1", "n2"), ("n2", "n1")] {
+            let mut observed = observed(ram(Some(1)), vec![NodeFacts { name: goes.into(), ..facts.clone() }, node(other)]);
+            observed.shared = true;
+            assert_eq!(names(&planned(&observed).chosen), [other], "{way}: a new agent goes elsewhere");
+            observed.pods = vec![PodFacts { ip: Some("10.0.0.1".parse().unwrap()), ..pod(goes, "x") }];
+            observed.live = vec![live(goes, 0, &["u"])];
+            let plan = planned(&observed);
+            assert_eq!(names(&plan.chosen), [goes], "{way}: the one that is there stays");
+            assert!(plan.going.is_empty() && plan.leaving.is_empty() && plan.unwanted.is_empty(), "{way}: {plan:?}");
+            assert!(peers(&observed, &plan.going)[goes].leaving, "{way}: and others take its part over");
+            observed.pods.push(pod(other, "x"));
+            observed.live.push(live(other, 0, &["u"]));
+            assert_eq!(names(&planned(&observed).chosen), [other], "{way}: of two the other one stays");
+        }
+    }
+}
+
+/// Where the number is not bound. A node that is only cordoned gets its agent from the DaemonSet all the same.
+#[test]
+fn a_node_that_an_autoscaler_removes_counts_for_as_long_as_its_agent_is_there() {
+    let ending = PodFacts { terminating: true, ..pod("n2", "x") };
+    let marked = || tainted("n2", "karpenter.sh/disrupted");
+    let cordoned = NodeFacts { unschedulable: true, ..node("n2") };
+    let table = [
+        ("with its agent", marked(), vec![pod("n1", "x"), pod("n2", "x")], vec!["n1", "n2"]),
+        ("its agent ends", marked(), vec![pod("n1", "x"), ending], vec!["n1", "n2"]),
+        ("its agent is gone", marked(), vec![pod("n1", "x")], vec!["n1"]),
+        ("cordoned", cordoned, vec![pod("n1", "x")], vec!["n1", "n2"]),
+    ];
+    for (case, second, pods, expected) in table {
+        let mut observed = observed(ram(None), vec![node("n1"), second]);
+        observed.live = pods.iter().filter_map(|pod| Some(live(pod.node.as_deref()?, 0, &["u"]))).collect();
+        observed.pods = pods;
+        let plan = planned(&observed);
+        assert_eq!(names(&plan.chosen), expected, "{case}");
+        assert_eq!((plan.leaving.len(), terms(&plan)), (0, 0), "{case}: the DaemonSet is for all that match");
+    }
 }
 
 #[test]

@@ -47,6 +47,57 @@ fn the_choice_of_nodes_makes_no_pod_anew_but_what_it_runs_does() {
 }
 
 #[test]
+fn agents_are_told_what_is_switched_off_and_are_made_anew_for_it() {
+    let made = |passthrough, composed| {
+        let settings = Settings { passthrough, composed, ..settings() };
+        let template = set(&plan(&observed(ram(None), vec![node("n1")]), &[], &settings))["spec"]["template"].clone();
+        let args = template["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+        let flags: Vec<String> =
+            args.iter().filter_map(Value::as_str).filter(|arg| arg.starts_with("--no-")).map(str::to_owned).collect();
+        (flags, template["metadata"]["annotations"]["forebay.io/made-from"].clone())
+    };
+    let mut hashes = Vec::new();
+    for (passthrough, composed, expected) in [
+        (true, true, vec![]),
+        (false, true, vec!["--no-passthrough"]),
+        (true, false, vec!["--no-composed"]),
+        (false, false, vec!["--no-passthrough", "--no-composed"]),
+    ] {
+        let (flags, hash) = made(passthrough, composed);
+        assert_eq!(flags, expected);
+        assert!(!hashes.contains(&hash), "{flags:?}: pods stay as they are");
+        hashes.push(hash);
+    }
+}
+
+#[test]
+fn agents_are_told_how_much_they_may_send_where_that_is_bounded() {
+    let made = |peers: Option<Value>| {
+        let mut spec = ram(None);
+        if let Some(peers) = peers {
+            spec["peers"] = peers;
+        }
+        let template = set(&planned(&observed(spec, vec![node("n1")])))["spec"]["template"].clone();
+        let args = template["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+        let bound = args.iter().position(|arg| arg == "--peer-bandwidth").map(|flag| args[flag + 1].clone());
+        (bound, template["metadata"]["annotations"]["forebay.io/made-from"].clone())
+    };
+    let (bound, unbounded) = made(None);
+    assert_eq!(bound, None);
+    assert_eq!(made(Some(json!({}))), (None, unbounded.clone()), "pods are made anew for nothing");
+    let (bound, bounded) = made(Some(json!({"bandwidth": "2Gi"})));
+    assert_eq!(bound, Some(json!("2147483648")));
+    assert_ne!(bounded, unbounded);
+    assert_eq!(made(Some(json!({"bandwidth": 2_147_483_648u64}))).1, bounded, "the same in other words");
+    assert_ne!(made(Some(json!({"bandwidth": "1Gi"}))).1, bounded);
+    let mut spec = ram(None);
+    spec["peers"] = json!({"bandwidth": "1Mi"});
+    let findings = validate(&observed(spec, vec![node("n1")]));
+    assert_eq!(findings.iter().map(|finding| finding.reason).collect::<Vec<_>>(), [reason::INVALID]);
+    assert!(findings[0].message.starts_with("peers.bandwidth: bandwidth is below 8Mi"), "{findings:?}");
+}
+
+#[test]
 fn pods_of_an_older_make_are_made_anew_one_after_the_other() {
     let mut observed = observed(ram(None), vec![node("n1"), node("n2"), node("n3")]);
     let new = super::super::daemon_set::hash_of(planned(&observed).daemon_set.as_ref().unwrap()).unwrap().clone();
@@ -64,6 +115,23 @@ fn pods_of_an_older_make_are_made_anew_one_after_the_other() {
     assert_eq!(rolled(vec![pod("n1", &new), pod("n2", &new), pod("n3", &new)], &mut observed), [""; 0]);
     let many: Vec<PodFacts> = (0..30).map(|i| pod(&format!("m{i}"), "old")).collect();
     assert_eq!(rolled(many, &mut observed).len(), 3, "a tenth");
+}
+
+#[test]
+fn a_pod_of_an_older_make_is_not_made_anew_where_none_would_come_in_its_place() {
+    let table = [
+        (node("n2"), vec!["n2"]),
+        (NodeFacts { unschedulable: true, ..node("n2") }, vec!["n2"]),
+        (tainted("n2", "ToBeDeletedByClusterAutoscaler"), vec![]),
+        (tainted("n2", "karpenter.sh/disrupted"), vec![]),
+    ];
+    for (second, expected) in table {
+        let mut observed = observed(ram(None), vec![node("n1"), second.clone()]);
+        let new = super::super::daemon_set::hash_of(planned(&observed).daemon_set.as_ref().unwrap()).unwrap().clone();
+        observed.pods = vec![pod("n1", &new), pod("n2", "old")];
+        let outdated: Vec<String> = planned(&observed).outdated.into_iter().filter_map(|pod| pod.node).collect();
+        assert_eq!(outdated, expected, "{second:?}");
+    }
 }
 
 #[test]

@@ -59,7 +59,6 @@ fn a_node_that_shuts_down_or_is_being_deleted_is_leaving() {
 
 #[test]
 fn agents_on_nodes_that_are_drained_or_removed_are_leaving() {
-    let tainted = |name: &str, key: &str| NodeFacts { taints: vec![Taint { key: key.into(), ..Taint::default() }], ..node(name) };
     let nodes = vec![
         node("n1"),
         NodeFacts { unschedulable: true, ..node("n2") },
@@ -75,4 +74,21 @@ fn agents_on_nodes_that_are_drained_or_removed_are_leaving() {
     assert_eq!(leaving, ["n2", "n3", "n4"], "and of n7 nothing is known");
     let gone: Vec<_> = peers(&observed, &["n1".to_owned()].into()).into_values().filter(|peer| peer.leaving).collect();
     assert_eq!(gone.len(), 4, "and one that is not chosen any more");
+}
+
+#[test]
+fn agents_are_told_when_the_nodes_of_the_others_came() {
+    let since = |metadata: Value| node_facts(&serde_json::from_value(json!({"metadata": metadata})).unwrap()).since;
+    let table = [
+        (json!({"name": "n", "creationTimestamp": "1970-01-01T00:01:40Z"}), 100),
+        (json!({"name": "n", "creationTimestamp": "1969-12-31T23:59:59Z"}), 0),
+        (json!({"name": "n"}), 0),
+    ];
+    for (metadata, expected) in table {
+        assert_eq!(since(metadata.clone()), expected, "{metadata}");
+    }
+    let mut observed = observed(ram(None), vec![NodeFacts { since: 100, ..node("n1") }, node("n2")]);
+    observed.pods = (1..=3).map(|n| with_ip(&format!("n{n}"), &format!("10.0.0.{n}"))).collect();
+    let told: Vec<_> = peers(&observed, &Default::default()).into_values().map(|peer| (peer.node, peer.since)).collect();
+    assert_eq!(told, [("n1", 100), ("n2", 0), ("n3", 0)].map(|(node, since)| (node.to_owned(), since)), "n3 is not known");
 }

@@ -123,7 +123,7 @@ impl World {
         self.lent.push(lent);
     }
 
-    /// Mounts the newest generation, composed, and publishes what is pinned.
+    /// Mounts the newest generation, composed, and publishes what is pinned, and from then on what is small.
     pub(super) fn compose(&mut self) {
         let composed = self.run().dataset.compose_held(&Owner::default()).unwrap().expect("a tree is listed");
         assert!(composed.image.exists());
