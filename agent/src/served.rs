@@ -141,6 +141,8 @@ impl Served {
                 changed = generation.changed() => if changed.is_err() { break },
                 changed = passes.changed() => {
                     if changed.is_err() { break }
+                    // What it pinned.
+                    self.uncounted.fetch_add(1, Ordering::Relaxed);
                     anew.look(|| self.layer_changes(), || self.forget()).await;
                 }
                 () = anew.keep_looking(|| self.layer_changes(), || self.forget()) => {}

@@ -9,7 +9,6 @@ use crate::counters::count;
 use crate::inner::Inner;
 use crate::policy::TICKS;
 use crate::shared::lock;
-use crate::tier::Effort;
 
 const PAUSE: Duration = Duration::from_millis(500);
 /// Ticks between two sweeps for expired blocks.
@@ -105,11 +104,10 @@ impl Inner {
     pub(crate) fn trim(&self) -> u64 {
         let mut trimmed = 0;
         for tier in &self.tiers {
-            let mut effort = Effort::default();
             for _ in 0..TRIMMED {
-                let Some((id, block, victim)) = tier.excess(&mut effort) else { break };
+                let Some((id, block, victim)) = tier.excess() else { break };
                 let before = tier.state().account.bytes;
-                effort.add(self.evict(tier.number, id, block, victim, true));
+                tier.trimmed(self.evict(tier.number, id, block, victim, true));
                 trimmed += before.saturating_sub(tier.state().account.bytes);
             }
         }

@@ -43,6 +43,9 @@ pub enum Reason {
     Full,
     /// The file system has no room beyond the reserve, and evicting did not help.
     Reserve,
+    /// The file system has no room beyond the reserve, and gave back nothing of what was just evicted: somebody holds it open, or it takes its
+    /// time. It is tried again in a moment.
+    Lagging,
     /// The Dataset is at its quota and nothing of its own may be evicted.
     Quota,
     /// The object cannot be pinned.
@@ -59,10 +62,11 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order of their counters.
-    pub const ALL: [Reason; 9] = [
+    pub const ALL: [Reason; 10] = [
         Reason::WrongLength,
         Reason::Full,
         Reason::Reserve,
+        Reason::Lagging,
         Reason::Quota,
         Reason::Pin,
         Reason::Faulted,
@@ -77,6 +81,7 @@ impl Reason {
             Reason::WrongLength => "wrong_length",
             Reason::Full => "full",
             Reason::Reserve => "reserve",
+            Reason::Lagging => "lagging",
             Reason::Quota => "quota",
             Reason::Pin => "pin",
             Reason::Faulted => "faulted",

@@ -91,8 +91,8 @@ impl Peer {
     fn noted<T>(&self, net: &Net, got: Result<T, PeerError>) -> Result<T, PeerError> {
         match &got {
             // Whether it works to the end the body tells.
-            Ok(_) | Err(PeerError::Busy) => {}
-            Err(PeerError::Refused(_) | PeerError::Elsewhere(_)) => self.breaker().answered(),
+            Ok(_) => {}
+            Err(PeerError::Refused(_) | PeerError::Elsewhere(_) | PeerError::Busy) => self.breaker().answered(),
             Err(PeerError::Failed(_)) => self.breaker().failed(net.now()),
         }
         got
@@ -100,8 +100,9 @@ impl Peer {
 
     async fn try_get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
         let limits = &net.limits;
-        let pool = if asked.held { &self.held } else { &self.pool };
-        let permits = timeout(limits.queue, pool.permits(asked.priority == Priority::Prefetch)).await;
+        // Who asks for what is held goes on to another before it waits.
+        let (pool, queue) = if asked.held { (&self.held, limits.held / 4) } else { (&self.pool, limits.queue) };
+        let permits = timeout(queue, pool.permits(asked.priority == Priority::Prefetch)).await;
         let lease = Pool::lease(pool, net, permits.map_err(|_| PeerError::Busy)?).await.map_err(PeerError::Failed)?;
         let mut budget = limits.whole;
         let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));

@@ -156,7 +156,8 @@ impl Serve {
             };
             Turn { _body: all.clone().acquire_owned().await.ok(), _background, pass: None, priority }
         };
-        timeout(self.net.limits.turn, turn).await.ok()
+        let limits = &self.net.limits;
+        timeout(if asked.held { limits.turn.min(limits.held / 4) } else { limits.turn }, turn).await.ok()
     }
 }
 

@@ -155,14 +155,13 @@ impl PeerStore {
     /// Asks a peer, and those that it names in its place.
     async fn ask(&self, peer: &Arc<Peer>, asked: &Asked, tally: &Arc<Tally>) -> Result<PeerBody, PeerError> {
         let net = &self.mount.net;
-        let until = Instant::now() + net.limits.held;
         for round in 0..SENT_ON {
             let named = match peer.get(net, asked).await {
                 Err(PeerError::Elsewhere(named)) => named,
                 answered => return answered,
             };
             let held = Asked { held: true, elsewhere: false, ..asked.clone() };
-            if let Some(body) = self.held(net.named(&named), &held, until, tally).await {
+            if let Some(body) = self.held(net.named(&named), &held, tally).await {
                 return Ok(body);
             }
             sleep(NAMED_IN_VAIN * 2u32.pow(round)).await;
@@ -170,18 +169,22 @@ impl PeerStore {
         peer.get(net, &Asked { elsewhere: false, ..asked.clone() }).await
     }
 
-    /// Asks these one after the other for what they hold, until then at most: this node is waited for meanwhile.
-    async fn held(&self, peers: Vec<Arc<Peer>>, asked: &Asked, until: Instant, tally: &Arc<Tally>) -> Option<PeerBody> {
+    /// Asks these one after the other for what they hold, and no longer than [`crate::Limits::held`]: this node is waited for meanwhile.
+    async fn held(&self, peers: Vec<Arc<Peer>>, asked: &Asked, tally: &Arc<Tally>) -> Option<PeerBody> {
         let net = &self.mount.net;
+        let until = Instant::now() + net.limits.held;
         for peer in peers {
             // Asked of the breakers one by one: a trial that is allowed must be made.
             if Instant::now() >= until || !peer.breaker().allows(net.now()) {
                 continue;
             }
             tally.peer_get();
+            let began = Instant::now();
             match timeout_at(until, peer.get(net, asked)).await {
                 Ok(Ok(body)) => return Some(body),
                 Ok(Err(error)) => tracing::debug!(peer = %peer.address(), key = asked.key, %error, "a peer does not hold it"),
+                // Others may have used up the time.
+                Err(_) if began.elapsed() < net.limits.held / 2 => peer.breaker().answered(),
                 Err(_) => peer.breaker().failed(net.now()),
             }
         }
@@ -275,7 +278,7 @@ impl UnderStore for PeerStore {
                 elsewhere: !held,
             };
             let given = match held {
-                true => self.held(peers, &asked, Instant::now() + net.limits.held, tally).await,
+                true => self.held(peers, &asked, tally).await,
                 false => self.owned(peers, &asked, tally).await,
             };
             // Where only nodes that are leaving were asked, they say nothing of the others.

@@ -227,6 +227,8 @@ impl Hosted {
                 changed = generation.changed() => if changed.is_err() { break },
                 changed = passes.changed() => {
                     if changed.is_err() { break }
+                    // What it pinned.
+                    self.uncounted.fetch_add(1, Ordering::Relaxed);
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = anew.look(changes, || self.look_anew()) => {}

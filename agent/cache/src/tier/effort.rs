@@ -4,8 +4,17 @@
 use crate::BLOCK;
 use crate::policy::TICKS;
 
-/// Ticks until it is tried again where it gave nothing back.
-const WAIT: u32 = 15 * TICKS;
+/// Ticks until a write tries again where it gave nothing back: a file system may free what was unlinked a moment later.
+const WRITE_WAITS: u32 = TICKS;
+/// Ticks until the reserve is tried to be restored again.
+const TRIM_WAITS: u32 = 15 * TICKS;
+/// Evicting less says nothing: others write to the disk meanwhile.
+const LEAST: u64 = 4 * BLOCK;
+
+/// What one write is worth: more than what others have yet to write of what they were granted could make up for.
+pub(super) fn worth_of_write(charge: u64, in_flight: u64) -> u64 {
+    charge.saturating_mul(2).max(LEAST).saturating_add(in_flight.saturating_mul(2))
+}
 
 /// What was evicted for the disk's sake, in one go.
 #[derive(Default)]
@@ -31,17 +40,27 @@ impl Effort {
 }
 
 /// That evicting was in vain: what was free then, and when.
-#[derive(Default)]
-pub(super) struct Vain(Option<(u64, u32)>);
+pub(super) struct Vain {
+    last: Option<(u64, u32)>,
+    waits: u32,
+}
 
 impl Vain {
+    pub(super) fn of_writes() -> Self {
+        Self { last: None, waits: WRITE_WAITS }
+    }
+
+    pub(super) fn of_trim() -> Self {
+        Self { last: None, waits: TRIM_WAITS }
+    }
+
     pub(super) fn note(&mut self, free: u64, now: u32) {
-        self.0 = Some((free, now));
+        self.last = Some((free, now));
     }
 
     /// Whether it still is, as far as is known: nothing came back since, and it was not long ago.
     pub(super) fn holds(&self, free: u64, now: u32) -> bool {
-        self.0.is_some_and(|(before, since)| free < before.saturating_add(BLOCK) && now.abs_diff(since) < WAIT)
+        self.last.is_some_and(|(before, since)| free < before.saturating_add(BLOCK) && now.abs_diff(since) < self.waits)
     }
 }
 
@@ -64,11 +83,11 @@ mod tests {
 
     #[test]
     fn it_is_tried_again_when_the_disk_has_more_or_after_a_while() {
-        let mut vain = Vain::default();
+        let (mut vain, wait) = (Vain::of_trim(), TRIM_WAITS);
         assert!(!vain.holds(0, 0));
         vain.note(10, 100);
-        assert!(vain.holds(10, 100) && vain.holds(0, 100 + WAIT - 1) && vain.holds(10 + BLOCK - 1, 100));
-        assert!(!vain.holds(10 + BLOCK, 100) && !vain.holds(10, 100 + WAIT));
+        assert!(vain.holds(10, 100) && vain.holds(0, 100 + wait - 1) && vain.holds(10 + BLOCK - 1, 100));
+        assert!(!vain.holds(10 + BLOCK, 100) && !vain.holds(10, 100 + wait));
         assert!(!vain.holds(10, 1000) && vain.holds(10, 50), "the clock may jump");
     }
 }

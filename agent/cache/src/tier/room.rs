@@ -1,6 +1,6 @@
 use std::io;
 
-use super::effort::{Effort, Vain};
+use super::effort::{Effort, Vain, worth_of_write};
 use super::ledger::{Ledger, step};
 use super::{Phase, State, Tier};
 use crate::Reason;
@@ -13,14 +13,28 @@ const FREE_TICKS: u32 = 10;
 const FREE_BYTES: u64 = 64 << 20;
 
 /// What the file system said about its free space, less what was reserved since.
-#[derive(Default)]
 pub(super) struct Free {
     bytes: u64,
     asked: Option<u32>,
     spent: u64,
     /// Granted since the start: what the disk has free and this together change by what others do, and by what is evicted.
     granted: u64,
+    /// Evicting for writes, and to restore the reserve.
     vain: Vain,
+    trim: Trim,
+}
+
+/// What was done to restore the reserve since it was last whole, or since that was last in vain.
+struct Trim {
+    effort: Effort,
+    vain: Vain,
+}
+
+impl Default for Free {
+    fn default() -> Self {
+        let trim = Trim { effort: Effort::default(), vain: Vain::of_trim() };
+        Self { bytes: 0, asked: None, spent: 0, granted: 0, vain: Vain::of_writes(), trim }
+    }
 }
 
 /// Bytes of a tier's capacity taken for a write that is about to happen. Dropped, it gives them back.
@@ -79,7 +93,9 @@ impl Tier {
                     state.account.in_flight += charge;
                     return Claim::Granted(Reservation { tier: self, bytes: charge });
                 }
-                Err(free) if self.is_vain(effort, free, charge.saturating_mul(2), now) => return Claim::Refused(Reason::Reserve),
+                Err(free) if self.is_vain(effort, free, worth_of_write(charge, state.account.in_flight), now) => {
+                    return Claim::Refused(Reason::Lagging);
+                }
                 Err(_) => {}
             }
         }
@@ -100,25 +116,42 @@ impl Tier {
         self.choose(&mut self.state(), Scope::Only(set), charge, Bid::Landed)
     }
 
-    /// Names a block to go when the tier holds more than it may: its capacity was lowered, or others filled the file system, as long
-    /// as `effort` is not in vain.
-    pub(crate) fn excess(&self, effort: &mut Effort) -> Option<(crate::ObjectId, u32, Victim)> {
+    /// Names a block to go when the tier holds more than it may: its capacity was lowered, or others filled the file system, as long as that gives
+    /// anything back. What was evicted for it is to be told by [`Tier::trimmed`].
+    pub(crate) fn excess(&self) -> Option<(crate::ObjectId, u32, Victim)> {
         if self.is_paused() {
             return None;
         }
         let free = self.io.free().ok()?;
         let mut state = self.state();
         let over = state.total() - state.account.in_flight - state.account.unknown > self.capacity;
-        if state.phase == Phase::Shut || !(over || free < self.reserve) {
+        if state.phase == Phase::Shut {
             return None;
         }
-        if !over {
-            let left = free.saturating_sub(state.account.in_flight).saturating_add(lock(&self.free).granted);
-            if self.is_vain(effort, left, self.reserve - free, self.shared.tick()) {
-                return None;
-            }
+        if !over && !self.may_trim(free) {
+            return None;
         }
         self.choose(&mut state, Scope::Any, 0, Bid::Landed)
+    }
+
+    /// Whether the reserve is broken, and evicting for it has not just been in vain.
+    fn may_trim(&self, free: u64) -> bool {
+        let Free { granted, trim, .. } = &mut *lock(&self.free);
+        let (now, with_granted) = (self.shared.tick(), free.saturating_add(*granted));
+        let broken = free < self.reserve && !trim.vain.holds(with_granted, now);
+        if broken && !trim.effort.is_vain(with_granted, self.reserve - free) {
+            return true;
+        }
+        if broken {
+            trim.vain.note(with_granted, now);
+        }
+        trim.effort = Effort::default();
+        false
+    }
+
+    /// So much was evicted of what [`Tier::excess`] named.
+    pub(crate) fn trimmed(&self, bytes: u64) {
+        lock(&self.free).trim.effort.add(bytes);
     }
 
     fn choose(&self, state: &mut State, scope: Scope, charge: u64, bid: Bid) -> Option<(crate::ObjectId, u32, Victim)> {
@@ -159,14 +192,16 @@ impl Tier {
     /// that would not do either: what there is, with all that was granted.
     fn spend(&self, state: &State, charge: u64, now: u32) -> Result<(), u64> {
         let mut free = lock(&self.free);
+        let mut on_disk = free.bytes;
         let believed = free.asked.is_some_and(|asked| now.saturating_sub(asked) < FREE_TICKS) && free.spent < FREE_BYTES;
         if !believed || free.bytes < self.reserve.saturating_add(charge) {
             let Ok(bytes) = self.io.free() else { return Err(free.bytes.saturating_add(free.granted)) };
+            on_disk = bytes;
             // What is in flight may be on the disk already or not; not, to be safe.
             (free.bytes, free.asked, free.spent) = (bytes.saturating_sub(state.account.in_flight), Some(now), 0);
         }
         if free.bytes < self.reserve.saturating_add(charge) {
-            return Err(free.bytes.saturating_add(free.granted));
+            return Err(on_disk.saturating_add(free.granted));
         }
         free.bytes -= charge;
         free.spent += charge;

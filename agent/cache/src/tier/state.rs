@@ -377,6 +377,10 @@ impl State {
         let used = self.usage_of(old);
         used.bytes = used.bytes.saturating_sub(bytes);
         self.usage_of(set).bytes += bytes;
+        if self.objects.is_native(key) && !self.objects.is(key, PINNED) {
+            // The other Dataset may not publish it.
+            self.natives.loosened();
+        }
         self.touch_index(*self.objects.id_of(key));
         bytes
     }
