@@ -58,7 +58,7 @@ fn small_files_that_were_read_need_no_agent_while_there_is_room() {
     wait_until("small files to be published", SOON, || Ok((published(&agent) == 2.0).then_some(()))).unwrap();
     // Until the kernel looks anew it opens them as it did first, and what is open just then no sooner than the next time: they are left
     // alone meanwhile.
-    wait_until("small files to be opened without the agent", SOON, || {
+    wait_until("small files to be opened without the agent", SOON * 3, || {
         std::thread::sleep(Duration::from_secs(15));
         let before = opens(&agent);
         small.iter().for_each(|name| assert!(read(&root.join(name)).unwrap() == site.bytes(name), "{name}"));

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{Catalogs, Consistency, Dataset, DatasetParts, Mount, Prefetch, Settings, Share};
 
 /// Long enough for any machine; a test that gets here hangs.
-pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(600);
 
 /// A store that outlives the agents which read it.
 #[derive(Clone)]

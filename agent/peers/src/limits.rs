@@ -17,10 +17,15 @@ pub struct Limits {
     pub catalog: Duration,
     /// A catalog is waited for until its listing has seen nothing new for so long.
     pub listing: Duration,
-    /// For all questions together that precede one piece, for what others hold: who is asked answers at once or is passed over.
+    /// For all questions together that precede one piece, for what others hold: who is asked answers at once or is passed over. What this
+    /// node wants for itself may wait as long for a free connection as other requests.
     pub held: Duration,
     /// A request waits so long for its turn at the server.
     pub turn: Duration,
+    /// For a handshake, at the server.
+    pub handshake: Duration,
+    /// The server cuts a receiver that takes nothing for so long.
+    pub stalled: Duration,
     /// Bodies of one piece that are sent at a time: further nodes are sent to those that have got it.
     pub fanout: usize,
     /// Bytes a second that this agent sends to all others together, [`crate::LEAST_BANDWIDTH`] at least. `None`: no bound.
@@ -41,6 +46,8 @@ impl Default for Limits {
             listing: Duration::from_secs(300),
             held: Duration::from_secs(2),
             turn: Duration::from_secs(4),
+            handshake: Duration::from_secs(5),
+            stalled: Duration::from_secs(10),
             fanout: 16,
             bandwidth: None,
             connections: 256,

@@ -11,12 +11,12 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
 use rustls::pki_types::ServerName;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::ask::{AGE, Asked, AskedCatalog, HOLDERS, NODE, SEEN};
 use crate::breaker::Breaker;
 use crate::net::Net;
-use crate::pool::{Lease, Pool};
+use crate::pool::{Lease, Permits, Pool};
 
 /// Why a peer gave no data.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +80,31 @@ impl Peer {
 
     /// Asks; a body has given its first piece already. What comes of it, the breaker knows.
     pub(crate) async fn get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
-        self.noted(net, self.try_get(net, asked).await)
+        let permits = self.permits(&self.pool, asked, Instant::now() + net.limits.queue).await;
+        let got = match permits {
+            Ok(permits) => self.try_get(net, &self.pool, permits, asked).await,
+            Err(busy) => Err(busy),
+        };
+        self.noted(net, got)
+    }
+
+    /// Asks for what it holds, which it says at once: for a connection this waits until then, and for the peer no longer than its part of
+    /// [`crate::Limits::held`] after.
+    pub(crate) async fn held(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked, until: Instant) -> Result<PeerBody, PeerError> {
+        let got = match self.permits(&self.held, asked, until).await {
+            Ok(permits) => {
+                let until = until.max(Instant::now() + net.limits.held * 3 / 4);
+                let late = |_| Err(PeerError::Failed("it did not say in time whether it holds it".to_owned()));
+                timeout_at(until, self.try_get(net, &self.held, permits, asked)).await.unwrap_or_else(late)
+            }
+            Err(busy) => Err(busy),
+        };
+        self.noted(net, got)
+    }
+
+    async fn permits(&self, pool: &Pool, asked: &Asked, until: Instant) -> Result<Permits, PeerError> {
+        let permits = pool.permits(asked.priority == Priority::Prefetch);
+        timeout_at(until, permits).await.map_err(|_| PeerError::Busy)
     }
 
     /// Asks for a catalog.
@@ -98,12 +122,15 @@ impl Peer {
         got
     }
 
-    async fn try_get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
+    async fn try_get(
+        self: &Arc<Self>,
+        net: &Arc<Net>,
+        pool: &Arc<Pool>,
+        permits: Permits,
+        asked: &Asked,
+    ) -> Result<PeerBody, PeerError> {
         let limits = &net.limits;
-        // Who asks for what is held goes on to another before it waits.
-        let (pool, queue) = if asked.held { (&self.held, limits.held / 4) } else { (&self.pool, limits.queue) };
-        let permits = timeout(queue, pool.permits(asked.priority == Priority::Prefetch)).await;
-        let lease = Pool::lease(pool, net, permits.map_err(|_| PeerError::Busy)?).await.map_err(PeerError::Failed)?;
+        let lease = Pool::lease(pool, net, permits).await.map_err(PeerError::Failed)?;
         let mut budget = limits.whole;
         let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));
         let (response, lease) = send(net, lease, &mut budget, limits.first_byte, made).await?;

@@ -157,7 +157,7 @@ impl Serve {
             Turn { _body: all.clone().acquire_owned().await.ok(), _background, pass: None, priority }
         };
         let limits = &self.net.limits;
-        timeout(if asked.held { limits.turn.min(limits.held / 4) } else { limits.turn }, turn).await.ok()
+        timeout(if asked.held { limits.turn.min(limits.held / 2) } else { limits.turn }, turn).await.ok()
     }
 }
 

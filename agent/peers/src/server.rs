@@ -15,18 +15,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::Limits;
 use crate::net::Net;
 use crate::serve::{Connection, Serve, Source};
 
 /// Connections open at a time, for each one that this agent may open itself: as many as all others may open to it together, with some to
 /// spare while their lists differ.
 const SPARE: usize = 2;
-/// Time for a handshake.
-const HANDSHAKE: Duration = Duration::from_secs(5);
 /// A connection that asks nothing for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
-/// A receiver that takes nothing for so long is cut.
-const STALLED: Duration = Duration::from_secs(10);
 
 /// A listener that is bound.
 #[derive(Debug)]
@@ -69,10 +66,10 @@ impl Server {
                 },
             };
             let Some(config) = net.tls.server() else { continue };
-            let (acceptor, serve) = (TlsAcceptor::from(config), serve.clone());
+            let (acceptor, serve, net) = (TlsAcceptor::from(config), serve.clone(), net.clone());
             connections.spawn(async move {
                 let _slot = slot;
-                if let Err(why) = connection(stream, &acceptor, serve).await {
+                if let Err(why) = connection(stream, &acceptor, serve, &net.limits).await {
                     debug!(why, "a connection of another agent ended");
                 }
             });
@@ -81,9 +78,10 @@ impl Server {
     }
 }
 
-async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, serve: Arc<Serve>) -> Result<(), String> {
+async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, serve: Arc<Serve>, limits: &Limits) -> Result<(), String> {
     let _ = stream.set_nodelay(true);
-    let accepted = timeout(HANDSHAKE, acceptor.accept(stream)).await.map_err(|_| "the handshake took too long".to_owned())?;
+    let accepted =
+        timeout(limits.handshake, acceptor.accept(stream)).await.map_err(|_| "the handshake took too long".to_owned())?;
     let tls = accepted.map_err(|error| format!("TLS: {error}"))?;
     let certificate = tls.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let certificate = certificate.ok_or("no certificate")?.clone().into_owned();
@@ -94,8 +92,8 @@ async fn connection(stream: TcpStream, acceptor: &TlsAcceptor, serve: Arc<Serve>
         .header_read_timeout(IDLE)
         .serve_connection(TokioIo::new(tls), service_fn(move |request| answering.clone().answer(request)));
     let stalled = async {
-        while connection.stalled() < STALLED {
-            tokio::time::sleep(STALLED / 4).await;
+        while connection.stalled() < limits.stalled {
+            tokio::time::sleep(limits.stalled / 4).await;
         }
     };
     tokio::select! {

@@ -13,7 +13,7 @@ use forebay_store::s3::md5;
 use forebay_store::{
     Checksum, GetStream, ListPage, ListRequest, ObjectMeta, ObjectVersion, StoreId, StoreResult, Tally, UnderStore, Version,
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
 use crate::Asked;
 use crate::body;
@@ -169,23 +169,24 @@ impl PeerStore {
         peer.get(net, &Asked { elsewhere: false, ..asked.clone() }).await
     }
 
-    /// Asks these one after the other for what they hold, and no longer than [`crate::Limits::held`]: this node is waited for meanwhile.
+    /// Asks these one after the other for what they hold. Who waits for this node to bring it in for others waits no longer than
+    /// [`crate::Limits::held`] for it.
     async fn held(&self, peers: Vec<Arc<Peer>>, asked: &Asked, tally: &Arc<Tally>) -> Option<PeerBody> {
         let net = &self.mount.net;
-        let until = Instant::now() + net.limits.held;
+        let patience = match self.whom {
+            For::Own => net.limits.held + net.limits.queue,
+            For::Others => net.limits.held,
+        };
+        let until = Instant::now() + patience;
         for peer in peers {
             // Asked of the breakers one by one: a trial that is allowed must be made.
             if Instant::now() >= until || !peer.breaker().allows(net.now()) {
                 continue;
             }
             tally.peer_get();
-            let began = Instant::now();
-            match timeout_at(until, peer.get(net, asked)).await {
-                Ok(Ok(body)) => return Some(body),
-                Ok(Err(error)) => tracing::debug!(peer = %peer.address(), key = asked.key, %error, "a peer does not hold it"),
-                // Others may have used up the time.
-                Err(_) if began.elapsed() < net.limits.held / 2 => peer.breaker().answered(),
-                Err(_) => peer.breaker().failed(net.now()),
+            match peer.held(net, asked, until).await {
+                Ok(body) => return Some(body),
+                Err(error) => tracing::debug!(peer = %peer.address(), key = asked.key, %error, "a peer does not give it"),
             }
         }
         None

@@ -28,8 +28,12 @@ impl Site {
 
     /// What a runtime's agent on `node` tells to Prometheus.
     fn metrics_of(&self, runtime: &str, node: &str) -> Result<String> {
-        let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}:9101/proxy/metrics", self.agent_of(runtime, node)?);
-        self.cluster.kubectl(&["get", "--raw", &path])
+        // Once more where it is not answered at once, for an agent that is busy; what it tells is of now.
+        let ask = || {
+            let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{}:9101/proxy/metrics", self.agent_of(runtime, node)?);
+            self.cluster.kubectl(&["get", "--raw", &path])
+        };
+        ask().or_else(|_| ask())
     }
 
     /// Bytes of Dataset `default/NAME` that are pinned on `node`; none where no agent tells.

@@ -118,9 +118,10 @@ spec:
         )
     }
 
-    /// Creates it.
+    /// Creates it, also while the API server is slow.
     pub fn start(&self, site: &Site) -> Result<()> {
-        site.cluster.apply(&self.yaml()).map(drop)
+        let what = format!("pod {}/{} to be created", self.namespace, self.name);
+        wait_until(&what, SOON, || site.cluster.apply(&self.yaml()).map(Some)).map(drop)
     }
 
     /// Waits until it has ended well; what it printed.
@@ -128,13 +129,14 @@ spec:
         let Self { name, namespace, .. } = self;
         let pod = ["-n", namespace.as_str()];
         let kubectl = |words: &[&str]| site.cluster.kubectl(&[&pod[..], words].concat());
-        wait_until(&format!("pod {namespace}/{name} to succeed"), SOON, || {
+        let (phase, printed) = wait_until(&format!("pod {namespace}/{name} to succeed"), SOON, || {
             let phase = kubectl(&["get", "pod", name, "-o", "jsonpath={.status.phase}"])?;
-            ensure!(phase != "Failed", "it failed: {}", kubectl(&["logs", name])?);
-            Ok((phase == "Succeeded").then_some(()))
+            let ended = phase == "Succeeded" || phase == "Failed";
+            ended.then(|| Ok((phase, kubectl(&["logs", name])?))).transpose()
         })
         .with_context(|| kubectl(&["describe", "pod", name]).unwrap_or_default())?;
-        Ok(kubectl(&["logs", name])?.trim().to_owned())
+        ensure!(phase == "Succeeded", "pod {namespace}/{name} failed: {printed}");
+        Ok(printed.trim().to_owned())
     }
 
     /// Its phase.
@@ -172,7 +174,8 @@ spec:
     /// Removes it, and waits until it is gone.
     pub fn remove(&self, site: &Site) -> Result<()> {
         let words = ["delete", "pod", "-n", &self.namespace, &self.name, "--ignore-not-found", "--timeout=180s"];
-        site.cluster.kubectl(&words).map(drop)
+        let what = format!("pod {}/{} to go", self.namespace, self.name);
+        wait_until(&what, SOON, || site.cluster.kubectl(&words).map(Some)).map(drop)
     }
 
     /// What kubectl tells of it.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::Store;
 
 /// Long enough for anything that should happen soon, on a machine that does ten other things.
-pub const SOON: Duration = Duration::from_secs(240);
+pub const SOON: Duration = Duration::from_secs(420);
 
 /// The cluster, and a store. The first promise installs the chart.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use forebay_e2e::wait_until;
 use forebay_promises::{Opens, Reader, SOON, SUMS, Site, dataset, has_condition, sums_of};
 use serde_json::Value;
 
-use crate::Promise;
+use crate::{Promise, source};
 
 pub(crate) const PROMISES: &[Promise] = &[
     ("composed::a_pod_reads_pinned_files_with_the_agent_dead", agent_dead),
@@ -168,6 +168,13 @@ fn wait_said(site: &Site, kind: &str, status: &str, words: &str) -> Result<()> {
 }
 
 fn switched_off(site: &Site) -> Result<()> {
+    let tried = off_and_on(site);
+    let pods = ["delete", "pod", "steps-before", "steps-during", "steps-after", "--ignore-not-found", "--timeout=180s"];
+    let pods = site.cluster.kubectl(&pods).map(drop);
+    tried.and(pods).and(source::clear(site, "steps"))
+}
+
+fn off_and_on(site: &Site) -> Result<()> {
     let wishes = "  consistency: {policy: Snapshot, refresh: NewPods}\n";
     let object = dataset("steps", &site.store.mount("steps")).replace("---\n", &format!("{wishes}---\n"));
     site.cluster.apply(&format!("{}{object}", site.store.secret("steps")))?;
@@ -191,12 +198,7 @@ fn switched_off(site: &Site) -> Result<()> {
     let after = Reader::inline("default", "steps-after", "steps").on("n2").script(&all_and_how()).run(site)?;
     ensure!(after == format!("{all}\n /data overlay"), "a pod that began after it: {after}");
     wait_said(site, "NativeReads", "True", "")?;
-    wait_said(site, "Composed", "True", "")?;
-
-    before.remove(site)?;
-    during.remove(site)?;
-    site.cluster.kubectl(&["delete", "dataset", "steps", "--timeout=180s"])?;
-    site.cluster.kubectl(&["delete", "secret", "steps"]).map(drop)
+    wait_said(site, "Composed", "True", "")
 }
 
 /// With both steps switched off; a pod that began so, on the node where nobody had mounted the Dataset.

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use forebay_promises::{Site, has_condition};
 
 use crate::Promise;
-use crate::source::Source;
+use crate::source::{self, Source};
 
 pub(crate) const PROMISES: &[Promise] =
     &[("sharded::nodes_with_room_for_half_a_tree_keep_all_of_it_and_one_of_them_dies", halves)];
@@ -25,14 +25,11 @@ fn sizes() -> impl Iterator<Item = u64> {
 fn halves(site: &Site) -> Result<()> {
     site.cluster.add_node(SUDDEN)?;
     let tried = with_three(site);
-    let cleared = || -> Result<()> {
-        site.cluster.kubectl(&["delete", "dataset", NAME, "--ignore-not-found", "--timeout=180s"])?;
-        site.cluster.kubectl(&["delete", "secret", NAME, "--ignore-not-found"])?;
-        site.cluster.kubectl(&["delete", "cacheruntime", RUNTIME, "--ignore-not-found", "--timeout=180s"])?;
-        site.remove_nodes(&[SUDDEN])?;
-        site.wait_agents("default")
-    };
-    tried.and(cleared())
+    // Each is tried, whatever became of the one before.
+    let dataset = source::clear(site, NAME);
+    let runtime = site.cluster.kubectl(&["delete", "cacheruntime", RUNTIME, "--ignore-not-found", "--timeout=180s"]).map(drop);
+    let node = site.remove_nodes(&[SUDDEN]);
+    tried.and(dataset).and(runtime).and(node).and_then(|()| site.wait_agents("default"))
 }
 
 fn with_three(site: &Site) -> Result<()> {
@@ -69,8 +66,10 @@ fn dies(site: &Site, source: &Source, pinned: u64) -> Result<()> {
     let readers = source.readers_on(site, &others)?;
     readers.iter().try_for_each(|reader| reader.wait_printed(site, "reading"))?;
     site.cluster.node(SUDDEN)?.kill()?;
-    let moving = |dataset: &serde_json::Value| has_condition(dataset, |one| one["reason"] == "Moving");
-    site.wait_for("the loss to be told", &["dataset", NAME], moving)?;
+    // That something moves is said for twenty seconds, which a change of leaders may hide; that a node is missing, until that is gone.
+    let told =
+        |dataset: &serde_json::Value| has_condition(dataset, |one| one["reason"] == "Moving" || one["reason"] == "NodesMissing");
+    site.wait_for("the loss to be told", &["dataset", NAME], told)?;
     source.finish(site, &readers)?;
     site.cluster.remove_node(SUDDEN)?;
     site.wait_phase("default", NAME, "Ready")?;

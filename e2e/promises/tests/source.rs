@@ -51,6 +51,13 @@ impl Source {
         Ok(source)
     }
 
+    /// The same of files that are each fetched at once, so that no moment in which a node does not answer costs much of the tree.
+    pub(crate) fn of_small(site: &Site, name: &'static str, spec: &str) -> Result<Self> {
+        let source = Self::of(site, name, (0..300).map(|n| 20_000 + n * 331))?;
+        source.create(site, spec)?;
+        Ok(source)
+    }
+
     /// A store with files of these sizes, and no Dataset yet.
     pub(crate) fn of(site: &Site, name: &'static str, sizes: impl IntoIterator<Item = u64>) -> Result<Self> {
         let store = Store::start(&site.cluster, &site.work(name)?)?;

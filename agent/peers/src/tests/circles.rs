@@ -79,9 +79,9 @@ async fn what_is_held_is_given_while_all_else_that_is_asked_of_an_agent_waits() 
     tokio::task::spawn_blocking(move || wait_until("all bodies to wait", DEADLINE, all_wait)).await.unwrap().unwrap();
     // The others queue for a connection or a turn.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let (net, peer) = &clients[0];
-    assert!(peer.get(net, &asked("held", true)).await.is_ok());
-    let refused = peer.get(net, &asked("not held", true)).await.map(drop);
+    let ((net, peer), until) = (&clients[0], tokio::time::Instant::now() + DEADLINE);
+    assert!(peer.held(net, &asked("held", true), until).await.is_ok());
+    let refused = peer.held(net, &asked("not held", true), until).await.map(drop);
     assert!(matches!(refused, Err(PeerError::Refused(StatusCode::NOT_FOUND))), "{refused:?}");
     asking.shutdown().await;
     stop.cancel();

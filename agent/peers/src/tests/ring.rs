@@ -28,7 +28,7 @@ use crate::serve::BodyError;
 use crate::{Answer, Asked, Identity, Limits, Mount, Neighbour, Net, PeerStore, Refusal, Server, Source, Spread};
 
 /// Long enough for any machine; a test that gets here hangs.
-pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(600);
 pub(super) const DATASET: &str = "ml/data";
 
 /// A store whose versions are MD5 sums, as plain S3's are.
@@ -275,6 +275,13 @@ impl Agent {
         files.len()
     }
 
+    /// Waits until what it has read is in its cache.
+    pub(super) async fn landed(&self) {
+        while self.fetcher.in_flight() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Ends its server, in the middle of whatever it does.
     pub(super) async fn kill(&mut self) {
         self.stop.cancel();
@@ -300,6 +307,8 @@ pub(super) fn patient() -> Limits {
         whole: long,
         held: long,
         turn: long,
+        handshake: long,
+        stalled: long,
         ..Limits::default()
     }
 }

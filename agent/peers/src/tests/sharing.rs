@@ -79,6 +79,7 @@ async fn bytes_again_when_several_come(spread: Spread, old: usize, new: usize, a
         for (meta, bytes) in &objects {
             assert!(timeout(DEADLINE, agent.read(meta)).await.unwrap().unwrap() == *bytes);
         }
+        timeout(DEADLINE, agent.landed()).await.unwrap();
     }
     let before = ring.store.bytes_requested();
     for _ in 0..new {
@@ -123,6 +124,7 @@ async fn what_all_want_at_once_spreads_from_node_to_node() {
         // One has it when the crowd comes.
         let early = ring.agents.iter().find(|agent| !owner(agent)).unwrap();
         assert!(timeout(DEADLINE, early.read(meta)).await.unwrap().unwrap() == *bytes);
+        timeout(DEADLINE, early.landed()).await.unwrap();
         let reads = ring.agents.iter().map(|agent| async move {
             assert!(agent.read(meta).await.unwrap() == *bytes, "{} on {}", meta.key, agent.node);
         });

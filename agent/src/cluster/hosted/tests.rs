@@ -23,7 +23,7 @@ use crate::state::StateDir;
 use crate::way::Off;
 
 /// Long enough for any machine.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(600);
 
 /// As csi mounts a Dataset.
 fn mount(at: &Path) -> OwnedFd {
