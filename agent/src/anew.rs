@@ -4,6 +4,7 @@
 //! it is most of what is done. Where room is short it cannot wait: what is remembered keeps space from being free. What was open stays
 //! remembered, so it looks again when nothing changed since, but not for ever.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use forebay_cache::LayerChanges;
@@ -19,6 +20,22 @@ const APART_BY_COST: u32 = 20;
 const AGAIN: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(300)];
 /// How often the pause after a failure doubles.
 const DOUBLED: u32 = 6;
+
+/// Changes of published files that the cache does not count.
+#[derive(Debug, Default)]
+pub(crate) struct Uncounted(AtomicU64);
+
+impl Uncounted {
+    /// One more.
+    pub(crate) fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// All changes: those that the cache counts, and these.
+    pub(crate) fn with(&self, LayerChanges { all, urgent }: LayerChanges) -> LayerChanges {
+        LayerChanges { all: all + self.0.load(Ordering::Relaxed), urgent }
+    }
+}
 
 /// What the kernel was made to forget so far.
 #[derive(Debug, Default)]
@@ -78,7 +95,6 @@ impl Anew {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
 

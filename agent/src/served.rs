@@ -1,7 +1,7 @@
 //! One Dataset on this node: its life, its mount, and what the kernel is told when it changes.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::anew::Anew;
+use crate::anew::{Anew, Uncounted};
 use crate::composed::{self, Composed, Place};
 use crate::view::{DatasetView, Opens};
 use crate::way;
@@ -36,8 +36,7 @@ pub(crate) struct Served {
     dataset: Dataset,
     options: MountOptions,
     mounted: AtomicBool,
-    /// Changes of what is published that the cache does not count.
-    uncounted: AtomicU64,
+    uncounted: Uncounted,
     since: SystemTime,
     /// Where a composed mount goes, or why there can be none; `None`: nobody asked for one.
     place: Option<Result<Place, String>>,
@@ -62,7 +61,7 @@ impl Served {
             dataset,
             options,
             mounted: AtomicBool::new(false),
-            uncounted: AtomicU64::new(0),
+            uncounted: Uncounted::default(),
             since: SystemTime::now(),
             place,
             mount: Mutex::new(None),
@@ -142,7 +141,7 @@ impl Served {
                 changed = passes.changed() => {
                     if changed.is_err() { break }
                     // What it pinned.
-                    self.uncounted.fetch_add(1, Ordering::Relaxed);
+                    self.uncounted.count();
                     anew.look(|| self.layer_changes(), || self.forget()).await;
                 }
                 () = anew.keep_looking(|| self.layer_changes(), || self.forget()) => {}
@@ -214,13 +213,12 @@ impl Served {
         if self.is_composed() && self.dataset.publish(|| !stop.is_cancelled()) > 0 {
             self.forget_unused();
             // Once more, for what was open and if it failed.
-            self.uncounted.fetch_add(1, Ordering::Relaxed);
+            self.uncounted.count();
         }
     }
 
     fn layer_changes(&self) -> LayerChanges {
-        let LayerChanges { all, urgent } = self.dataset.layer_changes();
-        LayerChanges { all: all + self.uncounted.load(Ordering::Relaxed), urgent }
+        self.uncounted.with(self.dataset.layer_changes())
     }
 
     /// Lets the kernel look anew for the data of files that nobody has open; whether it did.

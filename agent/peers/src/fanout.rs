@@ -32,7 +32,7 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 pub(crate) struct Fanout {
     /// Bodies of one extent at a time.
     width: usize,
-    extents: Mutex<HashMap<Arc<Extent>, Spread>>,
+    extents: Mutex<HashMap<Arc<Extent>, Crowd>>,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -45,7 +45,7 @@ struct Extent {
 }
 
 #[derive(Debug, Default)]
-struct Spread {
+struct Crowd {
     /// To readers, and to background work.
     sending: [usize; 2],
     /// The newest last.
@@ -118,30 +118,30 @@ impl Fanout {
     ) -> Result<Admitted, Arc<Notify>> {
         let mut extents = self.extents();
         if extents.len() > EXTENTS {
-            extents.retain(|_, spread| spread.sending != [0, 0]);
+            extents.retain(|_, crowd| crowd.sending != [0, 0]);
         }
-        let spread = extents.entry(extent.clone()).or_default();
-        let [readers, background] = spread.sending;
+        let crowd = extents.entry(extent.clone()).or_default();
+        let [readers, background] = crowd.sending;
         // Readers do not wait for background work.
         let (class, before) = match priority {
             Priority::Reader => (0, readers),
             Priority::Prefetch => (1, readers + background),
         };
         if patient && before >= self.width {
-            let named = spread.named(node, range, Instant::now());
-            return if named.is_empty() { Err(spread.changed.clone()) } else { Ok(Admitted::Elsewhere(named)) };
+            let named = crowd.named(node, range, Instant::now());
+            return if named.is_empty() { Err(crowd.changed.clone()) } else { Ok(Admitted::Elsewhere(named)) };
         }
-        spread.sending[class] += 1;
+        crowd.sending[class] += 1;
         let to = Some((node.to_owned(), range.clone()));
         Ok(Admitted::Here(Some(Pass { fanout: self.clone(), extent: extent.clone(), class, to })))
     }
 
-    fn extents(&self) -> MutexGuard<'_, HashMap<Arc<Extent>, Spread>> {
+    fn extents(&self) -> MutexGuard<'_, HashMap<Arc<Extent>, Crowd>> {
         self.extents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Spread {
+impl Crowd {
     /// Others than `node` that have all of `range`, by turns; those that have just got it not yet.
     fn named(&mut self, node: &str, range: &Range<u64>, now: Instant) -> Vec<String> {
         self.holders.retain(|holder| now.saturating_duration_since(holder.since) < FORGOTTEN);
@@ -173,17 +173,17 @@ impl Pass {
     /// All of it was sent.
     pub(crate) fn done(&mut self) {
         let Some((node, range)) = self.to.take() else { return };
-        if let Some(spread) = self.fanout.extents().get_mut(&self.extent) {
-            spread.add(node, range, Instant::now());
+        if let Some(crowd) = self.fanout.extents().get_mut(&self.extent) {
+            crowd.add(node, range, Instant::now());
         }
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        if let Some(spread) = self.fanout.extents().get_mut(&self.extent) {
-            spread.sending[self.class] = spread.sending[self.class].saturating_sub(1);
-            spread.changed.notify_waiters();
+        if let Some(crowd) = self.fanout.extents().get_mut(&self.extent) {
+            crowd.sending[self.class] = crowd.sending[self.class].saturating_sub(1);
+            crowd.changed.notify_waiters();
         }
     }
 }
@@ -239,7 +239,7 @@ mod tests {
         let _insists = here(&fanout, &Asked { elsewhere: false, ..whole.clone() }, "n4").await;
         drop((second, third));
         let extents = fanout.extents();
-        let sending = |number: u64| extents.iter().find(|(extent, _)| extent.number == number).map(|(_, spread)| spread.sending);
+        let sending = |number: u64| extents.iter().find(|(extent, _)| extent.number == number).map(|(_, crowd)| crowd.sending);
         assert_eq!((sending(0), sending(1)), (Some([1, 0]), Some([1, 0])));
     }
 
@@ -282,6 +282,6 @@ mod tests {
         for n in 0..3 * HOLDERS {
             sent(here(&fanout, &asked(0..MIB), &format!("n{n}")).await);
         }
-        assert!(fanout.extents().values().all(|spread| spread.holders.len() <= HOLDERS));
+        assert!(fanout.extents().values().all(|crowd| crowd.holders.len() <= HOLDERS));
     }
 }

@@ -1,13 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use forebay_api::DatasetName;
 use forebay_api::node::{Holding, MountId, MountRequest, Negotiated, Reason, Refusal};
 use forebay_api::session::{DatasetProgress, DatasetState};
-use forebay_cache::LayerChanges;
 use forebay_crds::conditions;
 use forebay_crds::dataset::{Dataset as DatasetObject, DatasetStatus, Phase};
 use forebay_crds::k8s::jiff::Timestamp;
@@ -21,7 +19,7 @@ use tracing::{error, info, warn};
 
 use super::kept::Handled;
 use super::switch::Switch;
-use crate::anew::Anew;
+use crate::anew::{Anew, Uncounted};
 use crate::view::DatasetView;
 use crate::way::Off;
 use crate::wishes;
@@ -37,9 +35,8 @@ pub(crate) struct Hosted {
     pub(crate) uid: String,
     since: SystemTime,
     off: Off,
-    /// Changes of what is published that the cache does not count. A composed mount that this process hears of is one: of what a former one
-    /// published the kernel does not know yet.
-    uncounted: AtomicU64,
+    /// A composed mount that this process hears of is one too: of what a former process published the kernel does not know yet.
+    uncounted: Uncounted,
     state: Mutex<State>,
 }
 
@@ -89,8 +86,7 @@ impl Hosted {
             removed: false,
             desired: desired.clone(),
         };
-        let (since, off) = (SystemTime::now(), Off::default());
-        let uncounted = AtomicU64::new(0);
+        let (since, off, uncounted) = (SystemTime::now(), Off::default(), Uncounted::default());
         Self { name: desired.dataset, uid: desired.uid, since, off, uncounted, state: Mutex::new(state) }
     }
 
@@ -211,10 +207,7 @@ impl Hosted {
         let mut shown = 0;
         let mut publishing: Option<JoinHandle<()>> = None;
         let mut anew = Anew::default();
-        let changes = || {
-            let LayerChanges { all, urgent } = dataset.layer_changes();
-            LayerChanges { all: all + self.uncounted.load(Ordering::Relaxed), urgent }
-        };
+        let changes = || self.uncounted.with(dataset.layer_changes());
         loop {
             let number = *generation.borrow_and_update();
             if number != shown {
@@ -228,7 +221,7 @@ impl Hosted {
                 changed = passes.changed() => {
                     if changed.is_err() { break }
                     // What it pinned.
-                    self.uncounted.fetch_add(1, Ordering::Relaxed);
+                    self.uncounted.count();
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = anew.look(changes, || self.look_anew()) => {}

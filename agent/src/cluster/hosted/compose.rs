@@ -6,7 +6,6 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use forebay_api::node::{BackingClient, Composed, Layers, MountId};
 use forebay_cache::Cache;
@@ -100,7 +99,7 @@ impl Hosted {
             None => info!(dataset = %self.name, %mount, generations = ?composed.generations, "composed"),
         }
         if state.composed.insert(mount, Shown { composed, csi }).is_none() {
-            self.uncounted.fetch_add(1, Ordering::Relaxed);
+            self.uncounted.count();
         }
         state.hold();
     }
@@ -118,7 +117,7 @@ impl Hosted {
                 Ok(_) => {
                     hosted.look_anew().await;
                     // Once more, for what was open and if it failed.
-                    hosted.uncounted.fetch_add(1, Ordering::Relaxed);
+                    hosted.uncounted.count();
                 }
                 Err(error) => error!(dataset = %hosted.name, %error, "publishing died"),
             }

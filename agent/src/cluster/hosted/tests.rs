@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use forebay_api::DatasetName;
-use forebay_api::node::{Composed, MountId, MountRequest, NodeClient, OBJECTS};
+use forebay_api::node::{BackingClient, Composed, MountId, MountRequest, NodeClient, OBJECTS};
 use forebay_api::session::DatasetState;
 use forebay_cache::{Medium, TierConfig};
 use forebay_crds::conditions::dataset::{COMPOSED, NATIVE_READS};
@@ -76,6 +76,34 @@ fn stays(spec: &mut DatasetSpec) {
     spec.pin.paths = vec!["/pinned".parse().unwrap()];
 }
 
+/// An agent that serves the Dataset `ml/set`, and its way to csi, which nobody answers.
+struct Bench {
+    places: Places,
+    node: Node,
+    /// It serves for as long as it is there.
+    client: NodeClient,
+    csi: BackingClient,
+    desired: DatasetState,
+    hosted: Arc<Hosted>,
+}
+
+impl Bench {
+    fn start(places: Places, off: Off, choose: impl FnOnce(&mut DatasetSpec)) -> Self {
+        let Places { dir, store, tier, state, .. } = &places;
+        let table = Arc::new(Table::new("default".into(), Handle::current()));
+        let client = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
+        let csi = client.backings(Handle::current());
+        let net = crate::cluster::peers::net("default", "n1", None);
+        let node = Node::open(vec![tier.clone()], state, 64, table, net).unwrap();
+        let desired = desired(store, choose);
+        let allowed = [store.to_str().unwrap().parse().unwrap()];
+        let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
+        let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()).without(off));
+        hosted.work(desired.clone(), Ok(dataset));
+        Self { places, node, client, csi, desired, hosted }
+    }
+}
+
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !holds() {
@@ -89,16 +117,10 @@ async fn a_mount_that_went_without_a_word_holds_nothing_back() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let Places { dir: _dir, store, at, tier, state } = Places::new();
-    std::fs::write(store.join("file"), "bytes").unwrap();
-    let table = Arc::new(Table::new("default".into(), Handle::current()));
-    let net = crate::cluster::peers::net("default", "n1", None);
-    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
-    let desired = desired(&store, |_| {});
-    let allowed = [store.to_str().unwrap().parse().unwrap()];
-    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
-    let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
-    hosted.work(desired.clone(), Ok(dataset));
+    let places = Places::new();
+    std::fs::write(places.store.join("file"), "bytes").unwrap();
+    let Bench { places: Places { at, dir: _dir, state: _state, .. }, node: _node, client: _client, desired, hosted, .. } =
+        Bench::start(places, Off::default(), |_| {});
 
     let device = mount(&at);
     let (id, name) = (MountId(7), desired.dataset.clone());
@@ -135,26 +157,16 @@ async fn what_csi_composes_stays_on_its_generation_and_is_told_of_in_the_status(
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let Places { dir, store, at, tier, state } = Places::new();
-    std::fs::create_dir_all(store.join("pinned")).unwrap();
-    std::fs::write(store.join("pinned/file"), vec![1; 100_000]).unwrap();
-    std::fs::write(store.join("other"), "before").unwrap();
-    let tier_dir = tier.dir.clone();
-    let table = Arc::new(Table::new("default".into(), Handle::current()));
-    let csi = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
-    let csi = csi.backings(Handle::current());
-    let net = crate::cluster::peers::net("default", "n1", None);
-    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
-    let desired = desired(&store, stays);
-    let name = desired.dataset.clone();
-    let allowed = [store.to_str().unwrap().parse().unwrap()];
-    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
-    let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()));
-    hosted.work(desired, Ok(dataset));
+    let places = Places::new();
+    std::fs::create_dir_all(places.store.join("pinned")).unwrap();
+    std::fs::write(places.store.join("pinned/file"), vec![1; 100_000]).unwrap();
+    std::fs::write(places.store.join("other"), "before").unwrap();
+    let Bench { places, node, client: _client, csi, desired, hosted } = Bench::start(places, Off::default(), stays);
+    let (Places { dir: _dir, store, at, tier, state }, name) = (places, desired.dataset);
     until("what is pinned", || hosted.view().status.phase == Phase::Ready).await;
     // Not by a program: a child that is just being started has a copy of whatever is open in another test.
     // What is small and not pinned may be there too.
-    let published = || has_file(&tier_dir.join("native"), Some(100_000));
+    let published = || has_file(&tier.dir.join("native"), Some(100_000));
     until("the published file", published).await;
 
     let (device, id) = (mount(&at), MountId(7));
@@ -199,22 +211,13 @@ async fn what_is_switched_off_is_not_done_and_the_status_says_how_to_have_it() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let Places { dir, store, at, tier, state } = Places::new();
-    std::fs::create_dir_all(store.join("pinned")).unwrap();
-    std::fs::write(store.join("pinned/file"), vec![1; 100_000]).unwrap();
-    let published = tier.dir.join("native");
-    let table = Arc::new(Table::new("default".into(), Handle::current()));
-    let csi = NodeClient::start(dir.path().join("csi.sock"), "default", "test", table.clone());
-    let csi = csi.backings(Handle::current());
-    let net = crate::cluster::peers::net("default", "n1", None);
-    let node = Node::open(vec![tier], &state, 64, table, net).unwrap();
-    let desired = desired(&store, stays);
-    let name = desired.dataset.clone();
-    let allowed = [store.to_str().unwrap().parse().unwrap()];
-    let dataset = node.dataset(&desired, &allowed, state.dataset("ml", "set"), Vec::new()).unwrap();
+    let places = Places::new();
+    std::fs::create_dir_all(places.store.join("pinned")).unwrap();
+    std::fs::write(places.store.join("pinned/file"), vec![1; 100_000]).unwrap();
     let off = Off { native: Some("native is off"), composed: Some("composed is off") };
-    let hosted = Arc::new(Hosted::new(desired.clone(), Handled::default()).without(off));
-    hosted.work(desired, Ok(dataset));
+    let Bench { places, node, client: _client, csi, desired, hosted } = Bench::start(places, off, stays);
+    let (Places { dir: _dir, at, tier, state: _state, .. }, name) = (places, desired.dataset);
+    let published = tier.dir.join("native");
     until("what is pinned", || hosted.view().status.phase == Phase::Ready).await;
     assert_eq!(hosted.compose(node.cache.clone()).await.err().as_deref(), Some("composed is off"));
     assert!(!has_file(&published, None), "nobody would find it");
