@@ -38,6 +38,8 @@ pub(crate) fn relayed(net: Arc<Net>, body: PeerBody, sum: Option<[u8; 16]>, rest
 enum From {
     Peer(PeerBody),
     Store(ByteStream),
+    /// All of it has come.
+    Nowhere,
 }
 
 /// Bytes, and whether the peer gave them.
@@ -116,7 +118,14 @@ impl Relayed {
                     Ok(None) => return Ok(None),
                     Err(error) => error,
                 },
+                From::Nowhere => return Ok(None),
             };
+            // A range that is empty is not to be asked for, and how a body ends changes none of its bytes.
+            if self.at >= self.rest.range.end {
+                tracing::debug!(peer = %self.peer.address(), object = self.rest.meta.key, error = %broken, "a peer gave all, and did not end as it should");
+                self.from = From::Nowhere;
+                return Ok(None);
+            }
             tracing::debug!(peer = %self.peer.address(), object = self.rest.meta.key, error = %broken, "a peer did not give all; the store gives the rest");
             let Rest { direct, meta, range } = &self.rest;
             let object = ObjectVersion { key: &meta.key, version: &meta.version, size: meta.size };

@@ -3,7 +3,8 @@
 //! [`PeerStore`] stands before a mount's store: it asks the nodes that own the data ([`forebay_placement`]) and the store for whatever they
 //! do not give. [`Server`] answers such requests through its own agent's fetcher, which brings in once what many ask for and passes it on
 //! while it arrives. For what a peer asks, a third node is asked only for what it holds, and never waited for. Where many want the same piece at
-//! once, the first few get it from its owner and the others from those.
+//! once, the first few get it from its owner and the others from those. Where zones are known, of each other zone one gets it from its owner and
+//! the others of that zone from it; later ones ask those of their own zone first that would own it there.
 //!
 //! The words are HTTP/1.1 range GETs over mutual TLS ([`Asked`]). Agents prove to each other that they are of the same runtime, and on the
 //! node that they are asked for ([`Identity`]).
@@ -18,6 +19,7 @@ mod body;
 mod breaker;
 mod catalog;
 mod fanout;
+mod hope;
 mod limits;
 mod net;
 mod peer;
@@ -27,6 +29,7 @@ mod server;
 mod store;
 mod throttle;
 mod tls;
+mod unsent;
 
 pub use ask::{Asked, AskedCatalog, NotAsked};
 pub use catalog::WantedCatalog;

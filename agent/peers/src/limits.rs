@@ -26,7 +26,8 @@ pub struct Limits {
     pub handshake: Duration,
     /// The server cuts a receiver that takes nothing for so long.
     pub stalled: Duration,
-    /// Bodies of one piece that are sent at a time: further nodes are sent to those that have got it.
+    /// Bodies of one piece that are sent at a time within this zone: further nodes are sent to those that have got it. Of another zone one gets it
+    /// at a time.
     pub fanout: usize,
     /// Bytes a second that this agent sends to all others together, [`crate::LEAST_BANDWIDTH`] at least. `None`: no bound.
     pub bandwidth: Option<u64>,

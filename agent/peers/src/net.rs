@@ -17,6 +17,8 @@ const CATALOGS: usize = 8;
 pub(crate) const MAY_HOLD: usize = 8;
 /// How many nodes stand in for owners that do not answer.
 const SPARE: usize = 1;
+/// Nodes of the own zone that are asked for what they may hold, at most.
+const NEAR: usize = 2;
 
 /// Another agent of the runtime.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +176,24 @@ impl Net {
             may_hold.drain(most - MAY_HOLD / 2..may_hold.len() - MAY_HOLD / 2);
         }
         view.peers_of(may_hold)
+    }
+
+    /// Who of this node's zone may hold what its one owner, which is of another, would be asked for.
+    pub(crate) fn near(&self, item: Item) -> Vec<Arc<Peer>> {
+        let view = self.view();
+        view.peers_of(view.members.near(&self.node, item, NEAR))
+    }
+
+    /// The zone of `node`, where it is known to be another than this node's.
+    pub(crate) fn other_zone(&self, node: &str) -> Option<String> {
+        let view = self.view();
+        let (own, other) = (view.members.zone(&self.node)?, view.members.zone(node)?);
+        (own != other).then(|| other.to_owned())
+    }
+
+    /// Bytes that each of the others has given to this agent for as long as it was known by the same address.
+    pub fn given(&self) -> BTreeMap<String, u64> {
+        self.view().peers.iter().map(|(node, peer)| (node.clone(), peer.given())).collect()
     }
 
     /// Those of these nodes that are there.

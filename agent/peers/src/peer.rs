@@ -1,6 +1,7 @@
 //! One other agent, as a client sees it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,9 +31,21 @@ pub(crate) enum PeerError {
     /// All connections to it stayed in use.
     #[error("all connections are in use")]
     Busy,
+    /// It works, and has too much to do to say in time whether it holds what is wanted.
+    #[error("it did not say in time whether it holds it")]
+    Late,
     /// It does not work.
     #[error("{0}")]
     Failed(String),
+}
+
+/// What is made of a peer that takes a connection and does not say in time whether it holds something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Late {
+    /// It does not work.
+    Failed,
+    /// It has much to do: what it is the owner of can be waited for longer.
+    Busy,
 }
 
 /// Questions to one peer at a time for what it holds.
@@ -57,13 +70,15 @@ pub(crate) struct Peer {
     /// Who waits for a listing takes no connection of those who wait for bytes.
     catalogs: Arc<Pool>,
     breaker: Mutex<Breaker>,
+    /// Bytes.
+    given: AtomicU64,
 }
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr, name: ServerName<'static>, connections: usize) -> Self {
         let pool = |connections| Arc::new(Pool::new(address, name.clone(), connections));
         let (bytes, held, catalogs) = (pool(connections), pool(connections.min(HELD)), pool(CATALOGS));
-        Self { address, connections, pool: bytes, held, catalogs, breaker: Mutex::default() }
+        Self { address, connections, pool: bytes, held, catalogs, breaker: Mutex::default(), given: AtomicU64::new(0) }
     }
 
     pub(crate) fn is_at(&self, address: SocketAddr, connections: usize) -> bool {
@@ -78,11 +93,19 @@ impl Peer {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes that it has given.
+    pub(crate) fn given(&self) -> u64 {
+        self.given.load(Ordering::Relaxed)
+    }
+
     /// Asks; a body has given its first piece already. What comes of it, the breaker knows.
     pub(crate) async fn get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
         let permits = self.permits(&self.pool, asked, Instant::now() + net.limits.queue).await;
         let got = match permits {
-            Ok(permits) => self.try_get(net, &self.pool, permits, asked).await,
+            Ok(permits) => match Pool::lease(&self.pool, net, permits).await {
+                Ok(lease) => self.try_get(net, lease, asked).await,
+                Err(why) => Err(PeerError::Failed(why)),
+            },
             Err(busy) => Err(busy),
         };
         self.noted(net, got)
@@ -90,16 +113,42 @@ impl Peer {
 
     /// Asks for what it holds, which it says at once: for a connection this waits until then, and for the peer no longer than its part of
     /// [`crate::Limits::held`] after.
-    pub(crate) async fn held(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked, until: Instant) -> Result<PeerBody, PeerError> {
+    pub(crate) async fn held(
+        self: &Arc<Self>,
+        net: &Arc<Net>,
+        asked: &Asked,
+        until: Instant,
+        late: Late,
+    ) -> Result<PeerBody, PeerError> {
         let got = match self.permits(&self.held, asked, until).await {
             Ok(permits) => {
                 let until = until.max(Instant::now() + net.limits.held * 3 / 4);
-                let late = |_| Err(PeerError::Failed("it did not say in time whether it holds it".to_owned()));
-                timeout_at(until, self.try_get(net, &self.held, permits, asked)).await.unwrap_or_else(late)
+                self.try_held(net, permits, asked, until, late).await
             }
             Err(busy) => Err(busy),
         };
         self.noted(net, got)
+    }
+
+    async fn try_held(
+        self: &Arc<Self>,
+        net: &Arc<Net>,
+        permits: Permits,
+        asked: &Asked,
+        until: Instant,
+        late: Late,
+    ) -> Result<PeerBody, PeerError> {
+        let failed = |why: &str| PeerError::Failed(why.to_owned());
+        // However much it has to do, a peer that works takes a connection.
+        let lease = timeout_at(until, Pool::lease(&self.held, net, permits)).await;
+        let lease = lease.map_err(|_| failed("it did not take a connection in time"))?.map_err(PeerError::Failed)?;
+        let answered = timeout_at(until, self.try_get(net, lease, asked)).await;
+        answered.unwrap_or_else(|_| {
+            Err(match late {
+                Late::Failed => failed("it did not say in time whether it holds it"),
+                Late::Busy => PeerError::Late,
+            })
+        })
     }
 
     async fn permits(&self, pool: &Pool, asked: &Asked, until: Instant) -> Result<Permits, PeerError> {
@@ -116,21 +165,14 @@ impl Peer {
         match &got {
             // Whether it works to the end the body tells.
             Ok(_) => {}
-            Err(PeerError::Refused(_) | PeerError::Elsewhere(_) | PeerError::Busy) => self.breaker().answered(),
+            Err(PeerError::Refused(_) | PeerError::Elsewhere(_) | PeerError::Busy | PeerError::Late) => self.breaker().answered(),
             Err(PeerError::Failed(_)) => self.breaker().failed(net.now()),
         }
         got
     }
 
-    async fn try_get(
-        self: &Arc<Self>,
-        net: &Arc<Net>,
-        pool: &Arc<Pool>,
-        permits: Permits,
-        asked: &Asked,
-    ) -> Result<PeerBody, PeerError> {
+    async fn try_get(self: &Arc<Self>, net: &Arc<Net>, lease: Lease, asked: &Asked) -> Result<PeerBody, PeerError> {
         let limits = &net.limits;
-        let lease = Pool::lease(pool, net, permits).await.map_err(PeerError::Failed)?;
         let mut budget = limits.whole;
         let made = || request(net, &asked.uri(), |headers| asked.add_headers(headers));
         let (response, lease) = send(net, lease, &mut budget, limits.first_byte, made).await?;
@@ -305,6 +347,7 @@ impl PeerBody {
             };
             let len = data.len() as u64;
             self.left = self.left.checked_sub(len).ok_or_else(|| PeerError::Failed("the body is too long".to_owned()))?;
+            self.peer.given.fetch_add(len, Ordering::Relaxed);
             return Ok(Some(data));
         }
     }

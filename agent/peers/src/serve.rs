@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -23,9 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::ask::{AGE, HOLDERS, NODE, SEEN};
-use crate::fanout::{Admitted, Fanout, Pass};
+use crate::fanout::{Admitted, Asker, Fanout, Pass};
 use crate::net::Net;
 use crate::throttle::{Throttle, room};
+use crate::unsent::Unsent;
 use crate::{Asked, AskedCatalog, ask, tls};
 
 /// Bodies that are sent at a time; each holds at most one block in memory.
@@ -124,8 +124,10 @@ impl Serve {
         let bandwidth = net.limits.bandwidth;
         let within = |permits: usize, share: u64| semaphore(bandwidth.map_or(permits, |bound| permits.min(room(bound, share))));
         let (bodies, background) = (within(BODIES, 2), within(BACKGROUND, 4));
-        // More than that would wait for a turn, and not for who has it.
-        let fanout = Arc::new(Fanout::new(net.limits.fanout.min(bodies.available_permits())));
+        // More than there are turns would wait for one, and not for who has it. A quarter is left for what goes to other zones: who waits there for
+        // the one that is to get it would wait for that one's turn, too.
+        let turns = bodies.available_permits();
+        let fanout = Arc::new(Fanout::new(net.limits.fanout.min(turns - turns / 4)));
         Self {
             net,
             source,
@@ -176,21 +178,17 @@ pub(crate) struct Connection {
     /// The node that the first request named, if the certificate is that of its agent.
     known: OnceLock<Option<String>>,
     since: Instant,
-    /// Milliseconds after `since` when a piece was handed out that is not sent yet; 0: nothing waits to be sent.
-    sending: AtomicU64,
+    unsent: Arc<Unsent>,
 }
 
 impl Connection {
     pub(crate) fn new(serve: Arc<Serve>, certificate: CertificateDer<'static>) -> Self {
-        Self { serve, certificate, known: OnceLock::new(), since: Instant::now(), sending: AtomicU64::new(0) }
+        Self { serve, certificate, known: OnceLock::new(), since: Instant::now(), unsent: Arc::default() }
     }
 
     /// For how long the peer has not taken a piece.
     pub(crate) fn stalled(&self) -> Duration {
-        match self.sending.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => self.since.elapsed().saturating_sub(Duration::from_millis(since)),
-        }
+        self.unsent.age()
     }
 
     /// Answers one request. Never fails: what is wrong is a status.
@@ -222,7 +220,8 @@ impl Connection {
         // Nothing is read before the first piece is wanted, and who is refused need not wait for a turn.
         let mut answer = self.serve.source.read(asked).await.map_err(not_found)?;
         let patient = if asked.held { None } else { Some(self.serve.patient.try_acquire().map_err(|_| too_many())?) };
-        let pass = match self.serve.fanout.admit(asked, node).await {
+        let asker = Asker { node, zone: self.serve.net.other_zone(node), unsent: self.unsent.clone() };
+        let pass = match self.serve.fanout.admit(asked, asker).await {
             Admitted::Here(pass) => pass,
             Admitted::Elsewhere(nodes) => {
                 let response = Response::builder().status(StatusCode::SEE_OTHER).header(HOLDERS, nodes.join(","));
@@ -329,15 +328,14 @@ impl Stream for Sending {
     type Item = Result<Frame<Bytes>, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.connection.sending.store(0, Ordering::Relaxed);
+        self.connection.unsent.taken();
         let polled = self.pieces.poll_next_unpin(context);
         if let Poll::Ready(Some(Ok(piece))) = &polled {
             self.left = self.left.saturating_sub(piece.len() as u64);
             if let (0, Some(pass)) = (self.left, &mut self.turn.pass) {
                 pass.done();
             }
-            let now = u64::try_from(self.connection.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.connection.sending.store(now.max(1), Ordering::Relaxed);
+            self.connection.unsent.handed_out();
         }
         polled.map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
@@ -345,6 +343,6 @@ impl Stream for Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.connection.sending.store(0, Ordering::Relaxed);
+        self.connection.unsent.taken();
     }
 }

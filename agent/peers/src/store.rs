@@ -3,8 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use forebay_placement::Item;
@@ -13,20 +12,13 @@ use forebay_store::s3::md5;
 use forebay_store::{
     Checksum, GetStream, ListPage, ListRequest, ObjectMeta, ObjectVersion, StoreId, StoreResult, Tally, UnderStore, Version,
 };
-use tokio::time::{Instant, sleep};
 
-use crate::Asked;
 use crate::body;
+use crate::hope::Hopes;
 use crate::net::Net;
-use crate::peer::{Peer, PeerBody, PeerError};
+use crate::peer::PeerBody;
 
-/// Peers asked for one range that may have to bring it in first, at most.
-const TRIES: usize = 2;
-
-/// So often one peer may send this node on to others before it has to give itself.
-const SENT_ON: u32 = 3;
-/// After others had been named in vain, who may not have it in their caches yet; twice as long each time.
-const NAMED_IN_VAIN: Duration = Duration::from_millis(50);
+pub(crate) mod asking;
 
 /// How a Dataset's data is spread over the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,44 +48,13 @@ pub struct Mount {
     spread: Spread,
     /// Entity tags of this store that look like MD5 sums are none.
     tags_are_no_sums: AtomicBool,
-    /// For what this node wants, and for what others ask of it: who asks has nothing, and must not make this node think that nobody has.
-    hopes: [Hope; 2],
-}
-
-/// Whether to ask others for what this node is to bring in. They have it when this node is new among them, and when all are new nobody has it:
-/// then the store is asked at once.
-#[derive(Debug, Default)]
-struct Hope {
-    in_vain: AtomicU32,
-    /// When the last was in vain, in milliseconds of the net's clock.
-    last: AtomicU64,
-}
-
-/// So many in a row in vain, and nobody is asked for a while.
-const IN_VAIN: u32 = 16;
-/// For so long.
-const PAUSE: Duration = Duration::from_secs(10);
-
-impl Hope {
-    fn allows(&self, now: Duration) -> bool {
-        let since = now.saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)));
-        self.in_vain.load(Ordering::Relaxed) < IN_VAIN || since >= PAUSE
-    }
-
-    fn note(&self, now: Duration, held: bool) {
-        if held {
-            self.in_vain.store(0, Ordering::Relaxed);
-        } else {
-            self.in_vain.fetch_add(1, Ordering::Relaxed);
-            self.last.store(u64::try_from(now.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
-    }
+    hopes: Hopes,
 }
 
 impl Mount {
     /// A mount of the Dataset `namespace/name`.
     pub fn new(net: Arc<Net>, dataset: &str, spread: Spread) -> Self {
-        Self { net, dataset: dataset.to_owned(), spread, tags_are_no_sums: AtomicBool::new(false), hopes: Default::default() }
+        Self { net, dataset: dataset.to_owned(), spread, tags_are_no_sums: AtomicBool::new(false), hopes: Hopes::default() }
     }
 }
 
@@ -126,87 +87,8 @@ impl PeerStore {
         Self { mount, direct, priority, whom: For::Others }
     }
 
-    /// Whom to ask, and whether only for what they hold.
-    fn to_ask(&self, object: ObjectVersion<'_>, range: &Range<u64>) -> (Vec<Arc<Peer>>, bool) {
-        let net = &self.mount.net;
-        let (item, copies) = self.place(object, range);
-        let owners = match self.whom {
-            For::Own => net.to_ask(item, copies),
-            For::Others => Vec::new(),
-        };
-        if owners.is_empty() {
-            return (net.may_hold(item, copies, self.hope().allows(net.now())), true);
-        }
-        (owners, false)
-    }
-
     fn place(&self, object: ObjectVersion<'_>, range: &Range<u64>) -> (Item, usize) {
         self.mount.spread.place(self.direct.id(), object.key, object.version, range.start)
-    }
-
-    fn hope(&self) -> &Hope {
-        let [own, others] = &self.mount.hopes;
-        match self.whom {
-            For::Own => own,
-            For::Others => others,
-        }
-    }
-
-    /// Asks a peer, and those that it names in its place.
-    async fn ask(&self, peer: &Arc<Peer>, asked: &Asked, tally: &Arc<Tally>) -> Result<PeerBody, PeerError> {
-        let net = &self.mount.net;
-        for round in 0..SENT_ON {
-            let named = match peer.get(net, asked).await {
-                Err(PeerError::Elsewhere(named)) => named,
-                answered => return answered,
-            };
-            let held = Asked { held: true, elsewhere: false, ..asked.clone() };
-            if let Some(body) = self.held(net.named(&named), &held, tally).await {
-                return Ok(body);
-            }
-            sleep(NAMED_IN_VAIN * 2u32.pow(round)).await;
-        }
-        peer.get(net, &Asked { elsewhere: false, ..asked.clone() }).await
-    }
-
-    /// Asks these one after the other for what they hold. Who waits for this node to bring it in for others waits no longer than
-    /// [`crate::Limits::held`] for it.
-    async fn held(&self, peers: Vec<Arc<Peer>>, asked: &Asked, tally: &Arc<Tally>) -> Option<PeerBody> {
-        let net = &self.mount.net;
-        let patience = match self.whom {
-            For::Own => net.limits.held + net.limits.queue,
-            For::Others => net.limits.held,
-        };
-        let until = Instant::now() + patience;
-        for peer in peers {
-            // Asked of the breakers one by one: a trial that is allowed must be made.
-            if Instant::now() >= until || !peer.breaker().allows(net.now()) {
-                continue;
-            }
-            tally.peer_get();
-            match peer.held(net, asked, until).await {
-                Ok(body) => return Some(body),
-                Err(error) => tracing::debug!(peer = %peer.address(), key = asked.key, %error, "a peer does not give it"),
-            }
-        }
-        None
-    }
-
-    /// Asks the owners, which are waited for.
-    async fn owned(&self, peers: Vec<Arc<Peer>>, asked: &Asked, tally: &Arc<Tally>) -> Option<PeerBody> {
-        let mut tries = 0;
-        for peer in peers {
-            if tries == TRIES || !peer.breaker().allows(self.mount.net.now()) {
-                continue;
-            }
-            tries += 1;
-            tally.peer_get();
-            match self.ask(&peer, asked, tally).await {
-                Ok(body) => return Some(body),
-                Err(error) => tracing::debug!(peer = %peer.address(), key = asked.key, %error, "a peer did not serve"),
-            }
-        }
-        None
     }
 
     /// What a peer gives, and the store to its end if the peer does not.
@@ -263,32 +145,8 @@ impl UnderStore for PeerStore {
     }
 
     async fn get_object(&self, object: ObjectVersion<'_>, range: Range<u64>, tally: &Arc<Tally>) -> StoreResult<GetStream> {
-        let net = &self.mount.net;
-        let hoped = self.hope().allows(net.now());
-        let (peers, held) = self.to_ask(object, &range);
-        if !peers.is_empty() {
-            let asked = Asked {
-                dataset: self.mount.dataset.clone(),
-                store: self.direct.id().as_str().to_owned(),
-                key: object.key.to_owned(),
-                version: object.version.to_token(),
-                size: object.size,
-                range: range.clone(),
-                priority: self.priority,
-                held,
-                elsewhere: !held,
-            };
-            let given = match held {
-                true => self.held(peers, &asked, tally).await,
-                false => self.owned(peers, &asked, tally).await,
-            };
-            // Where only nodes that are leaving were asked, they say nothing of the others.
-            if held && (hoped || given.is_some()) {
-                self.hope().note(net.now(), given.is_some());
-            }
-            if let Some(body) = given {
-                return Ok(self.relayed(body, object, range, tally));
-            }
+        if let Some(body) = self.ask_peers(object, &range, tally).await {
+            return Ok(self.relayed(body, object, range, tally));
         }
         let got = self.direct.get_object(object, range.clone(), tally).await?;
         self.learn(object, &range, &got);

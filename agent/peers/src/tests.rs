@@ -3,6 +3,8 @@
 mod bounded;
 mod catalogs;
 mod circles;
+mod ends;
 mod faults;
 mod ring;
 mod sharing;
+mod zones;

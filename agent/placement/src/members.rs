@@ -128,6 +128,26 @@ impl Members {
         ranked
     }
 
+    /// Who of `node`'s own zone is likeliest to hold `item`, of which one node is the owner: the `count` best of the zone, the best first, none that
+    /// leaves. All nodes of a zone rank them alike, so that what one of these has brought in from another zone the others find. Empty where the zone
+    /// is not known, and where `node` does not ask an owner or asks one of its zone. These may score lower than `node`: they are asked for what they
+    /// hold, and nobody waits for them.
+    pub fn near(&self, node: &str, item: Item, count: usize) -> Vec<&Member> {
+        let Some(zone) = self.zone(node) else { return Vec::new() };
+        let is_near = |member: &Member| member.zone.as_deref() == Some(zone);
+        match self.to_ask(node, item, 1, 0).first() {
+            Some(owner) if !is_near(owner) => {
+                self.best(item, count, |member| is_near(member) && !member.leaving && member.node != node)
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The zone of this node, where it is known.
+    pub fn zone(&self, node: &str) -> Option<&str> {
+        self.member(node)?.zone.as_deref()
+    }
+
     /// Who passes `item`, which all nodes want whole, on to `node`: the nodes form a tree whose root is the first owner, and each has two
     /// below it. The one just above `node` comes first, then those above that one, up to the root. Empty for the root. Nobody has a node that
     /// is leaving above it, and that one has those above it that score higher. All score higher than `node`, as with [`Members::to_ask`].

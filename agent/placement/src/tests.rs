@@ -175,6 +175,32 @@ fn the_owner_in_the_same_zone_is_asked_first_and_a_spare_one_last() {
 }
 
 #[test]
+fn where_the_owner_is_of_another_zone_all_nodes_of_one_zone_look_at_the_same_few_of_it() {
+    let zones = [("n1", "a"), ("n2", "b"), ("n3", "a"), ("n4", "b"), ("n5", "b"), ("n6", "b"), ("n7", "c")];
+    let leaves = |node: &str| node == "n6";
+    let all = zones.map(|(node, zone)| Member { leaving: leaves(node), ..member(node, Some(zone)) });
+    let members = Members::new(all.into_iter().chain([member("unknown", None)]));
+    let mut looked = 0;
+    for (n, count) in (0..64).flat_map(|n| [(n, 1), (n, 2)]) {
+        let item = item(n);
+        let ranked = names(&members.owners(item, zones.len() + 1));
+        for (node, zone) in zones {
+            let asked = members.to_ask(node, item, 1, 1);
+            let far = asked.first().is_some_and(|first| first.zone.as_deref() != Some(zone));
+            let is_mate = |other: &String| *other != node && zones.contains(&(&**other, zone));
+            let mates = ranked.iter().filter(|other| is_mate(other)).take(count);
+            let expected: Vec<String> = if far { mates.cloned().collect() } else { Vec::new() };
+            assert_eq!(names(&members.near(node, item, count)), expected, "{node} looks for {n}");
+            looked += expected.len();
+        }
+        assert!(members.near("unknown", item, count).is_empty() && members.near("nobody", item, count).is_empty());
+        assert!(members.near("n6", item, count).is_empty(), "it leaves");
+    }
+    assert!(looked > 100, "{looked}");
+    assert_eq!((members.zone("n2"), members.zone("unknown"), members.zone("nobody")), (Some("b"), None, None));
+}
+
+#[test]
 fn a_catalog_goes_from_its_first_owner_to_all_in_a_tree() {
     for count in [1usize, 2, 3, 7, 40, 1000] {
         let nodes: Vec<String> = (0..count).map(|n| format!("node-{n}")).collect();
@@ -251,6 +277,23 @@ proptest! {
             for asked in view.to_ask(&me.node, item(n), copies, 1).into_iter().chain(view.above(&me.node, item(n))) {
                 prop_assert!(place(&asked.node) < place(&me.node), "{} asks {}", me.node, asked.node);
             }
+        }
+    }
+
+    #[test]
+    fn whom_a_node_looks_at_in_its_zone_the_nodes_of_other_zones_do_not_change(
+        nodes in nodes(),
+        zones in proptest::collection::vec(proptest::option::of("[abc]"), 12),
+        n in 0u64..1000,
+        count in 1usize..4,
+    ) {
+        let all: Vec<Member> = nodes.iter().zip(&zones).map(|(node, zone)| member(node, zone.as_deref())).collect();
+        let members = Members::new(all.clone());
+        for me in &all {
+            let mates = Members::new(all.iter().filter(|other| other.zone == me.zone && other.node != me.node).cloned());
+            let near = names(&members.near(&me.node, item(n), count));
+            prop_assert!(near.is_empty() || near == names(&mates.owners(item(n), count)), "{} looks at {near:?}", me.node);
+            prop_assert!(near.is_empty() || me.zone.is_some());
         }
     }
 }

@@ -4,6 +4,8 @@
 //! `cargo run --release -p forebay-peers --example speed [MIB] [ROUND-TRIP-MS]`: with a delay TCP and the peer go through a link that has it, and
 //! the store is left out. A rate the kernel gives: run it in a network namespace whose `lo` has `tc qdisc add dev lo root tbf rate 1gbit burst 256kb latency 50ms`.
 
+#[path = "../shared/authority.rs"]
+mod authority;
 mod catalog;
 mod link;
 mod plain;
@@ -17,16 +19,15 @@ use anyhow::{Context as _, Result, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 use forebay_peers::{
-    Answer, Asked, AskedCatalog, CatalogAnswer, Identity, Limits, Mount, Neighbour, Net, PeerStore, Refusal, Server, Source,
-    Spread,
+    Answer, Asked, AskedCatalog, CatalogAnswer, Limits, Mount, Neighbour, Net, PeerStore, Refusal, Server, Source, Spread,
 };
 use forebay_store::memory::MemoryStore;
 use forebay_store::policy::Priority;
 use forebay_store::{ObjectVersion, Tally, UnderStore, Version};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use tokio_util::sync::CancellationToken;
 
+use authority::{Authority, name_of};
 use catalog::Made;
 use under::Under;
 
@@ -55,10 +56,6 @@ impl Source for Hot {
     async fn catalog(&self, asked: &AskedCatalog) -> Result<CatalogAnswer, Refusal> {
         self.made.give(asked)
     }
-}
-
-fn name_of(node: &str) -> String {
-    format!("{node}.agents.test")
 }
 
 fn main() -> Result<()> {
@@ -105,18 +102,10 @@ fn median(ratios: &mut [f64]) -> f64 {
 
 /// This agent and one other, which scores higher for what is read.
 async fn peers(each_way: Duration, made: Arc<Made>) -> Result<(Arc<Net>, Arc<dyn UnderStore>)> {
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    let authorities = params.self_signed(&key)?.pem();
-    let issuer = Issuer::new(params, key);
+    let authority = Authority::new()?;
     let net_of = |node: &str| -> Result<Arc<Net>> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![name_of(node)])?;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        let certificate = params.signed_by(&key, &issuer)?.pem();
         let net = Arc::new(Net::new(node, name_of, Limits::default()));
-        net.set_identity(&Identity { certificate, key: key.serialize_pem(), authorities: authorities.clone() })?;
+        net.set_identity(&authority.identity(node)?)?;
         Ok(net)
     };
     let (near, far) = (net_of(NEAR)?, net_of(FAR)?);

@@ -14,7 +14,7 @@ use http::StatusCode;
 use tokio_util::sync::CancellationToken;
 
 use super::ring::{Authority, DATASET, DEADLINE, name_of, patient};
-use crate::peer::PeerError;
+use crate::peer::{Late, PeerError};
 use crate::{Answer, Asked, Neighbour, Net, Refusal, Server, Source};
 
 /// Holds one object, and brings in no other, ever.
@@ -80,8 +80,8 @@ async fn what_is_held_is_given_while_all_else_that_is_asked_of_an_agent_waits() 
     // The others queue for a connection or a turn.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let ((net, peer), until) = (&clients[0], tokio::time::Instant::now() + DEADLINE);
-    assert!(peer.held(net, &asked("held", true), until).await.is_ok());
-    let refused = peer.held(net, &asked("not held", true), until).await.map(drop);
+    assert!(peer.held(net, &asked("held", true), until, Late::Failed).await.is_ok());
+    let refused = peer.held(net, &asked("not held", true), until, Late::Failed).await.map(drop);
     assert!(matches!(refused, Err(PeerError::Refused(StatusCode::NOT_FOUND))), "{refused:?}");
     asking.shutdown().await;
     stop.cancel();

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use forebay_store::StoreErrorKind;
 use forebay_store::failing::{Fault, Op, Rule};
+use forebay_store::{ObjectMeta, StoreErrorKind, UnderStore as _};
 use futures::{StreamExt as _, stream};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::ring::{Authority, DATASET, DEADLINE, Ring, Sums, name_of};
+use super::ring::{Authority, DATASET, DEADLINE, Ring, Sums, name_of, patient};
 use crate::{Answer, Asked, Limits, Neighbour, Net, Refusal, Server, Source, Spread};
 
 const MIB: u64 = 1 << 20;
@@ -41,6 +41,8 @@ enum Wrong {
     Long,
     Refuses,
     Trickles,
+    /// For those that ask only for what it holds; for others it is right.
+    SilentWhenHeld,
 }
 
 struct Liar {
@@ -63,6 +65,8 @@ impl Source for Liar {
             Wrong::Short => half.boxed(),
             Wrong::Long => stream::iter([Ok(right), Ok(Bytes::from_static(&[0]))]).boxed(),
             Wrong::Refuses => return Err(Refusal::NotHere),
+            Wrong::SilentWhenHeld if asked.held => stream::pending().boxed(),
+            Wrong::SilentWhenHeld => stream::iter([Ok(right)]).boxed(),
             Wrong::Trickles => {
                 let piece = move |at| {
                     let byte = right.slice(at..at + 1);
@@ -306,4 +310,30 @@ async fn a_full_peer_still_passes_on_what_it_cannot_keep() {
     for agent in &ring.agents {
         assert!(timeout(DEADLINE, agent.read(&meta)).await.unwrap().unwrap() == bytes);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_is_slow_to_say_whether_it_holds_what_another_zone_owns_has_not_failed() {
+    let limits = Limits { held: Duration::from_secs(4), ..patient() };
+    let mut ring = Ring::with(1, limits, Spread::EveryNode, 256).await;
+    ring.agents[0].zone = Some("a".into());
+    let mut others = Vec::new();
+    let mut asked = Vec::new();
+    for (node, zone) in [("n2", "a"), ("n3", "b")] {
+        let (address, count) = liar(&ring, &ring.authority, node, node, Wrong::SilentWhenHeld).await;
+        asked.push(count);
+        others.push(Neighbour { node: node.into(), zone: Some(zone.into()), address, leaving: false, since: 0 });
+    }
+    let agent = &ring.agents[0];
+    agent.net.set_neighbours(others.into_iter().chain(ring.neighbours()));
+    let mut objects = (0..).map(|n| ring.sums.put(&format!("object {n}"), 50_000 + n));
+    let of_the_other_zone = |meta: &ObjectMeta| {
+        let (item, _) = Spread::EveryNode.place(ring.sums.id(), &meta.key, &meta.version, 0);
+        !agent.net.near(item).is_empty()
+    };
+    let (meta, bytes) = objects.find(|(meta, _)| of_the_other_zone(meta)).unwrap();
+    assert!(timeout(DEADLINE, agent.read(&meta)).await.unwrap().unwrap() == bytes);
+    assert!(asked.iter().all(|count| count.load(Ordering::Relaxed) == 1), "the mate and then the owner");
+    let mate = agent.net.named(&["n2".to_owned()]).remove(0);
+    assert!(mate.breaker().allows(agent.net.now()), "it is left alone");
 }

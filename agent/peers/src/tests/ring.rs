@@ -146,6 +146,8 @@ pub(super) struct Agent {
     dir: tempfile::TempDir,
     /// When its node came.
     pub(super) since: u64,
+    /// Its node's zone, as all are told it.
+    pub(super) zone: Option<String>,
     /// Bodies that it began to give to others.
     pub(super) given: Arc<AtomicUsize>,
 }
@@ -238,6 +240,7 @@ impl Agent {
             task,
             dir,
             since: 1,
+            zone: None,
             given,
         }
     }
@@ -378,7 +381,7 @@ impl Ring {
     pub(super) fn neighbours(&self) -> Vec<Neighbour> {
         let neighbour = |agent: &Agent| Neighbour {
             node: agent.node.clone(),
-            zone: None,
+            zone: agent.zone.clone(),
             address: agent.address,
             leaving: false,
             since: agent.since,
