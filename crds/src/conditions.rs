@@ -16,6 +16,9 @@ pub mod dataset {
     /// Complete files are read by the kernel itself. Only of a Dataset that is mounted somewhere. Not a fault when it is false: the
     /// message says what stands in the way; when it is true, it says what a faster way would take.
     pub const NATIVE_READS: &str = "NativeReads";
+    /// The tiers of the node's cache can be used. Only where an agent tells of itself, and only when it is false: in a cluster the
+    /// CacheRuntime's conditions say it.
+    pub const TIERS_USABLE: &str = "TiersUsable";
     /// The claim of the Dataset's name is there and bound.
     pub const CLAIM_BOUND: &str = "ClaimBound";
     /// Only of a Dataset that is being deleted: it never turns true, since the object is gone then.

@@ -26,7 +26,8 @@ impl Descriptors {
         Self { max: max.max(1), open: Mutex::default() }
     }
 
-    /// The open file, opened now when it is not.
+    /// The open file, opened now when it is not. Who opens it at the same time gets the same one: another would be somebody else's to the kernel,
+    /// which is asked who has the file.
     pub(crate) fn get(
         &self,
         tier: usize,
@@ -37,6 +38,9 @@ impl Descriptors {
             return Ok(file);
         }
         let file = open()?;
+        if let Some(first) = lock(&self.open).touch((tier, birth)) {
+            return Ok(first);
+        }
         self.put(tier, birth, file.clone());
         Ok(file)
     }
@@ -111,5 +115,17 @@ mod tests {
         files.remove(0, 1);
         assert_eq!(files.len(), 1);
         assert!(files.get(0, 9, || Err(io::Error::other("no"))).is_err());
+    }
+
+    #[test]
+    fn a_file_that_two_open_at_once_is_open_once() {
+        let (io, files) = (MemoryIo::new(1 << 20, true), Descriptors::new(2));
+        let open = || io.open("x", Mode::Create);
+        let mut first = None;
+        let second = files.get(0, 1, || {
+            first = Some(files.get(0, 1, open)?);
+            open()
+        });
+        assert!(first.is_some() && second.unwrap().is_unshared().unwrap());
     }
 }

@@ -22,6 +22,8 @@ const LEAST: usize = 2 * PART_BLOCKS as usize * BLOCK as usize;
 pub(crate) struct Budget {
     reader: Share,
     background: Share,
+    /// Of blocks that are offered to the cache once more: apart, because nobody may wait for it.
+    again: Arc<Semaphore>,
 }
 
 #[derive(Debug)]
@@ -39,11 +41,17 @@ pub(crate) struct Held {
 
 impl Budget {
     /// Bounds in bytes; each is raised to the memory of two whole parts, of which an object that is held until it is verified
-    /// takes one at once.
-    pub(crate) fn new(reader: usize, background: usize) -> Self {
+    /// takes one at once. `again`: of what is offered to the cache once more.
+    pub(crate) fn new(reader: usize, background: usize, again: usize) -> Self {
         let units = |bytes: usize| Arc::new(Semaphore::new(bytes.div_ceil(UNIT)));
         let share = |bytes: usize| Share { all: units(bytes.max(LEAST)), waiting_for_peers: units(bytes.max(LEAST) / 2) };
-        Self { reader: share(reader), background: share(background) }
+        Self { reader: share(reader), background: share(background), again: units(again) }
+    }
+
+    /// Memory of `len` bytes that were refused and are offered again. `None`: as many as may are on their way to the cache already.
+    pub(crate) fn hold_again(&self, len: usize) -> Option<Held> {
+        let units = u32::try_from(units_of(len)).unwrap_or(u32::MAX);
+        Some(Held { _all: self.again.clone().try_acquire_many_owned(units).ok()?, _waiting_for_peers: None })
     }
 
     /// Waits until `lens` bytes (together at most a part) may be held, and gives a permit for each. `None` in their place
@@ -53,8 +61,7 @@ impl Budget {
             Class::Reader => &self.reader,
             Class::Background => &self.background,
         };
-        let units = |len: usize| len.div_ceil(UNIT).max(1);
-        let all = u32::try_from(lens.iter().map(|len| units(*len)).sum::<usize>()).unwrap_or(u32::MAX);
+        let all = u32::try_from(lens.iter().map(|len| units_of(*len)).sum::<usize>()).unwrap_or(u32::MAX);
         // The narrower one first: who waits for it holds nothing of the wider one.
         let mut half = match waits_for_peers {
             true => share.waiting_for_peers.clone().acquire_many_owned(all).await.ok(),
@@ -62,9 +69,13 @@ impl Budget {
         };
         let mut all = share.all.clone().acquire_many_owned(all).await.ok();
         let mut held = |len: usize| {
-            let _waiting_for_peers = half.as_mut().and_then(|half| half.split(units(len)));
-            Some(Held { _all: all.as_mut()?.split(units(len))?, _waiting_for_peers })
+            let _waiting_for_peers = half.as_mut().and_then(|half| half.split(units_of(len)));
+            Some(Held { _all: all.as_mut()?.split(units_of(len))?, _waiting_for_peers })
         };
         lens.iter().map(|len| held(*len)).collect()
     }
+}
+
+fn units_of(len: usize) -> usize {
+    len.div_ceil(UNIT).max(1)
 }

@@ -2,7 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_cache::Object;
+use forebay_cache::{BLOCK, Object};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
@@ -17,6 +17,9 @@ use crate::{Class, File, Remote, StatsSnapshot};
 /// How long after the cache refused a block a reader of it has it offered again.
 const OFFER_AGAIN: Duration = Duration::from_secs(1);
 
+/// How often a block is looked for that the cache has and does not give.
+const TRIES: u32 = 3;
+
 /// What may be on its way ahead of readers, an eighth of what is theirs by default.
 const AHEAD_KIB: u32 = 4 << 10;
 
@@ -30,12 +33,12 @@ pub struct FetchConfig {
     /// Blocks that may be ahead of one sequential reader. Keep it well below the smallest tier's window: what is
     /// read ahead must still be there when its reader comes.
     pub max_ahead: u32,
-    /// Refused blocks kept in memory for readers that take them in pieces.
+    /// Refused blocks kept in memory for readers that take them in pieces. The memory of as many may be on its way to the cache once more.
     pub linger: usize,
 }
 
 impl Default for FetchConfig {
-    /// Together at most 56 MiB.
+    /// Together at most 64 MiB.
     fn default() -> Self {
         Self { reader_memory: 32 << 20, background_memory: 16 << 20, max_ahead: 128, linger: 8 }
     }
@@ -65,7 +68,7 @@ impl Fetcher {
     pub fn new(config: FetchConfig, runtime: Handle) -> Self {
         let inner = Inner {
             flights: Flights::new(config.linger),
-            budget: Budget::new(config.reader_memory, config.background_memory),
+            budget: Budget::new(config.reader_memory, config.background_memory, config.linger.saturating_mul(BLOCK as usize)),
             stats: Stats::default(),
             config,
             landings: Landings::default(),
@@ -112,8 +115,17 @@ impl Fetcher {
         self.launch_if(remote, class, blocks, |block| !remote.object.has(block))
     }
 
-    /// The same for the blocks that are `wanted`, whatever the cache has of them.
-    pub(crate) fn launch_if(
+    /// The flight of a block that the cache has just not given. `None`: the cache has it after all, for it may have landed between the two looks,
+    /// and it is to be read again. But not for ever: one that is there and cannot be read now, as for want of descriptors or memory, comes
+    /// from the store. `tries` counts the looks.
+    pub(crate) fn launch_unread(&self, remote: &Arc<Remote>, class: Class, block: u32, tries: &mut u32) -> Option<Arc<Flight>> {
+        *tries += 1;
+        let last = *tries >= TRIES;
+        self.launch_if(remote, class, block..block + 1, |block| last || !remote.object.has(block)).pop()
+    }
+
+    /// [`Fetcher::launch`] for the blocks that are `wanted`, whatever the cache has of them.
+    fn launch_if(
         &self,
         remote: &Arc<Remote>,
         class: Class,
@@ -133,7 +145,8 @@ impl Fetcher {
                 if let Some(flight) = flying {
                     self.inner.stats.joined();
                     // The cache may have room by now for what lingers. A reader takes a block in pieces, which are not worth a try each.
-                    let again = flight.again(if class == Class::Background { Duration::ZERO } else { OFFER_AGAIN });
+                    let ago = if class == Class::Background { Duration::ZERO } else { OFFER_AGAIN };
+                    let again = flight.again(ago, |len| self.inner.budget.hold_again(len));
                     all.push(again.map_or(flight, |again| {
                         let again = Arc::new(again);
                         shard.insert((id, block), again.clone());

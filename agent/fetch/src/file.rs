@@ -8,9 +8,6 @@ use crate::flight::Flight;
 use crate::part::block_range;
 use crate::{Class, FetchError, Fetcher, Plan, Remote, Streams};
 
-/// How often a block is read that is in the cache and does not come.
-const TRIES: u32 = 3;
-
 /// One object version, open for reading. Any number of readers at a time.
 #[derive(Debug)]
 pub struct File {
@@ -78,8 +75,7 @@ impl File {
     }
 
     /// Bytes `range` of the file, all within `block`: from its flight among those launched for the read, else from
-    /// the cache. A block that was cached at launch may have been evicted since; then it is launched again. One that is there and cannot be
-    /// read now, as for want of descriptors or memory, comes from the store.
+    /// the cache. A block that was cached at launch may have been evicted since; then it is launched again.
     async fn piece(&self, launched: &[Arc<Flight>], block: u32, range: Range<u64>) -> Result<Bytes, FetchError> {
         let base = u64::from(block) * BLOCK;
         let within = usize::try_from(range.start - base).unwrap_or(0)..usize::try_from(range.end - base).unwrap_or(0);
@@ -93,10 +89,7 @@ impl File {
             if object.read_at(range.start, &mut buf) == Read::Hit(buf.len()) {
                 return Ok(buf.into());
             }
-            // It may have landed between the two looks: that is worth another one.
-            tries += 1;
-            let wanted = |block| tries == TRIES || !object.has(block);
-            if let Some(flight) = self.fetcher.launch_if(&self.remote, Class::Reader, block..block + 1, wanted).first() {
+            if let Some(flight) = self.fetcher.launch_unread(&self.remote, Class::Reader, block, &mut tries) {
                 return flight.wait(within).await;
             }
         }

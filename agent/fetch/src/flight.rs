@@ -132,12 +132,12 @@ impl Flight {
         self.wake.notify_waiters();
     }
 
-    /// Of one that the cache refused, at least `ago`, the same block once more, to be offered again.
-    pub(crate) fn again(&self, ago: Duration) -> Option<Self> {
+    /// Of one that the cache refused, at least `ago`, the same block once more, to be offered again in memory that `hold` gives.
+    pub(crate) fn again(&self, ago: Duration, hold: impl FnOnce(usize) -> Option<Held>) -> Option<Self> {
         let state = self.state();
         let is_due = matches!(state.end, Some(End::Refused(_))) && state.ended_at.is_some_and(|at| at.elapsed() >= ago);
         let full = state.full.clone().filter(|_| is_due)?;
-        let state = State { full: Some(full), ..State::default() };
+        let state = State { full: Some(full), memory: Some(hold(self.len)?), ..State::default() };
         Some(Self { block: self.block, len: self.len, state: Mutex::new(state), wake: Notify::new() })
     }
 
@@ -242,6 +242,7 @@ mod tests {
     use std::task::{Context, Poll, Wake, Waker};
 
     use super::*;
+    use crate::budget::Budget;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -260,6 +261,11 @@ mod tests {
         flight
     }
 
+    /// The same of a flight, to be offered again in memory of which there is enough.
+    fn again(flight: &Flight, ago: Duration) -> Option<Flight> {
+        flight.again(ago, |len| Budget::new(0, 0, len).hold_again(len))
+    }
+
     #[test]
     fn no_more_refused_blocks_linger_than_may_in_whatever_order_they_end() {
         let (id, refused) = (ObjectId([3; 32]), End::Refused(Reason::Full));
@@ -275,16 +281,31 @@ mod tests {
         let first = full(&flights, id, 0);
         flights.retire(&id, &first, &refused);
         first.finish(refused.clone());
-        assert!(first.again(Duration::from_secs(3600)).is_none(), "not yet");
-        let again = Arc::new(first.again(Duration::ZERO).unwrap());
-        assert!(again.is_full() && again.again(Duration::ZERO).is_none(), "it is on its way into the cache");
-        flights.shard(&id).insert((id, 0), again.clone());
+        assert!(again(&first, Duration::from_secs(3600)).is_none(), "not yet");
+        let anew = Arc::new(again(&first, Duration::ZERO).unwrap());
+        assert!(anew.is_full() && again(&anew, Duration::ZERO).is_none(), "it is on its way into the cache");
+        flights.shard(&id).insert((id, 0), anew.clone());
         let other = full(&flights, id, 1);
         flights.retire(&id, &other, &refused);
         assert!(
-            flights.shard(&id).get(&(id, 0)).is_some_and(|there| Arc::ptr_eq(there, &again)),
+            flights.shard(&id).get(&(id, 0)).is_some_and(|there| Arc::ptr_eq(there, &anew)),
             "it takes the former one's place"
         );
+    }
+
+    #[test]
+    fn what_is_offered_again_holds_memory_until_it_has_ended() {
+        let (flights, id, refused) = (Flights::new(8), ObjectId([3; 32]), End::Refused(Reason::Full));
+        // Two units, and however small a flight is it takes one.
+        let budget = Budget::new(0, 0, 128 << 10);
+        let offer = |flight: &Flight| flight.again(Duration::ZERO, |len| budget.hold_again(len));
+        let some: Vec<_> = (0..3).map(|block| full(&flights, id, block)).collect();
+        some.iter().for_each(|flight| flight.finish(refused.clone()));
+        let offered = [offer(&some[0]).unwrap(), offer(&some[1]).unwrap()];
+        assert!(offer(&some[2]).is_none(), "as many are on their way as may be");
+        offered[0].finish(refused.clone());
+        assert!(offer(&some[2]).is_some());
+        assert!(offered[0].is_full(), "who reads it has its bytes all the same");
     }
 
     #[test]

@@ -16,8 +16,7 @@ use crate::flight::{End, Flight};
 /// Threads that write at a time: as many as a disk makes use of.
 const WRITERS: usize = 8;
 
-/// Blocks that are whole and wait to be written. Bounded by the memory that their flights hold, and those that are offered again by how many
-/// may linger.
+/// Blocks that are whole and wait to be written. Bounded by the memory that their flights hold.
 #[derive(Debug, Default)]
 pub(crate) struct Landings(Mutex<Queue>);
 

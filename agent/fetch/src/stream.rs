@@ -75,6 +75,7 @@ impl Pieces {
         if let Some(flight) = launched {
             return flight.wait(within).await;
         }
+        let mut tries = 0;
         loop {
             if let Some(piece) = self.piece_of_read(&range) {
                 return Ok(piece);
@@ -85,9 +86,9 @@ impl Pieces {
                 self.read = Some((self.at, bytes));
                 continue;
             }
-            // Evicted since, or never taken by the cache.
+            // Evicted since, never taken by the cache, or not to be read now.
             let class = self.class.ok_or_else(|| self.not_cached())?;
-            if let Some(flight) = self.fetcher.launch(&self.remote, class, block..block + 1).first() {
+            if let Some(flight) = self.fetcher.launch_unread(&self.remote, class, block, &mut tries) {
                 return flight.wait(within).await;
             }
         }

@@ -13,6 +13,7 @@ use tonic::transport::Server;
 use crate::bounded::Bounded;
 use crate::view::View;
 
+mod faults;
 mod service;
 mod socket;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
+use super::faults::Faults;
 use crate::view::{DatasetView, View, ask};
 
 /// `WatchStatus` at a time, over all connections.
@@ -22,14 +23,21 @@ const NAMED: usize = 10;
 
 /// Answers requests from a view.
 pub(super) struct Service {
-    view: Arc<dyn View>,
+    seen: Arc<Seen>,
     stop: CancellationToken,
     watchers: Arc<Semaphore>,
 }
 
+/// What is told.
+struct Seen {
+    view: Arc<dyn View>,
+    faults: Faults,
+}
+
 impl Service {
     pub(super) fn new(view: Arc<dyn View>, stop: CancellationToken) -> Self {
-        Self { view, stop, watchers: Arc::new(Semaphore::new(WATCHERS)) }
+        let seen = Arc::new(Seen { view, faults: Faults::default() });
+        Self { seen, stop, watchers: Arc::new(Semaphore::new(WATCHERS)) }
     }
 }
 
@@ -37,7 +45,7 @@ impl Service {
 impl v1::control_server::Control for Service {
     async fn get_status(&self, request: Request<v1::GetStatusRequest>) -> Result<Response<v1::GetStatusResponse>, Status> {
         let wanted = optional(request.into_inner().dataset)?;
-        let datasets = reports(&self.view, wanted.as_ref()).await?;
+        let datasets = self.seen.reports(wanted.as_ref()).await?;
         Ok(Response::new(v1::GetStatusResponse { datasets: messages(datasets) }))
     }
 
@@ -54,7 +62,7 @@ impl v1::control_server::Control for Service {
         let interval = interval.map_or(INTERVAL, |wish| Duration::try_from(wish).unwrap_or_default());
         let mut ticks = tokio::time::interval(interval.clamp(SHORTEST, LONGEST));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let watch = Watch { view: self.view.clone(), stop: self.stop.clone(), wanted, ticks, last: None, _permit: permit };
+        let watch = Watch { seen: self.seen.clone(), stop: self.stop.clone(), wanted, ticks, last: None, _permit: permit };
         Ok(Response::new(Box::pin(futures::stream::try_unfold(watch, Watch::next))))
     }
 
@@ -62,16 +70,16 @@ impl v1::control_server::Control for Service {
         let name = optional(request.into_inner().dataset)?;
         let name = name.ok_or_else(|| Status::invalid_argument("name the Dataset to refresh"))?;
         let full = name.to_string();
-        match ask(&self.view, move |view| view.refresh(&full)).await.ok_or_else(ending)? {
+        match ask(&self.seen.view, move |view| view.refresh(&full)).await.ok_or_else(ending)? {
             true => Ok(Response::new(v1::RefreshResponse {})),
-            false => Err(not_found(&name, &all(&self.view).await?)),
+            false => Err(not_found(&name, &self.seen.all().await?)),
         }
     }
 }
 
 /// One running `WatchStatus`.
 struct Watch {
-    view: Arc<dyn View>,
+    seen: Arc<Seen>,
     stop: CancellationToken,
     wanted: Option<DatasetName>,
     ticks: Interval,
@@ -87,7 +95,7 @@ impl Watch {
                 () = self.stop.cancelled() => return Ok(None),
                 _ = self.ticks.tick() => {}
             }
-            let now = reports(&self.view, self.wanted.as_ref()).await?;
+            let now = self.seen.reports(self.wanted.as_ref()).await?;
             if self.last.as_ref() != Some(&now) {
                 self.last = Some(now.clone());
                 return Ok(Some((v1::WatchStatusResponse { datasets: messages(now) }, self)));
@@ -102,17 +110,23 @@ fn optional(name: Option<v1::DatasetName>) -> Result<Option<DatasetName>, Status
         .map_err(|error: InvalidMessage| Status::invalid_argument(format!("{}: {}", error.field(), error.problem())))
 }
 
-async fn all(view: &Arc<dyn View>) -> Result<Vec<DatasetView>, Status> {
-    let mut datasets = ask(view, |view| view.datasets()).await.ok_or_else(ending)?;
-    datasets.sort_by_key(DatasetView::full_name);
-    Ok(datasets)
-}
+impl Seen {
+    /// Every Dataset. A tier that cannot be used is of no use to any of them.
+    async fn all(&self) -> Result<Vec<DatasetView>, Status> {
+        let (mut datasets, tiers) = ask(&self.view, |view| (view.datasets(), view.health())).await.ok_or_else(ending)?;
+        datasets.sort_by_key(DatasetView::full_name);
+        if let Some(faulty) = self.faults.of(&tiers) {
+            datasets.iter_mut().for_each(|dataset| dataset.status.conditions.push(faulty.clone()));
+        }
+        Ok(datasets)
+    }
 
-async fn reports(view: &Arc<dyn View>, wanted: Option<&DatasetName>) -> Result<Vec<DatasetView>, Status> {
-    let datasets = all(view).await?;
-    let Some(wanted) = wanted else { return Ok(datasets) };
-    let found = datasets.iter().find(|dataset| dataset.full_name() == *wanted).cloned();
-    Ok(vec![found.ok_or_else(|| not_found(wanted, &datasets))?])
+    async fn reports(&self, wanted: Option<&DatasetName>) -> Result<Vec<DatasetView>, Status> {
+        let datasets = self.all().await?;
+        let Some(wanted) = wanted else { return Ok(datasets) };
+        let found = datasets.iter().find(|dataset| dataset.full_name() == *wanted).cloned();
+        Ok(vec![found.ok_or_else(|| not_found(wanted, &datasets))?])
+    }
 }
 
 fn messages(datasets: Vec<DatasetView>) -> Vec<v1::DatasetReport> {

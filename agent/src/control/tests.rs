@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_api::{Client, ConnectError, ControlError, DatasetName, connect, socket as place};
+use forebay_cache::{Medium, TierHealth, TierState};
 use forebay_crds::{DatasetStatus, Phase};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -29,9 +30,14 @@ struct Served {
 
 impl Served {
     async fn start() -> Self {
+        Self::with(Vec::new()).await
+    }
+
+    /// With tiers that do so.
+    async fn with(health: Vec<TierHealth>) -> Self {
         let phase = |phase| DatasetStatus { phase, ..DatasetStatus::default() };
         let twin = Twin::of(vec![dataset("ml", "b", phase(Phase::Ready)), dataset("ml", "a", phase(Phase::Listing))]);
-        let (dir, twin, stop) = (tempfile::tempdir().unwrap(), Arc::new(twin), CancellationToken::new());
+        let (dir, twin, stop) = (tempfile::tempdir().unwrap(), Arc::new(Twin { health, ..twin }), CancellationToken::new());
         let task = serve(place::path(dir.path()), twin.clone(), stop.clone()).await.unwrap();
         Self { dir, twin, stop, task }
     }
@@ -55,6 +61,35 @@ async fn status_is_told_of_all_and_of_one() {
     assert_eq!(names, [("a", Phase::Listing), ("b", Phase::Ready)]);
     let one = client.status(Some(DatasetName::new("ml", "b"))).await.unwrap();
     assert_eq!(one, all[1..]);
+    served.end().await;
+}
+
+#[tokio::test]
+async fn a_tier_that_cannot_be_used_is_told_with_each_dataset_and_why() {
+    let tier = |name: &str, state, last_error: Option<&str>| TierHealth {
+        name: name.into(),
+        medium: Medium::Disk,
+        state,
+        errors: 0,
+        last_error: last_error.map(Into::into),
+        free: 0,
+        reserve: 0,
+    };
+    let fault = TierState::Faulted { retry_in: SHORT };
+    let served = Served::with(vec![
+        tier("ram", TierState::Ready, Some("cannot read objects/00/1: it was once")),
+        tier("ssd", fault, Some("cannot write objects/00/1: Read-only file system")),
+    ])
+    .await;
+    let mut client = served.client().await;
+    let first = client.status(None).await.unwrap();
+    for told in &first {
+        let said: Vec<_> =
+            told.status.conditions.iter().map(|said| (&*said.type_, &*said.status, &*said.reason, &*said.message)).collect();
+        let message = "tier ssd is not used: cannot write objects/00/1: Read-only file system";
+        assert_eq!(said, [("TiersUsable", "False", "TierFaulty", message)]);
+    }
+    assert_eq!(client.status(None).await.unwrap(), first, "since it was seen first, not since each look");
     served.end().await;
 }
 

@@ -171,10 +171,10 @@ impl Tier {
                 (large.birth, large.epoch) == (birth, epoch)
             }
         });
-        let gone = !current && state.objects.find(&name.id).is_none();
+        let gone = !current && state.objects.find(&name.id).is_none_or(|key| Self::birth(&state, key) != Some(birth));
         drop(state);
         if gone {
-            // This reader may have opened the file after its descriptor was given up.
+            // This reader may have opened the file, or its successor, after its descriptor was given up.
             self.shared.files.remove(self.number, birth);
         }
         current

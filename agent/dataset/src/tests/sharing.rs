@@ -106,6 +106,19 @@ async fn what_others_keep_is_let_go_also_of_a_tree_that_is_listed_again_and_agai
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_others_came_to_keep_while_this_node_was_away_is_let_go() {
+    let (dir, store) = (tempfile::tempdir().unwrap(), store(&["a", "b"]));
+    let pinning = Settings { pins: vec!["/".into()], ..settings() };
+    for (members, of, pinned) in [(1, &[("a", 0), ("b", 0)][..], 2 << 20), (2, &[("a", 0)][..], 1 << 20)] {
+        let ranks = Ranks::new();
+        ranks.set(members, of);
+        let run = Run::sharing(dir.path(), &store, pinning.clone(), 64, Some(ranks));
+        run.until(|status| status.phase == Phase::Ready && status.cache.pinned_bytes == pinned).await;
+        run.end(true).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_come_back_at_once_move_nothing() {
     let (dir, store, ranks) = (tempfile::tempdir().unwrap(), store(&["a", "b"]), Ranks::new());
     ranks.set(1, &[("a", 0)]);

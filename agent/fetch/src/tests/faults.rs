@@ -6,9 +6,10 @@ use forebay_cache::io::{Faults, Op as DiskOp};
 use forebay_store::failing::{Fault, Op, Rule};
 use forebay_store::policy::{Limits, Priority, Resilient};
 use forebay_store::{StoreErrorKind, UnderStore};
+use futures::TryStreamExt as _;
 
 use super::{Bench, DEADLINE, soon};
-use crate::{FetchConfig, FetchErrorKind, Filled, Remote};
+use crate::{Class, FetchConfig, FetchErrorKind, Filled, Remote};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_of_the_store_reaches_the_reader_named_and_the_next_read_works() {
@@ -154,6 +155,20 @@ async fn a_block_that_is_cached_and_cannot_be_read_now_comes_from_the_store() {
     let asked = bench.fetcher.stats().reader_gets;
     assert!(soon(file.read(0, 2 << 20)).await.unwrap() == bytes);
     assert_eq!(bench.fetcher.stats().reader_gets, asked, "what is cached is still of use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_passed_on_comes_from_the_store_where_it_is_cached_and_cannot_be_read_now() {
+    const ENFILE: i32 = 23;
+    let faults = Faults::default();
+    let bench = Bench::on(FetchConfig::default(), faults.clone());
+    let (bytes, remote) = bench.put("cached", 2 * BLOCK);
+    bench.fill(remote.clone()).await.0.unwrap();
+    faults.fail(DiskOp::Read, ENFILE);
+    let passed_on = |class| soon(bench.fetcher.stream(remote.clone(), class, BLOCK..2 * BLOCK).try_collect::<Vec<_>>());
+    assert!(passed_on(Some(Class::Reader)).await.unwrap().concat() == bytes[BLOCK as usize..]);
+    assert!(bench.fetcher.stats().reader_gets > 0, "the disk gave it");
+    assert!(passed_on(None).await.is_err(), "who wants no more than what is cached waits for no store");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ mod registrar;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -62,6 +62,9 @@ pub(crate) struct Passthrough {
     served: AtomicU64,
     /// There are ids that nobody here needs.
     left: Arc<Notify>,
+    /// Who registers did not answer in time when it was last asked to close an id. Until it does, only the sweep asks it, which holds nobody up:
+    /// the cache waits under its lock of an object for what it wants back.
+    silent: AtomicBool,
 }
 
 impl Passthrough {
@@ -77,6 +80,7 @@ impl Passthrough {
             native: AtomicU64::new(0),
             served: AtomicU64::new(0),
             left: Arc::new(Notify::new()),
+            silent: AtomicBool::new(false),
         };
         if passthrough.registrar.is_none() {
             passthrough.switch_off("nobody who serves this mount may tell the kernel what to read");
@@ -186,16 +190,20 @@ impl Passthrough {
         }
     }
 
-    /// Closes the id of an inode, unless somebody has it open.
+    /// Closes the id of an inode, unless somebody has it open; later, while nobody answers.
     fn close(&self, ino: u64) {
-        if !self.table.close(ino, |id| self.close_id(id)) {
+        let closed = !self.silent.load(Ordering::Relaxed) && self.table.close(ino, |id| self.close_id(id));
+        if !closed {
             self.left.notify_one();
         }
     }
 
     fn close_id(&self, id: u32) -> bool {
         let Some(registrar) = &self.registrar else { return false };
-        match registrar.close(id) {
+        let closed = registrar.close(id);
+        let silent = closed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut);
+        self.silent.store(silent, Ordering::Relaxed);
+        match closed {
             // Nothing is left to be closed.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
             Err(error) => {

@@ -16,7 +16,7 @@ pub trait Registrar: Debug + Send + Sync {
     /// Closes an id. Who has the file open by it goes on.
     ///
     /// # Errors
-    /// As for [`Registrar::register`].
+    /// As for [`Registrar::register`]. `TimedOut`: who does it has not answered for so long as one may wait.
     fn close(&self, id: u32) -> io::Result<()>;
 }
 

@@ -82,6 +82,8 @@ struct Kernel {
     next: u32,
     open: BTreeMap<u64, Vec<Way>>,
     away: bool,
+    /// Who registers is there and answers nothing: how often it was asked to close an id since.
+    silent: Option<usize>,
     requests: u64,
     /// Whose file is being registered.
     opening: u64,
@@ -142,6 +144,10 @@ impl Registrar for Shares {
         let mut kernel = lock(&self.0);
         if kernel.away {
             return Err(io::ErrorKind::NotConnected.into());
+        }
+        if let Some(asked) = &mut kernel.silent {
+            *asked += 1;
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let ino = kernel.ids.remove(&id).unwrap_or_else(|| panic!("id {id} is closed twice"));
         assert!(!kernel.is_native(ino), "inode {ino} is open by it");
@@ -419,4 +425,28 @@ fn a_file_that_completes_while_it_is_open_is_read_natively_from_the_next_open_of
     model.die(0);
     assert_eq!((model.open(0, ino), model.open(1, ino)), (Way::Native(1), Way::Native(1)), "and the other way round");
     assert_eq!(model.servers[0].passthrough.counts().native, 1);
+}
+
+/// What is evicted waits for it under a lock.
+#[test]
+fn one_who_answers_nothing_is_not_waited_for_again_and_again() {
+    let mut model = Model::new();
+    let some = [inodes()[0], inodes()[2]];
+    model.complete.extend(some);
+    for ino in some {
+        assert!(matches!(model.open(0, ino), Way::Native(_)));
+        model.release(0, ino);
+    }
+    model.left = true;
+    model.kernel().silent = Some(0);
+    some.iter().for_each(|ino| model.evict(*ino));
+    assert_eq!(model.kernel().silent, Some(2), "asked for the first, and by the sweep after it");
+    model.kernel().silent = None;
+    model.servers[0].passthrough.sweep();
+    assert_eq!(model.kernel().ids, BTreeMap::new(), "what was left is closed when somebody answers");
+    model.complete.insert(some[0]);
+    assert!(matches!(model.open(0, some[0]), Way::Native(_)));
+    model.release(0, some[0]);
+    model.evict(some[0]);
+    assert_eq!(model.kernel().ids, BTreeMap::new(), "and is waited for again");
 }
