@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
-use forebay_e2e::{S3Client, S3Server};
+use forebay_e2e::S3Client;
 
-use crate::contender::{Contender, Ours};
-use crate::sh::say;
-use crate::{install, interrupt, parts, workspace};
+use crate::contender::peers::{self, JUICEFS, Seat};
+use crate::contender::{Contender, Ours, juicefs};
+use crate::sh::{self, say};
+use crate::{install, interrupt, workspace};
 
+mod args;
 mod catalog;
 mod chart;
 mod cold;
@@ -23,142 +24,11 @@ mod store;
 mod verdict;
 mod warm;
 
+pub(crate) use args::BenchArgs;
+
 use data::Data;
 use results::Results;
 use rows::{AGAINST, BUILDS, COMPOSED, FOREBAY, FUSE, MOUNTS, PINNED, RAM, WARM};
-
-/// What `cargo xtask bench` may be told.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct BenchArgs {
-    /// Small and quick; fails when a ratio falls below its floor
-    #[arg(long)]
-    short: bool,
-    /// Runs of each measurement
-    #[arg(long, default_value_t = 3)]
-    runs: usize,
-    /// Size of each of the four large files in MiB
-    #[arg(long, default_value_t = 512)]
-    big_mib: u64,
-    /// Number of small files
-    #[arg(long, default_value_t = 20_000)]
-    small_files: usize,
-    /// Size of each small file in KiB
-    #[arg(long, default_value_t = 100)]
-    small_kib: u64,
-    /// Entries of the large catalog; 0 leaves it out
-    #[arg(long, default_value_t = 1_000_000)]
-    catalog: usize,
-    /// Build nothing: measure this forebay-agent
-    #[arg(long, value_name = "PROGRAM")]
-    agent: Option<PathBuf>,
-    /// Another build of forebay-agent, measured beside this one
-    #[arg(long, value_name = "PROGRAM")]
-    against: Option<PathBuf>,
-    /// Measures only what starts with an empty cache
-    #[arg(long)]
-    cold: bool,
-    /// The store; MinIO takes several times the processor time for a GET
-    #[arg(long, value_enum, default_value_t = Server::Versitygw)]
-    server: Server,
-    /// Leaves out a contender: tmpfs, fuse, forebay (and with it fuse, composed, pinned and ram), composed, pinned, ram, rclone or s3fs
-    #[arg(long)]
-    without: Vec<String>,
-    /// Where results.json and chart.svg go
-    #[arg(long, default_value = "target/bench")]
-    out: PathBuf,
-    /// Where the data and caches go while it runs; several times the data's size
-    #[arg(long)]
-    work: Option<PathBuf>,
-}
-
-/// The real server that is the store.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Server {
-    Versitygw,
-    Minio,
-}
-
-impl Server {
-    fn name(self) -> &'static str {
-        match self {
-            Server::Versitygw => "versitygw",
-            Server::Minio => "minio",
-        }
-    }
-
-    /// Whether the directories of its data are buckets, and files in them objects.
-    fn shows_files(self) -> bool {
-        matches!(self, Server::Versitygw)
-    }
-
-    fn start(self, work: &Path) -> Result<S3Server> {
-        parts::ensure(&[self.name()])?;
-        match self {
-            Server::Versitygw => S3Server::versitygw(work),
-            Server::Minio => S3Server::minio(work),
-        }
-    }
-}
-
-impl BenchArgs {
-    /// What `cargo xtask test` measures.
-    pub(crate) fn short(agent: PathBuf) -> Self {
-        BenchArgs {
-            short: true,
-            runs: 3,
-            big_mib: 0,
-            small_files: 0,
-            small_kib: 100,
-            catalog: 0,
-            agent: Some(agent),
-            against: None,
-            cold: false,
-            server: Server::Versitygw,
-            without: Vec::new(),
-            out: "target/bench-short".into(),
-            work: None,
-        }
-    }
-
-    fn sized(mut self) -> Self {
-        if self.short {
-            (self.big_mib, self.small_files, self.catalog) = (64, 2_000, 20_000);
-        }
-        self
-    }
-
-    /// Why a contender does not take part; `None` when it does.
-    fn left_out(&self, name: &str) -> Option<&'static str> {
-        if self.without.iter().any(|w| w == name) {
-            return Some("by --without");
-        }
-        match name {
-            AGAINST if self.against.is_none() => Some("for want of --against"),
-            FUSE | COMPOSED | PINNED | RAM if !self.has(FOREBAY) => Some("with forebay, whose program it is"),
-            // They have no floor: a figure that nobody reads is not worth the gate's time.
-            FUSE | COMPOSED if self.short => Some("as in every short run"),
-            // Two mount an overlay, the other a tmpfs.
-            COMPOSED | PINNED | RAM if !rustix::process::geteuid().is_root() => {
-                Some("for want of the right to mount; run it as root")
-            }
-            _ => None,
-        }
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.left_out(name).is_none()
-    }
-
-    /// Those of `names` that take part in a run. Every other run goes the other way round: what was measured just before, and the
-    /// disk's work for it, is not the same for the first and the second.
-    fn taking_part(&self, names: &[&'static str], run: usize) -> Vec<&'static str> {
-        let mut names: Vec<_> = names.iter().copied().filter(|name| self.has(name)).collect();
-        if run.is_multiple_of(2) {
-            names.reverse();
-        }
-        names
-    }
-}
 
 /// Everything that the measurements need.
 struct Lab {
@@ -176,7 +46,7 @@ const COLD: [&str; 3] = ["cold", "far", "prefetch"];
 /// `cargo xtask bench`.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     interrupt::take_over()?;
-    let args = args.clone().sized();
+    let args = args.clone().sized().looking_on(sh::path());
     install::debian(&["fusermount3", "rclone", "s3fs", "curl"])?;
     let program = if args.has(FOREBAY) { workspace::agent(args.agent.as_deref())? } else { PathBuf::new() };
 
@@ -192,6 +62,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     client.allow_anonymous_reads(BUCKET)?;
 
     let lab = Lab { args, program, client, data, work: work.path().to_path_buf() };
+    if lab.args.has(JUICEFS) {
+        say(&format!("bringing the data into {JUICEFS}"));
+        juicefs::import(&lab.seat(&lab.client, &lab.work), &lab.data.root).with_context(|| starting(JUICEFS))?;
+    }
     let mut results = Results::default();
     lab.measure(&mut results)?;
     // A machine that was busy with something else for a minute is no reason to fail: only what is slow twice is slow.
@@ -227,6 +101,7 @@ impl Lab {
                 results.leave_out(name, why);
             }
         }
+        results.leave_out("alluxio", "for want of a cluster of its own");
         for run in 1..=self.args.runs {
             say(&format!("cold, run {run} of {}", self.args.runs));
             store::measure(self, results)?;
@@ -259,19 +134,23 @@ impl Lab {
     fn start_before(&self, client: &S3Client, name: &'static str, tag: &str, spec: &[&str]) -> Result<(Contender, PathBuf)> {
         let dir = self.work.join(format!("{name}-{tag}"));
         fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-        let contender = match name {
-            FOREBAY | AGAINST | FUSE | COMPOSED | PINNED | RAM => self.start_ours(client, name, &dir, spec),
-            "rclone" => Contender::rclone(client, BUCKET, &dir),
-            _ => Contender::s3fs(client, BUCKET, &dir),
+        let contender = match peers::named(name) {
+            Some(peer) => peer.start(&self.seat(client, &dir)).with_context(|| starting(name)),
+            None => self.start_ours(client, name, &dir, spec).with_context(|| format!("start {name}")),
         };
-        Ok((contender.with_context(|| format!("start {name}"))?, dir))
+        Ok((contender?, dir))
+    }
+
+    /// Where a peer is started, with its mount and cache in this directory.
+    fn seat<'a>(&'a self, store: &'a S3Client, work: &'a Path) -> Seat<'a> {
+        Seat { store, bucket: BUCKET, work, home: &self.work, cache_mib: self.cache_mib(), path: &self.args.path }
     }
 
     fn start_ours(&self, client: &S3Client, name: &'static str, dir: &Path, spec: &[&str]) -> Result<Contender> {
         let other = self.args.against.as_deref().filter(|_| name == AGAINST);
         let composed = matches!(name, COMPOSED | PINNED);
         let ours = Ours { name, program: other.unwrap_or(&self.program), composed, pinned: name == PINNED };
-        let capacity = self.capacity();
+        let capacity = format!("{}Mi", self.cache_mib());
         let plain = ours.prepare(client, BUCKET, dir, &capacity, spec)?;
         let prepared = match name {
             FUSE => plain.without_passthrough(),
@@ -299,8 +178,8 @@ impl Lab {
     }
 
     /// A cache in which all of the data and its overhead has room.
-    fn capacity(&self) -> String {
-        format!("{}Mi", self.data_mib() * 5 / 4 + 256)
+    fn cache_mib(&self) -> u64 {
+        self.data_mib() * 5 / 4 + 256
     }
 
     /// The same file of the data in a contender's tree.
@@ -321,6 +200,11 @@ impl Lab {
     }
 }
 
+/// What it was that failed, when a peer did not start, and how to measure without it.
+fn starting(peer: &str) -> String {
+    format!("start {peer}, which `--without {peer}` leaves out")
+}
+
 fn kernel() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
@@ -328,4 +212,33 @@ fn kernel() -> String {
 /// Removes a directory that held a cache.
 fn remove(dir: &Path) -> Result<()> {
     fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_that_does_not_start_is_named_with_its_own_words_and_what_to_do() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let program = dir.path().join(peers::MOUNT_S3);
+        fs::write(&program, "#!/bin/sh\necho \"no such bucket: $1\" >&2\nexit 1\n")?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        let lab = Lab {
+            args: BenchArgs::short(PathBuf::new()).looking_on(dir.path().into()),
+            program: PathBuf::new(),
+            client: S3Client::new("http://127.0.0.1:9", "the-id", "the-secret"),
+            data: Data { root: dir.path().to_path_buf(), big: Vec::new(), small: Vec::new() },
+            work: dir.path().join("work"),
+        };
+        let started = lab.start(peers::MOUNT_S3, "cold-1", &[]);
+        let error = started.map_or_else(|error| format!("{error:#}"), |_| "it started".into());
+        for words in ["start mount-s3", "`--without mount-s3`", "mount-s3 ended at once", "no such bucket: bench"] {
+            assert!(error.contains(words), "no {words:?} in {error:?}");
+        }
+        assert!(!error.contains("the-secret"), "{error}");
+        Ok(())
+    }
 }

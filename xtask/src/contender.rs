@@ -1,11 +1,13 @@
 use std::fs;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use forebay_e2e::{Agent, AgentFiles, Manifest, MountSpec, Process, S3Client, mounts_below, unmount_below, wait_until};
+
+pub(crate) mod juicefs;
+pub(crate) mod peers;
 
 /// One way to read the same tree.
 #[derive(Debug)]
@@ -101,31 +103,7 @@ impl Contender {
         ours.prepare(store, bucket, work, capacity, spec)?.start()
     }
 
-    /// `rclone mount` with its full cache, empty, and with the options that make it quick: server times (else one
-    /// request a file for its time) and listings kept for the whole run.
-    pub(crate) fn rclone(store: &S3Client, bucket: &str, work: &Path) -> Result<Self> {
-        let root = make(work, "mnt")?;
-        let mut command = store.rclone();
-        command.args(["mount", "--read-only", "--vfs-cache-mode", "full", "--use-server-modtime", "--no-checksum"]);
-        command.args(["--dir-cache-time", "24h", "--attr-timeout", "1h", "--vfs-cache-max-age", "24h"]);
-        command.arg("--cache-dir").arg(make(work, "cache")?).arg(format!(":s3:{bucket}")).arg(&root);
-        Self::peer("rclone", command, root, work)
-    }
-
-    /// s3fs with its cache, empty, and its caches of attributes and absent names on.
-    pub(crate) fn s3fs(store: &S3Client, bucket: &str, work: &Path) -> Result<Self> {
-        let root = make(work, "mnt")?;
-        let passwords = work.join("passwd");
-        let (access, secret) = store.keys();
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&passwords)?;
-        std::io::Write::write_all(&mut file, format!("{access}:{secret}\n").as_bytes())?;
-        let mut command = Command::new("s3fs");
-        command.arg(bucket).arg(&root).args(["-f", "-o", "ro,use_path_request_style,enable_noobj_cache,stat_cache_expire=86400"]);
-        command.arg("-o").arg(format!("url={},endpoint=us-east-1", store.endpoint()));
-        command.arg("-o").arg(format!("passwd_file={},use_cache={}", passwords.display(), make(work, "cache")?.display()));
-        Self::peer("s3fs", command, root, work)
-    }
-
+    /// Starts a program that mounts at `root`, and waits for it.
     fn peer(name: &'static str, command: Command, root: PathBuf, work: &Path) -> Result<Self> {
         let mut process = Process::spawn(name, command, &work.join("log"))?;
         let outcome = wait_until(&format!("{name} to mount"), Duration::from_secs(60), || {
@@ -137,7 +115,11 @@ impl Contender {
         match outcome {
             Ok(true) => Ok(Self { name, root, runs: Runs::Peer(process) }),
             Ok(false) => bail!("{name} ended at once: {}", process.tail()),
-            Err(error) => Err(error.context(process.tail())),
+            Err(error) => {
+                // What it has mounted and does not show would stay, dead.
+                let _ = unmount_below(&root);
+                Err(error.context(process.tail()))
+            }
         }
     }
 

@@ -1,3 +1,4 @@
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -29,10 +30,19 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// The directories in which programs are looked for: PATH.
+pub(crate) fn path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
 /// Whether a program of this name is on the path.
 pub(crate) fn has(program: &str) -> bool {
-    let dirs = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&dirs).any(|dir| dir.join(program).is_file())
+    is_on(&path(), program)
+}
+
+/// Whether a program of this name is in one of the directories of `path`, which is written as PATH is.
+pub(crate) fn is_on(path: &OsStr, program: &str) -> bool {
+    std::env::split_paths(path).any(|dir| dir.join(program).is_file())
 }
 
 fn line(command: &Command) -> String {

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::rows::{ALL, BEST_PEER, COLUMNS, OURS, PEERS, RATIOS, Row, native};
+use crate::contender::peers::JUICEFS;
 
 /// Room for a row's label and unit.
 const LABEL: usize = 46;
@@ -60,8 +61,10 @@ impl Results {
     }
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
+        let measured = |column| ALL.iter().any(|row| self.median(*row, column).is_some());
+        let columns: Vec<_> = COLUMNS.iter().copied().filter(|&column| measured(column)).collect();
         write!(out, "{:<LABEL$}", "medians")?;
-        for column in COLUMNS {
+        for column in &columns {
             write!(out, "{column:>11}")?;
         }
         for (heading, ..) in RATIOS {
@@ -69,7 +72,7 @@ impl Results {
         }
         writeln!(out)?;
         for row in ALL {
-            let medians: Vec<_> = COLUMNS.iter().map(|c| self.median(*row, c)).collect();
+            let medians: Vec<_> = columns.iter().copied().map(|column| self.median(*row, column)).collect();
             if medians.iter().all(Option::is_none) {
                 continue;
             }
@@ -83,14 +86,20 @@ impl Results {
             }
             writeln!(out)?;
         }
-        writeln!(
-            out,
-            "ratios: above 1 Forebay is better, forebay where nobody is named; peers: the better of rclone mount (vfs full) and s3fs"
-        )?;
-        self.left_out.iter().try_for_each(|(column, why)| writeln!(out, "left out: {column}, {why}"))
+        let peers: Vec<_> = PEERS.iter().copied().filter(|peer| columns.contains(peer)).collect();
+        let peers = if peers.is_empty() { "nobody".into() } else { format!("the best of {}", peers.join(", ")) };
+        writeln!(out, "ratios: above 1 Forebay is better, forebay where nobody is named; peers: {peers}")?;
+        if columns.contains(&JUICEFS) {
+            writeln!(out, "{JUICEFS}: brought in before; its names are in a local database, so its cold rows hold no listing")?;
+        }
+        let mut reasons: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (column, why) in &self.left_out {
+            reasons.entry(why).or_default().push(*column);
+        }
+        reasons.iter().try_for_each(|(why, names)| writeln!(out, "left out {why}: {}", names.join(", ")))
     }
 
-    /// Each of ours against the kernel's own file system, the store and the better of the peers, where both were measured.
+    /// Each of ours against the kernel's own file system, the store and the best of the peers, where both were measured.
     fn ratios(&self, row: Row) -> serde_json::Map<String, Value> {
         let mut all = serde_json::Map::new();
         for who in OURS.iter().copied() {
@@ -183,9 +192,28 @@ mod tests {
         assert_eq!(ratios, &json!({"pinned": {"ext4": 0.9, "peers": 3.0}, "ram": {"tmpfs": 0.75, "peers": 5.0}}));
         assert_eq!(json["leftOut"], json!({"rclone": "by --without"}));
         let table = results.table();
-        assert!(
-            table.contains("0.90x") && table.contains("0.75x") && table.contains("left out: rclone, by --without"),
-            "{table}"
-        );
+        assert!(table.contains("0.90x") && table.contains("0.75x") && table.contains("left out by --without: rclone"), "{table}");
+    }
+
+    #[test]
+    fn a_table_has_the_columns_that_have_values_and_names_who_was_not_measured() {
+        let mut results = Results::default();
+        results.add(SEQ_1, "forebay", 200.0);
+        results.add(SEQ_1, "rclone", 50.0);
+        for peer in ["mount-s3", "geesefs", "juicefs"] {
+            results.leave_out(peer, "for not being on the PATH");
+        }
+        let table = results.table();
+        let columns: Vec<_> = table.split(" / ext4").next().unwrap_or_default().split_whitespace().collect();
+        assert_eq!(columns, ["medians", "forebay", "rclone"], "{table}");
+        assert!(table.contains("left out for not being on the PATH: geesefs, juicefs, mount-s3\n"), "{table}");
+        assert!(table.contains("peers: the best of rclone\n") && !table.contains("local database"), "{table}");
+
+        results.add(SEQ_1, "mount-s3", 400.0);
+        results.add(SEQ_1, "juicefs", 100.0);
+        let table = results.table();
+        assert!(table.contains("peers: the best of rclone, mount-s3, juicefs\n") && table.contains("0.50x"), "{table}");
+        assert!(table.contains("juicefs: brought in before"), "{table}");
+        assert!(!table.lines().next().unwrap_or_default().contains("geesefs"), "{table}");
     }
 }

@@ -1,3 +1,5 @@
+use crate::contender::peers::{GEESEFS, JUICEFS, MOUNT_S3, RCLONE, S3FS};
+
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Row {
@@ -111,18 +113,19 @@ pub(super) const BUILDS: &[&str] = &[FOREBAY, AGAINST];
 pub(super) const OURS: &[&str] = &[FUSE, FOREBAY, COMPOSED, PINNED, RAM, AGAINST];
 
 /// All that mount the bucket with an empty cache. How a complete file is read makes no difference there.
-pub(super) const MOUNTS: &[&str] = &[FOREBAY, AGAINST, "rclone", "s3fs"];
+pub(super) const MOUNTS: &[&str] = &[FOREBAY, AGAINST, RCLONE, S3FS, MOUNT_S3, GEESEFS, JUICEFS];
 
 /// Those whose data is in their cache when it is read again.
-pub(super) const WARM: &[&str] = &[FUSE, FOREBAY, AGAINST, COMPOSED, PINNED, RAM, "rclone", "s3fs"];
+pub(super) const WARM: &[&str] = &[FUSE, FOREBAY, AGAINST, COMPOSED, PINNED, RAM, RCLONE, S3FS, MOUNT_S3, GEESEFS, JUICEFS];
 
-/// Columns, in the order of the table. `store` is what the S3 server gives a bare client.
-pub(super) const COLUMNS: &[&str] = &["ext4", "tmpfs", "store", FUSE, FOREBAY, COMPOSED, PINNED, RAM, AGAINST, "rclone", "s3fs"];
+/// Columns, in the order of the table; it shows those that have a value. `store` is what the S3 server gives a bare client.
+pub(super) const COLUMNS: &[&str] =
+    &["ext4", "tmpfs", "store", FUSE, FOREBAY, COMPOSED, PINNED, RAM, AGAINST, RCLONE, S3FS, MOUNT_S3, GEESEFS, JUICEFS];
 
 /// The columns that are caches before the same store.
-pub(super) const PEERS: &[&str] = &["rclone", "s3fs"];
+pub(super) const PEERS: &[&str] = &[RCLONE, S3FS, MOUNT_S3, GEESEFS, JUICEFS];
 
-/// In place of a column: the better of the peers.
+/// In place of a column: the best of the peers.
 pub(super) const BEST_PEER: &str = "peers";
 
 /// The table's ratios: heading, who, against what.
@@ -139,4 +142,20 @@ pub(super) const RATIOS: &[(&str, &str, &str)] = &[
 /// The kernel's own file system that the cache of one of ours is on.
 pub(super) fn native(who: &str) -> &'static str {
     if who == RAM { "tmpfs" } else { "ext4" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contender::peers;
+
+    #[test]
+    fn every_peer_is_measured_cold_and_warm_and_has_a_column() {
+        let names: Vec<_> = peers::PEERS.iter().map(|peer| peer.name).collect();
+        for list in [PEERS, MOUNTS, WARM, COLUMNS] {
+            let of_peers: Vec<_> = list.iter().copied().filter(|name| names.contains(name)).collect();
+            assert_eq!(of_peers, names, "{list:?}");
+        }
+        assert_eq!(PEERS.len(), names.len());
+    }
 }

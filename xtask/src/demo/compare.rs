@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use forebay_e2e::S3Client;
 
+use crate::contender::peers::{self, RCLONE, S3FS, Seat};
 use crate::contender::{Contender, Ours};
-use crate::sh::say;
+use crate::sh::{self, say};
 use crate::speed::{drop_pages, read_files};
 
 /// So many small files are read: enough to last a second where they are quick, and not a minute where they are slow.
@@ -15,15 +16,15 @@ const SMALL_FILES: usize = 1_000;
 pub(super) fn run(program: &Path, store: &S3Client, bucket: &str, source: &Path, work: &Path) -> Result<()> {
     let (large, small) = files(source)?;
     say(&format!("      {:<12}{:>15}{:>15}{:>15}{:>15}", "", "large cold", "large warm", "small cold", "small warm"));
-    for name in ["forebay", "rclone", "s3fs"] {
+    let path = sh::path();
+    for name in ["forebay", RCLONE, S3FS] {
         let work = work.join(format!("compare-{name}"));
-        let started = match name {
-            "forebay" => {
+        let started = match peers::named(name) {
+            Some(peer) => peer.start(&Seat { store, bucket, work: &work, home: &work, cache_mib: 2 << 10, path: &path }),
+            None => {
                 let ours = Ours { name, program, composed: false, pinned: false };
                 Contender::forebay(ours, store, bucket, &work, "2Gi", &["prefetch: {policy: OnDemand}"])
             }
-            "rclone" => Contender::rclone(store, bucket, &work),
-            _ => Contender::s3fs(store, bucket, &work),
         };
         let contender = started.with_context(|| format!("start {name}"))?;
         measure(&contender, source, &large, &small)?;
