@@ -1,5 +1,6 @@
 //! The agent at work in a cluster: the operator says what is desired, csi brings the mounts.
 
+mod age;
 mod agent;
 mod dismiss;
 mod hosted;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use forebay_api::node::{Host as _, NodeClient};
+use forebay_api::node::{Host as _, LEAVES_WITHIN, NodeClient};
 use forebay_api::session::{Hello, OperatorMessage, RuntimeState};
 use forebay_session::{Event, Operator};
 use tokio::runtime::Handle;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::age::Age;
 use self::agent::Agent;
 use self::kept::{Kept, KeptFile, KeptRuntime};
 use self::natives::Natives;
@@ -37,8 +39,6 @@ use crate::{cli, control, engine, metrics};
 const EVENTS: usize = 64;
 /// How often a former agent's end is waited for.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long csi may be away when this agent is told to end. Less than the pod's grace period, in which the index is written too.
-const LEAVES_WITHIN: Duration = Duration::from_secs(40);
 
 /// Runs until SIGTERM or SIGINT. Mounts are csi's and stay: the next agent takes them over.
 pub(crate) async fn run(options: cli::Cluster) -> anyhow::Result<()> {
@@ -101,6 +101,8 @@ async fn serve(options: cli::Cluster, told: CancellationToken) -> anyhow::Result
         () = stop.cancelled() => return Ok(()),
         tiers = tiers::prepare(&runtime.spec, &options, &csi) => tiers?,
     };
+    // Before the cache writes into them.
+    let age = Age::begin(&tiers);
     let node = Arc::new(node::Node::open(tiers, &state, options.memory, table.clone(), net.clone())?);
     table.set_cache(node.cache.clone());
     given.begin(&node);
@@ -108,7 +110,7 @@ async fn serve(options: cli::Cluster, told: CancellationToken) -> anyhow::Result
     let control = control::serve(forebay_api::socket::path(state.path()), view.clone(), stop.clone()).await?;
     let (address, metrics) = metrics::serve(options.metrics_addr, view, stop.clone()).await?;
     info!(%address, "serving metrics and health");
-    let mut agent = Agent::new(node.clone(), state, file, kept, peers::Known::new(net), Off::of(&options));
+    let mut agent = Agent::new(node.clone(), state, file, kept, peers::Known::new(net), Off::of(&options), age);
     agent.begin().await;
     table.started();
     let recovery = engine::recover(node.cache.clone(), stop.clone());

@@ -131,7 +131,7 @@ fn health(runtime: &RuntimeState) -> Health {
         pinned_bytes: 0,
         fault: None,
     };
-    Health { tiers: runtime.spec.tiers.iter().map(tier).collect() }
+    Health { tiers: runtime.spec.tiers.iter().map(tier).collect(), age: None }
 }
 
 fn progress(cli: &Cli, state: &DatasetState, since: SystemTime) -> DatasetProgress {

@@ -19,7 +19,8 @@ use crate::runtime::Settings;
 use crate::secrets::Secrets;
 use crate::stores::{Change, Stores};
 
-/// For so long after this replica began to lead, an agent's silence says nothing: which replica leads, agents find by trying.
+/// For so long after this replica began to lead, or was not heard by most agents, an agent's silence says nothing: which replica leads, and
+/// that it is there again, agents find by trying.
 const SETTLING: Duration = Duration::from_secs(25);
 
 pub(crate) struct Context {
@@ -42,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) going: NodesSince,
     /// Those of them whose agents have been asked to let go.
     pub(crate) leaving: NodesSince,
+    /// Runtimes of which most agents were not heard.
+    deaf: Lately,
 }
 
 /// What the context is made of.
@@ -77,11 +80,17 @@ impl Context {
             chosen: Mutex::default(),
             going: NodesSince::default(),
             leaving: NodesSince::default(),
+            deaf: Lately::default(),
         }
     }
 
     pub(crate) fn is_settling(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.began) < SETTLING
+    }
+
+    /// Whether this replica does not hear most agents of the runtime, as `is` says of now, or did not lately.
+    pub(crate) fn is_deaf(&self, runtime: &str, is: bool, now: Instant) -> bool {
+        self.deaf.is_or_was(runtime, is, SETTLING, now)
     }
 
     /// The nodes that are to have an agent of the runtime: as chosen, or till then those that have one; and whether they are
@@ -129,6 +138,7 @@ impl Context {
         lock(&self.chosen).remove(runtime);
         self.going.forget(runtime);
         self.leaving.forget(runtime);
+        self.deaf.forget(runtime);
     }
 }
 
@@ -180,6 +190,30 @@ impl Since {
     }
 }
 
+/// When something was so last, by name. A new leader knows of nothing.
+#[derive(Debug, Default)]
+struct Lately(Mutex<HashMap<String, Instant>>);
+
+impl Lately {
+    /// Whether it `is` so now, or was within `span`.
+    fn is_or_was(&self, name: &str, is: bool, span: Duration, now: Instant) -> bool {
+        let mut known = lock(&self.0);
+        if is {
+            known.insert(name.to_owned(), now);
+            return true;
+        }
+        let was = known.get(name).is_some_and(|last| now.saturating_duration_since(*last) < span);
+        if !was {
+            known.remove(name);
+        }
+        was
+    }
+
+    fn forget(&self, name: &str) {
+        lock(&self.0).remove(name);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Each change is one assignment or insertion: what a panic left is whole.
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -202,6 +236,18 @@ mod tests {
         assert!(nodes.since("other", start).is_empty());
         nodes.forget("r");
         assert!(nodes.since("r", start).is_empty());
+    }
+
+    #[test]
+    fn what_was_so_lately_is_counted_from_its_last_sight() {
+        let (lately, start) = (Lately::default(), Instant::now());
+        let at = |seconds, name, is| lately.is_or_was(name, is, SETTLING, start + Duration::from_secs(seconds));
+        assert!(!at(0, "r", false) && at(1, "r", true) && at(3, "r", true));
+        assert!(!at(4, "other", false));
+        assert!(at(27, "r", false) && !at(28, "r", false) && lock(&lately.0).is_empty());
+        assert!(at(29, "r", true));
+        lately.forget("r");
+        assert!(!at(29, "r", false));
     }
 
     #[test]

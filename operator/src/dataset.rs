@@ -2,7 +2,7 @@
 //!
 //! `observe` makes the only reads and `apply` the only writes; `validate`, `plan`, `merge` and `report` are pure.
 
-pub(crate) mod apply;
+mod apply;
 mod controller;
 mod merge;
 mod observe;

@@ -17,6 +17,7 @@ mod context;
 mod controller;
 mod dataset;
 mod demand;
+mod ends;
 mod events;
 mod hash;
 mod http;

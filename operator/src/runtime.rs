@@ -1,6 +1,6 @@
 //! The CacheRuntime controller: observe, validate, plan, apply, report.
 //!
-//! `observe` makes the only reads and `apply` the only writes; `choose`, `fit`, `validate`, `plan` and `report` are pure.
+//! `observe` makes the only reads and `apply` the only writes; `choose`, `fit`, `validate`, `plan`, `peers` and `report` are pure.
 
 mod apply;
 mod choose;
@@ -9,6 +9,7 @@ mod daemon_set;
 mod fit;
 mod observe;
 mod orphans;
+mod peers;
 mod plan;
 mod report;
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod types;
 mod wire;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use agent::{Agent, Csi};
 pub use backing::BackingClient;
@@ -34,6 +35,15 @@ pub const SOCKET: &str = "csi.sock";
 
 /// The version of the protocol that both must speak.
 pub const PROTOCOL: u32 = 1;
+
+/// How long one of the two that is told to end waits for the other: csi for the agent that follows one that ends, an agent for a
+/// csi that is away.
+pub const LEAVES_WITHIN: Duration = Duration::from_secs(40);
+
+/// The grace period of the pods of both; what is left of it is for writing down what they know. For csi the chart says it.
+pub const GRACE: Duration = Duration::from_secs(60);
+
+const _: () = assert!(LEAVES_WITHIN.as_secs() < GRACE.as_secs(), "whoever waits is killed before it has waited");
 
 /// The directory of a mount's tree that has every object by name. It is no UTF-8, so that no file of a Dataset has this name.
 pub const OBJECTS: &[u8] = b"\xffobjects";

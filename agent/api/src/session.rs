@@ -19,6 +19,8 @@ pub use identity::{AgentIdentity, NotAnAgent};
 pub use peers::{PeerState, PeersChange};
 pub use report::{AgentMessage, DatasetProgress, Health, Hello, Released, TierHealth};
 
+use std::time::Duration;
+
 use crate::{DatasetName, InvalidMessage, v1};
 
 /// Audience of the token that an agent shows to be enrolled.
@@ -26,6 +28,9 @@ pub const AUDIENCE: &str = "forebay-operator";
 
 /// Port at which agents serve each other.
 pub const PEER_PORT: u16 = 9102;
+
+/// An agent that serves says how it does at least so often, whatever else it is busy with: one that is silent is taken for gone.
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(8);
 
 /// Most bytes of one message, either way. A Secret has at most 1 MiB and a Dataset 64 mounts, but all of a Dataset's Secrets
 /// together stay far below this in anything that etcd holds.

@@ -1,12 +1,14 @@
 //! Brings what runs here to what is desired, and reports.
 
+mod signs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forebay_api::DatasetName;
 use forebay_api::node::NodeClient;
-use forebay_api::session::{AgentMessage, DatasetProgress, DatasetState, Health, OperatorMessage, Released, Removed};
+use forebay_api::session::{AgentMessage, DatasetProgress, DatasetState, OperatorMessage, Released, Removed};
 use forebay_crds::values::HostPath;
 use forebay_session::Event;
 use tokio::sync::mpsc;
@@ -14,6 +16,8 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use self::signs::Signs;
+use super::age::Age;
 use super::dismiss;
 use super::hosted::Hosted;
 use super::kept::{Handled, Kept, KeptDataset, KeptFile, KeptRuntime};
@@ -25,8 +29,8 @@ use crate::way::Off;
 
 /// How often it is looked whether there is something to report.
 const REPORT: Duration = Duration::from_secs(1);
-/// The operator hears at least this often that the agent lives.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(8);
+/// Events that may wait beside those of the stream, so that the beginning of a session is seen while what was said before it is carried out.
+const EVENTS: usize = 64;
 
 /// The one task that changes what the agent serves.
 pub(super) struct Agent {
@@ -45,18 +49,27 @@ pub(super) struct Agent {
     /// The other agents.
     peers: Known,
     off: Off,
+    signs: Signs,
 }
 
 /// What one session has been told.
 struct Session {
     send: mpsc::Sender<AgentMessage>,
     datasets: BTreeMap<String, DatasetProgress>,
-    health: Option<(Health, Instant)>,
 }
 
 impl Agent {
-    pub(super) fn new(node: Arc<Node>, state: StateDir, file: KeptFile, kept: Kept, peers: Known, off: Off) -> Self {
-        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new(), peers, off }
+    pub(super) fn new(
+        node: Arc<Node>,
+        state: StateDir,
+        file: KeptFile,
+        kept: Kept,
+        peers: Known,
+        off: Off,
+        age: Option<Age>,
+    ) -> Self {
+        let signs = Signs::new(node.clone(), age);
+        Self { node, state, file, kept, session: None, named: None, leaving: false, anew: BTreeMap::new(), peers, off, signs }
     }
 
     /// Serves what a former agent was told to, until the operator says more.
@@ -87,16 +100,21 @@ impl Agent {
     }
 
     /// Until `stop`. `early`: events that came before the agent was made.
-    pub(super) async fn run(&mut self, early: Vec<Event>, mut events: mpsc::Receiver<Event>, stop: CancellationToken) {
+    pub(super) async fn run(&mut self, early: Vec<Event>, events: mpsc::Receiver<Event>, stop: CancellationToken) {
         for event in early {
+            if let Event::Began(send) = &event {
+                self.signs.begin(send);
+            }
             self.take(event).await;
         }
+        let (to, mut passed) = mpsc::channel(EVENTS);
+        tokio::spawn(signs::pass_on(events, to, self.signs.clone()));
         let mut ticks = tokio::time::interval(REPORT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                event = events.recv() => match event {
+                event = passed.recv() => match event {
                     Some(event) => self.take(event).await,
                     None => break,
                 },
@@ -114,7 +132,7 @@ impl Agent {
     async fn take(&mut self, event: Event) {
         match event {
             Event::Began(send) => {
-                self.session = Some(Session { send, datasets: BTreeMap::new(), health: None });
+                self.session = Some(Session { send, datasets: BTreeMap::new() });
                 self.named = Some(BTreeSet::new());
             }
             Event::Said(OperatorMessage::Runtime(runtime)) => {
@@ -290,23 +308,16 @@ impl Agent {
         }
     }
 
-    /// Says what has changed since it was last said.
+    /// Says what has changed of the Datasets since it was last said.
     async fn report(&mut self) {
         self.keep_handled();
         let Some(session) = &mut self.session else { return };
         let node = self.node.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            let progress: Vec<_> = node.table.all().iter().map(|hosted| hosted.progress()).collect();
-            (progress, node.tiers())
+            node.table.all().iter().map(|hosted| hosted.progress()).collect::<Vec<DatasetProgress>>()
         });
-        let Ok((progress, health)) = looked.await else { return };
+        let Ok(progress) = looked.await else { return };
         let mut messages = Vec::new();
-        let now = Instant::now();
-        let silent = session.health.as_ref().is_none_or(|(last, at)| *last != health || now.duration_since(*at) >= SIGN_OF_LIFE);
-        if silent {
-            session.health = Some((health.clone(), now));
-            messages.push(AgentMessage::Health(health));
-        }
         session.datasets.retain(|uid, _| progress.iter().any(|dataset| dataset.uid == *uid));
         for dataset in progress {
             if session.datasets.get(&dataset.uid) != Some(&dataset) {

@@ -7,6 +7,8 @@ use forebay_crds::CacheRuntimeSpec;
 use forebay_crds::runtime::Medium;
 use tracing::{info, warn};
 
+use super::age;
+
 /// Gives back every tier and empties the state directory, of which the directory itself is the node's. Nothing of either may be
 /// in use: the process is to end right after. What cannot be given back is told, and stays.
 pub(super) async fn give_back(spec: &CacheRuntimeSpec, state: &Path, csi: &NodeClient) {
@@ -14,7 +16,7 @@ pub(super) async fn give_back(spec: &CacheRuntimeSpec, state: &Path, csi: &NodeC
         let name = tier.name.as_str();
         let given = match (tier.medium, &tier.path) {
             (Medium::Memory, _) => csi.drop_memory(name).await.map_err(anyhow::Error::from),
-            (Medium::Disk, Some(path)) => blocking(path.as_path().to_owned(), forebay_cache::erase).await,
+            (Medium::Disk, Some(path)) => blocking(path.as_path().to_owned(), erase).await,
             (Medium::Disk, None) => Ok(()),
         };
         match given {
@@ -29,6 +31,12 @@ pub(super) async fn give_back(spec: &CacheRuntimeSpec, state: &Path, csi: &NodeC
 
 async fn blocking(path: PathBuf, work: fn(&Path) -> std::io::Result<()>) -> anyhow::Result<()> {
     Ok(tokio::task::spawn_blocking(move || work(&path)).await??)
+}
+
+/// Removes a tier's files, and its directory if nothing else is in it.
+fn erase(tier: &Path) -> std::io::Result<()> {
+    age::forget(tier)?;
+    forebay_cache::erase(tier)
 }
 
 /// Removes what is in the directory, with what could not be removed before.
@@ -49,6 +57,17 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 
     use super::*;
+
+    #[test]
+    fn of_a_tier_nothing_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let tier = root.path().join("tier");
+        erase(&tier).unwrap();
+        std::fs::create_dir_all(tier.join("objects/ab")).unwrap();
+        std::fs::write(tier.join("since"), "1\n").unwrap();
+        erase(&tier).unwrap();
+        assert!(!tier.exists());
+    }
 
     #[test]
     fn a_state_directory_is_emptied_and_stays() {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, ensure};
 use forebay_api::DatasetName;
-use forebay_api::session::{DatasetState, Health, TierHealth as TierReport};
-use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, TierState, Usage};
+use forebay_api::session::{DatasetState, TierHealth as TierReport};
+use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, TierState, TierUsage, Usage};
 use forebay_crds::dataset::Dataset as DatasetObject;
 use forebay_crds::manifest::Manifests;
 use forebay_crds::values::{HostPath, SourceKind};
@@ -101,16 +101,16 @@ impl Node {
     }
 
     /// How the tiers do, for the operator.
-    pub(crate) fn tiers(&self) -> Health {
+    pub(crate) fn tiers(&self) -> Vec<TierReport> {
         let health = self.cache.health();
-        let tiers = self.cache.usage().tiers.into_iter().map(|tier| TierReport {
+        let report = |tier: TierUsage| TierReport {
             fault: health.iter().find(|known| known.name == tier.name).and_then(fault),
             capacity_bytes: tier.capacity,
             used_bytes: tier.charged,
             pinned_bytes: tier.pinned,
             name: tier.name,
-        });
-        Health { tiers: tiers.collect() }
+        };
+        self.cache.usage().tiers.into_iter().map(report).collect()
     }
 }
 

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use forebay_api::session::{AgentMessage, Hello, OperatorMessage, Released};
+use forebay_api::session::{AgentMessage, Hello, OperatorMessage, Released, SIGN_OF_LIFE};
 use forebay_session::{Event, Operator};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::Shared;
@@ -15,8 +15,6 @@ use crate::words;
 const EVENTS: usize = 64;
 /// How often it is looked whether there is something to report, as in the real agent.
 const REPORT: Duration = Duration::from_secs(1);
-/// Reports between two signs of life.
-const SIGN_OF_LIFE: u64 = 8;
 
 /// An agent that holds no data: it notes what is desired and says that it has it.
 pub(crate) struct Agent {
@@ -30,12 +28,15 @@ pub(crate) struct Agent {
     /// The operator's process by which it was last told everything.
     synced_by: usize,
     second: u64,
+    begun: Instant,
 }
 
 impl Agent {
     pub(crate) fn new(number: usize, shared: Arc<Shared>) -> Self {
         let datasets = shared.datasets.len();
-        Self { number, shared, desired: vec![0; datasets], said: vec![0; datasets], session: None, synced_by: 0, second: 0 }
+        let none = || vec![0; datasets];
+        let begun = Instant::now();
+        Self { number, shared, desired: none(), said: none(), session: None, synced_by: 0, second: 0, begun }
     }
 
     /// Talks to the operator until `stop`.
@@ -63,6 +64,7 @@ impl Agent {
     async fn take(&mut self, event: Event) {
         match event {
             Event::Began(send) => {
+                tokio::spawn(live(send.clone(), self.begun, self.shared.clone()));
                 self.session = Some(send);
                 self.said.fill(0);
                 self.shared.sessions.fetch_add(1, Ordering::Relaxed);
@@ -90,9 +92,6 @@ impl Agent {
     }
 
     async fn report(&mut self) {
-        if self.second.is_multiple_of(SIGN_OF_LIFE) {
-            self.tell(AgentMessage::Health(words::health(self.second))).await;
-        }
         for index in 0..self.desired.len() {
             let fetching = self.shared.fetches(self.number, index);
             if self.desired[index] == 0 || (self.said[index] == self.desired[index] && !fetching) {
@@ -113,5 +112,21 @@ impl Agent {
                 Err(_) => self.session = None,
             }
         }
+    }
+}
+
+/// Says how the tiers do for as long as the session lasts, whatever else is said, as the real agent does.
+async fn live(session: mpsc::Sender<AgentMessage>, begun: Instant, shared: Arc<Shared>) {
+    let mut ticks = interval(SIGN_OF_LIFE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = session.closed() => return,
+            _ = ticks.tick() => {}
+        }
+        if session.send(AgentMessage::Health(words::health(begun.elapsed()))).await.is_err() {
+            return;
+        }
+        shared.reports.fetch_add(1, Ordering::Relaxed);
     }
 }

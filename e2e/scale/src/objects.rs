@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -45,7 +46,7 @@ pub(crate) async fn nodes(lab: &Lab, count: usize) -> Result<Vec<Pod>> {
         async move {
             let node = serde_json::from_value(node(index))?;
             nodes.create(&PostParams::default(), &node).await.context("make a node")?;
-            pod(lab, &node.name_any(), template.clone()).await
+            pod(lab, &node.name_any(), address(index), template.clone()).await
         }
     });
     futures::stream::iter(made).buffered(AT_ONCE).try_collect().await
@@ -80,8 +81,13 @@ fn node(index: usize) -> serde_json::Value {
     })
 }
 
+/// The address of a node's pod: agents whose pods have none are not told of. Nobody connects to it.
+fn address(index: usize) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + index as u32)
+}
+
 /// A pod of the template on a node, ready, and its token.
-async fn pod(lab: &Lab, node: &str, template: PodTemplateSpec) -> Result<Pod> {
+async fn pod(lab: &Lab, node: &str, ip: Ipv4Addr, template: PodTemplateSpec) -> Result<Pod> {
     let pods: Api<PodObject> = Api::namespaced(lab.client.clone(), NAMESPACE);
     let name = format!("forebay-agent-{RUNTIME}-{node}");
     let PodTemplateSpec { metadata, spec } = template;
@@ -91,7 +97,9 @@ async fn pod(lab: &Lab, node: &str, template: PodTemplateSpec) -> Result<Pod> {
     });
     let metadata = ObjectMeta { name: Some(name.clone()), ..metadata.unwrap_or_default() };
     pods.create(&PostParams::default(), &PodObject { metadata, spec, status: None }).await.context("make a pod")?;
-    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    let ready = json!({"status": {
+        "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}], "podIP": ip, "podIPs": [{"ip": ip}]
+    }});
     pods.patch_status(&name, &PatchParams::default(), &Patch::Strategic(ready)).await.context("make a pod ready")?;
     let accounts: Api<ServiceAccount> = Api::namespaced(lab.client.clone(), NAMESPACE);
     let request: TokenRequest = serde_json::from_value(json!({

@@ -95,14 +95,14 @@ fn time(second: u64) -> Option<Time> {
     Timestamp::from_second(i64::try_from(second).ok()?).ok().map(Time)
 }
 
-/// How an agent's tiers do after so many seconds.
-pub(crate) fn health(second: u64) -> Health {
+/// How an agent's tiers do on a node that has had data for `age`.
+pub(crate) fn health(age: Duration) -> Health {
     let tier = |name: &&str| TierHealth {
         name: (*name).to_owned(),
         capacity_bytes: BYTES,
-        used_bytes: BYTES / 2 + (second << 20),
+        used_bytes: BYTES / 2 + (age.as_secs() << 20),
         pinned_bytes: 0,
         fault: None,
     };
-    Health { tiers: TIERS.iter().map(tier).collect() }
+    Health { tiers: TIERS.iter().map(tier).collect(), age: Some(age) }
 }

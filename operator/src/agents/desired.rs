@@ -1,10 +1,14 @@
 //! What is desired of an agent, and the words that bring it from what it was told to that: pure.
 
+mod peers;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use forebay_api::session::{DatasetState, OperatorMessage, PeerState, PeersChange, Removed, RuntimeState};
+use forebay_api::session::{DatasetState, OperatorMessage, PeersChange, Removed, RuntimeState};
+
+pub(crate) use peers::Peers;
 
 /// What is desired of the agents of one runtime.
 #[derive(Debug, Clone, Default)]
@@ -17,8 +21,8 @@ pub(crate) struct Desired {
     pub(crate) complete: bool,
     /// Nodes whose agents are to go, and let go of everything before.
     pub(crate) leaving: BTreeSet<String>,
-    /// The agents that serve each other, by node.
-    pub(crate) peers: Arc<BTreeMap<String, PeerState>>,
+    /// The agents that serve each other.
+    pub(crate) peers: Arc<Peers>,
 }
 
 impl Desired {
@@ -33,14 +37,14 @@ impl Desired {
     }
 }
 
-/// A word to an agent. Made into its message only when it is sent: a session that begins is told of every Dataset, and of a
-/// thousand sessions that begin together each would hold them all.
+/// A word to an agent. Made into its message only when it is sent: a session that begins is told of every Dataset and of every other
+/// agent, and of a thousand sessions that begin together each would hold them all.
 #[derive(Debug, Clone)]
 pub(crate) enum Word {
     Runtime(Arc<RuntimeState>),
     Dataset(Arc<DatasetState>),
     Removed(Removed),
-    Peers(PeersChange),
+    Peers(Arc<PeersChange>),
     Synced,
 }
 
@@ -50,7 +54,7 @@ impl From<Word> for OperatorMessage {
             Word::Runtime(state) => Self::Runtime((*state).clone()),
             Word::Dataset(state) => Self::Dataset((*state).clone()),
             Word::Removed(removed) => Self::Removed(removed),
-            Word::Peers(change) => Self::Peers(change),
+            Word::Peers(change) => Self::Peers(Arc::unwrap_or_clone(change)),
             Word::Synced => Self::Synced,
         }
     }
@@ -64,7 +68,7 @@ pub(crate) struct Told {
     /// Told, and not in `datasets` since that is not all. Empty but while a Secret cannot be read.
     besides: BTreeMap<String, Arc<DatasetState>>,
     synced: bool,
-    peers: Option<Arc<BTreeMap<String, PeerState>>>,
+    peers: Option<Arc<Peers>>,
 }
 
 impl Told {
@@ -115,16 +119,17 @@ impl Told {
     }
 
     /// What has changed of who is there: a thousand agents do not hear of all thousand each time that one comes.
-    fn peers(&mut self, now: &Arc<BTreeMap<String, PeerState>>) -> Option<PeersChange> {
-        let before = self.peers.replace(now.clone());
-        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, now)) {
+    fn peers(&mut self, now: &Arc<Peers>) -> Option<Arc<PeersChange>> {
+        if self.peers.as_ref().is_some_and(|told| Arc::ptr_eq(told, now)) {
             return None;
         }
-        let anew = before.is_none();
-        let known = before.unwrap_or_default();
-        let there: Vec<_> = now.values().filter(|peer| known.get(&peer.node) != Some(peer)).cloned().collect();
-        let gone: Vec<_> = known.keys().filter(|node| !now.contains_key(*node)).cloned().collect();
-        (!there.is_empty() || !gone.is_empty()).then_some(PeersChange { anew, there, gone })
+        let change = now.since(self.peers.as_ref());
+        // While nobody is known, as before the runtime is looked at for the first time, nothing is said and so nothing is told: the first
+        // that is said has to tell the agent to forget those of its former session.
+        if self.peers.is_some() || change.is_some() {
+            self.peers = Some(now.clone());
+        }
+        change
     }
 }
 

@@ -9,7 +9,7 @@ use forebay_crds::{CacheRuntime, Dataset, DatasetSpec, Prefetch, PrefetchPolicy}
 use kube::ResourceExt as _;
 use tokio::sync::watch;
 
-use super::desired::Desired;
+use super::desired::{Desired, Peers};
 use crate::dataset::{asked, eviction, is_releasing, secret_names, unallowed_paths};
 use crate::names;
 use crate::secrets::SecretState;
@@ -39,13 +39,14 @@ impl Published {
 
     /// These agents serve each other.
     pub(crate) fn set_peers(&self, runtime: &str, peers: BTreeMap<String, PeerState>) {
-        self.change(runtime, |desired| *desired.peers != peers, |desired| desired.peers = Arc::new(peers.clone()));
+        let differs = |desired: &Desired| *desired.peers.all() != peers;
+        self.change(runtime, differs, |desired| desired.peers = Arc::new(Peers::new(peers.clone())));
     }
 
     /// Nodes of a runtime that are about to go, as its agents are told.
     pub(crate) fn leaving_peers(&self, runtime: &str) -> BTreeSet<String> {
         let peers = self.runtimes().get(runtime).map(|sender| sender.borrow().peers.clone()).unwrap_or_default();
-        peers.values().filter(|peer| peer.leaving).map(|peer| peer.node.clone()).collect()
+        peers.all().values().filter(|peer| peer.leaving).map(|peer| peer.node.clone()).collect()
     }
 
     /// Changes what is desired of a runtime's agents, where it differs.

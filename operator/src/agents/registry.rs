@@ -1,21 +1,34 @@
 //! What the agents said last, and which of them still answer.
 
 mod agents;
+mod born;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use forebay_api::session::{AgentIdentity, DatasetProgress, Health, Hello};
+use forebay_api::session::{AgentIdentity, DatasetProgress, Health, Hello, SIGN_OF_LIFE};
 use tokio::time::Instant;
 
 use super::standing::Standing;
 use agents::Agents;
+use born::Clock;
+pub(crate) use born::NEARLY;
 
-/// An agent that said nothing for so long does not count. It speaks at least once in ten seconds.
+/// An agent that said nothing for so long does not count.
 pub(crate) const SILENCE: Duration = Duration::from_secs(20);
+/// One that said nothing for so long has missed its sign of life.
+const LATE: Duration = Duration::from_secs(11);
+/// By how much later than it is due a sign of life may be heard.
+const WAY: Duration = Duration::from_secs(1);
+const _: () = {
+    let (sign, way, late, silence) = (SIGN_OF_LIFE.as_millis(), WAY.as_millis(), LATE.as_millis(), SILENCE.as_millis());
+    assert!(sign + way < late, "an agent that is well would be late");
+    // The last words of all are so far apart.
+    assert!(late + sign + way <= silence, "where all fall silent at once, the first would be silent before the last is late");
+};
 /// How long a new session may live on what the agent's former session reported.
 const INHERITED: Duration = Duration::from_secs(10);
 /// Within so long an agent has said of each Dataset how it does.
@@ -24,10 +37,17 @@ const SETTLED: Duration = Duration::from_secs(5);
 const MOST: usize = 10_000;
 
 /// What all agents said. Only a replica that leads has one.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Registry {
     /// By runtime.
     runtimes: Mutex<HashMap<String, Agents>>,
+    clock: Clock,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::at(Instant::now(), SystemTime::now())
+    }
 }
 
 /// An agent that answers.
@@ -43,9 +63,18 @@ pub(crate) struct Live {
     pub(crate) datasets: usize,
     /// It has been there long enough to have said what it has.
     pub(crate) settled: bool,
+    /// It has missed its sign of life.
+    pub(crate) late: bool,
+    /// Since when its node may have had data, in seconds since 1970; `None`: it does not say.
+    pub(crate) born: Option<u64>,
 }
 
 impl Registry {
+    /// Of which nobody has said anything yet, begun at `start`, which is the moment `wall`.
+    pub(crate) fn at(start: Instant, wall: SystemTime) -> Self {
+        Self { runtimes: Mutex::default(), clock: Clock::new(start, wall) }
+    }
+
     fn runtimes(&self) -> std::sync::MutexGuard<'_, HashMap<String, Agents>> {
         // Counts that a panic elsewhere left behind are put right when their agent connects anew.
         self.runtimes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -65,7 +94,8 @@ impl Registry {
 
     /// Notes that the session's agent has spoken. `false`: another session has displaced this one.
     pub(crate) fn health(&self, agent: &AgentIdentity, session: u32, health: Health, now: Instant) -> bool {
-        self.with(agent, |agents| agents.health(&agent.node, session, health, now))
+        let born = health.age.map(|age| self.clock.moment(age, now));
+        self.with(agent, |agents| agents.health(&agent.node, session, health, born, now))
     }
 
     pub(crate) fn progress(&self, agent: &AgentIdentity, session: u32, progress: DatasetProgress, now: Instant) -> bool {

@@ -1,6 +1,8 @@
 //! The stream between the operator and one agent.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use forebay_api::operator::agents_server::Agents;
@@ -8,16 +10,16 @@ use forebay_api::operator::{AgentMessage as WireAgent, OperatorMessage as WireOp
 use forebay_api::session::{AgentIdentity, AgentMessage, Hello, OperatorMessage};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::authority::agent_of;
-use super::desired::Told;
+use super::desired::{Told, Word};
 use super::{Leadership, Leads, not_leading};
 use crate::stores::Change;
 
-/// Messages on their way to one agent.
+/// Words on their way to one agent.
 const QUEUE: usize = 16;
 /// An agent that takes no message for so long is cut; it connects again and hears what is newest.
 const SLOW: Duration = Duration::from_secs(30);
@@ -32,7 +34,7 @@ pub(super) struct SessionService {
 
 #[tonic::async_trait]
 impl Agents for SessionService {
-    type SessionStream = ReceiverStream<Result<WireOperator, Status>>;
+    type SessionStream = Words;
 
     async fn session(&self, request: Request<Streaming<WireAgent>>) -> Result<Response<Self::SessionStream>, Status> {
         let leadership = self.leads.get()?;
@@ -48,7 +50,7 @@ impl Agents for SessionService {
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(run(leadership, agent, life, request.into_inner(), sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(Words(receiver)))
     }
 }
 
@@ -56,7 +58,19 @@ fn expired() -> Status {
     Status::unauthenticated("the certificate has expired: enrol again")
 }
 
-type Sender = mpsc::Sender<Result<WireOperator, Status>>;
+type Sender = mpsc::Sender<Result<Word, Status>>;
+
+/// Words on their way to an agent. Each becomes its message when the connection takes it: words share what they tell, and of messages a
+/// thousand agents that read slowly would have a copy each.
+pub(super) struct Words(mpsc::Receiver<Result<Word, Status>>);
+
+impl Stream for Words {
+    type Item = Result<WireOperator, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx).map_ok(|word| OperatorMessage::from(word).into())
+    }
+}
 
 async fn run(leadership: Leadership, agent: AgentIdentity, life: Duration, mut words: Streaming<WireAgent>, sender: Sender) {
     let token = leadership.token.clone();
@@ -138,7 +152,7 @@ async fn tell(leadership: &Leadership, agent: &AgentIdentity, sender: &Sender) -
     loop {
         let newest = Arc::clone(&desired.borrow_and_update());
         for word in told.next(&newest.on(&agent.node)) {
-            match timeout(SLOW, sender.send(Ok(OperatorMessage::from(word).into()))).await {
+            match timeout(SLOW, sender.send(Ok(word))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return Status::cancelled("the agent ended the session"),
                 Err(_) => return Status::resource_exhausted("the agent took no message for 30 seconds: connect again"),

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use forebay_crds::{Dataset, DatasetStatus};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kube::api::{DeleteParams, Patch, Preconditions};
-use kube::{Api, Resource, ResourceExt as _};
-use serde_json::json;
+use kube::Api;
 
 use super::observe::Observed;
 use super::plan::{Keep, Plan};
 use super::release::Stage;
 use crate::context::Context;
+use crate::ends::{delete, set_finalizers};
 use crate::events::Note;
 use crate::{names, ssa};
 
@@ -93,35 +92,6 @@ async fn unanswered_note(context: &Context, observed: &Observed, nodes: &BTreeSe
     let text = format!("the agents of {nodes} did not let go within a minute; they free its bytes when they are back");
     let note = Note { warning: true, reason: "ReleasedWithout".to_owned(), action: "Delete", text };
     context.events.publish(&*observed.dataset, note).await;
-}
-
-/// Sets the finalizers of this field manager; those of others stay. Nothing happens to an object that is gone.
-pub(crate) async fn set_finalizers<K>(api: &Api<K>, object: &K, finalizers: &[&str]) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    // With the uid in it the object is not made anew where it is gone.
-    let mut metadata = json!({"name": object.name_any(), "uid": object.uid(), "finalizers": finalizers});
-    if let Some(namespace) = object.namespace() {
-        metadata["namespace"] = namespace.into();
-    }
-    let body = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata});
-    ssa::gone_is_done(api.patch(&object.name_any(), &ssa::params(), &Patch::Apply(&body)).await.map(drop))
-}
-
-/// Deletes this very object, if it is still there and nobody has yet.
-pub(crate) async fn delete<K>(api: &Api<K>, object: &K) -> Result<(), kube::Error>
-where
-    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
-{
-    if object.meta().deletion_timestamp.is_some() {
-        return Ok(());
-    }
-    let params = DeleteParams {
-        preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
-        ..DeleteParams::background()
-    };
-    ssa::gone_is_done(api.delete(&object.name_any(), &params).await.map(drop))
 }
 
 /// Writes the status.

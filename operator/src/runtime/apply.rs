@@ -4,13 +4,13 @@ use forebay_crds::{CacheRuntime, CacheRuntimeStatus};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, Preconditions};
 use tokio::time::Instant;
 
 use super::observe::Observed;
-use super::plan::{End, Plan, peers};
+use super::peers::peers;
+use super::plan::{End, Plan};
 use crate::context::Context;
-use crate::dataset::apply::{delete, set_finalizers};
+use crate::ends::{delete, delete_named, set_finalizers};
 use crate::{names, ssa};
 
 /// Whether the object is gone with that.
@@ -50,9 +50,7 @@ pub(super) async fn apply(context: &Context, observed: &Observed, plan: &Plan) -
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), &context.namespace);
     for pod in outdated {
         tracing::info!(pod = pod.name, "an agent's pod is of an older make, it is made anew");
-        let preconditions = Some(Preconditions { uid: Some(pod.uid.clone()), resource_version: None });
-        let deleted = pods.delete(&pod.name, &DeleteParams { preconditions, ..DeleteParams::default() }).await;
-        ssa::gone_is_done(deleted.map(drop))?;
+        delete_named(&pods, &pod.name, Some(pod.uid.clone())).await?;
     }
     Ok(false)
 }

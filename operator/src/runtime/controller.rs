@@ -21,7 +21,7 @@ use crate::stores::{Change, Stores};
 
 /// Without any change everything is looked at so often.
 const IDLE: Duration = Duration::from_secs(300);
-/// How often it is looked whether agents have let go.
+/// How often it is looked whether agents have let go, and whether silence says something again.
 const WAITING: Duration = Duration::from_secs(2);
 
 /// Runs the controller until its future is dropped.
@@ -69,6 +69,6 @@ async fn reconcile(runtime: Arc<CacheRuntime>, context: Arc<Context>) -> Result<
         context.metrics.status_written();
         context.events.turned(&*observed.runtime, &before.conditions, &status.conditions).await;
     }
-    let waiting = plan.end.is_some() || !plan.leaving.is_empty() || observed.settling;
+    let waiting = plan.end.is_some() || !plan.leaving.is_empty() || observed.settling || observed.deaf;
     Ok(Action::requeue(if waiting { WAITING } else { IDLE }))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use forebay_api::node::GRACE;
 use forebay_api::session::{AUDIENCE, PEER_PORT};
 use forebay_crds::{CacheRuntime, CacheRuntimeSpec};
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy};
@@ -119,7 +120,7 @@ fn pod(spec: &CacheRuntimeSpec, name: &str, settings: &Settings) -> PodSpec {
             .then(|| settings.pull_secrets.iter().map(|name| LocalObjectReference { name: name.clone() }).collect()),
         priority_class_name: settings.priority_class.clone(),
         service_account_name: Some(settings.service_account.clone()),
-        termination_grace_period_seconds: Some(60),
+        termination_grace_period_seconds: i64::try_from(GRACE.as_secs()).ok(),
         tolerations: Some(tolerations(spec)),
         volumes: Some(volumes),
         ..PodSpec::default()

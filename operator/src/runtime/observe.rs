@@ -13,6 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use tokio::time::Instant;
 
 use super::daemon_set::POD_HASH;
+use super::peers::most_are_late;
 use crate::agents::registry::Live;
 use crate::context::Context;
 use crate::{names, quantity, scale};
@@ -48,6 +49,8 @@ pub(crate) struct Observed {
     pub(super) ending: Option<Duration>,
     /// This replica leads so shortly that agents may not have come over yet.
     pub(super) settling: bool,
+    /// This replica does not hear most agents, or did not a moment ago: the others may be about to come back.
+    pub(super) deaf: bool,
 }
 
 impl Observed {
@@ -139,12 +142,14 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
     // It goes through all reports, so only while somebody waits for it.
     let is_awaited = going.keys().any(|node| !asked.contains_key(node));
     let complete = if is_awaited { context.registry.share_complete(&name, &shared, now) } else { BTreeSet::new() };
+    let live = context.registry.live(&name, now);
+    let deaf = context.is_deaf(&name, most_are_late(&pods, &live), now);
     let others = stores.runtimes.state().into_iter().filter(|other| other.name_any() != name).collect();
     Some(Observed {
         nodes,
         daemon_set: stores.daemon_sets.get(&set),
         pods,
-        live: context.registry.live(&name, now),
+        live,
         chosen: context.chosen(&name),
         going,
         asked,
@@ -155,6 +160,7 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
         datasets,
         ending,
         settling: context.is_settling(now),
+        deaf,
         runtime,
         name,
         uid,

@@ -8,7 +8,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::{Api, ResourceExt as _};
 
 use crate::context::Context;
-use crate::dataset::apply::delete;
+use crate::ends::delete;
 use crate::names;
 
 const EVERY: Duration = Duration::from_secs(30);

@@ -1,10 +1,8 @@
 //! What there is to be: pure, and without a client.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use forebay_api::session::{PEER_PORT, PeerState};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::ResourceExt as _;
 
@@ -15,7 +13,6 @@ use super::observe::{NodeFacts, Observed, PodFacts};
 use super::validate::Finding;
 use crate::agents::registry::Live;
 use crate::names;
-use crate::names::ZONE;
 
 /// How long an agent that is to go may take to let go of its Datasets once no pod uses them, and the agents of a runtime that is
 /// being deleted.
@@ -165,26 +162,6 @@ pub(super) fn plan(observed: &Observed, findings: &[Finding], settings: &Setting
     plan.outdated = outdated(&pods, hash_of(&set));
     plan.daemon_set = Some(Box::new(set));
     plan
-}
-
-/// The agents that serve each other, by node: those that answer, and those that serve as kubelet sees it, for after a change of leaders all are
-/// silent for a while; none that is on its way out. Those on nodes that are `going` are leaving, as those on nodes that are drained.
-pub(super) fn peers(observed: &Observed, going: &BTreeSet<String>) -> BTreeMap<String, PeerState> {
-    let nodes: BTreeMap<&str, &NodeFacts> = observed.nodes.iter().map(|node| (node.name.as_str(), node)).collect();
-    let live: BTreeSet<&str> = observed.live.iter().map(|live| live.pod.as_str()).collect();
-    let peer = |pod: &PodFacts| {
-        let (node, address) = (pod.node.clone()?, SocketAddr::new(pod.ip?, PEER_PORT));
-        let facts = nodes.get(node.as_str());
-        let zone = facts.and_then(|facts| facts.labels.get(ZONE)).cloned();
-        let leaving = going.contains(&node) || facts.is_some_and(|facts| facts.is_leaving());
-        let since = facts.map_or(0, |facts| facts.since);
-        Some((node.clone(), PeerState { node, zone, address, leaving, since }))
-    };
-    let answers = |pod: &&PodFacts| live.contains(pod.name.as_str());
-    let staying = || observed.pods.iter().filter(|pod| !pod.terminating);
-    let mut peers: BTreeMap<_, _> = staying().filter(|pod| pod.ready).filter_map(peer).collect();
-    peers.extend(staying().filter(answers).filter_map(peer));
-    peers
 }
 
 /// Nodes with an agent that is not on its way out.

@@ -85,10 +85,12 @@ fn live(node: &str, mounts: u32, datasets: &[&str]) -> Live {
         node: node.into(),
         pod: format!("forebay-agent-default-{node}"),
         version: "0.1.0".into(),
-        health: Some(Health { tiers: vec![tier] }),
+        health: Some(Health { tiers: vec![tier], age: None }),
         mounts,
         datasets: datasets.len(),
         settled: true,
+        late: false,
+        born: None,
     }
 }
 
@@ -111,6 +113,7 @@ fn observed(spec: Value, nodes: Vec<NodeFacts>) -> Observed {
         datasets: vec![],
         ending: None,
         settling: false,
+        deaf: false,
     }
 }
 

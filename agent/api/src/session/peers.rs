@@ -14,8 +14,8 @@ pub struct PeerState {
     pub address: SocketAddr,
     /// Its node is about to go: it gives what it has, and keeps nothing for the others any more.
     pub leaving: bool,
-    /// When its node came, in seconds since 1970; 0: not known. By it an agent that is new among the others knows those that
-    /// were there before it, whom it asks for what it is to own.
+    /// Since when it may have data, in seconds since 1970; 0: not known. By it an agent that is new among the others knows those
+    /// that were there before it, whom it asks for what it is to own.
     pub since: u64,
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::{name, some, uid};
 use crate::convert::{all, every};
 use crate::{DatasetName, DatasetReport, InvalidMessage, operator as wire};
@@ -44,6 +46,8 @@ pub struct DatasetProgress {
 pub struct Health {
     /// Fastest first.
     pub tiers: Vec<TierHealth>,
+    /// For how long the node may have had data; whole seconds cross the wire, one at least. `None`: not known.
+    pub age: Option<Duration>,
 }
 
 /// One tier on one node. Sizes in bytes.
@@ -133,16 +137,16 @@ impl TryFrom<wire::DatasetProgress> for DatasetProgress {
 }
 
 impl From<Health> for wire::Health {
-    fn from(Health { tiers }: Health) -> Self {
-        Self { tiers: every(tiers) }
+    fn from(Health { tiers, age }: Health) -> Self {
+        Self { tiers: every(tiers), age_seconds: age.map_or(0, |age| age.as_secs().max(1)) }
     }
 }
 
 impl TryFrom<wire::Health> for Health {
     type Error = InvalidMessage;
 
-    fn try_from(wire::Health { tiers }: wire::Health) -> Result<Self, InvalidMessage> {
-        Ok(Self { tiers: all(tiers)? })
+    fn try_from(wire::Health { tiers, age_seconds }: wire::Health) -> Result<Self, InvalidMessage> {
+        Ok(Self { tiers: all(tiers)?, age: (age_seconds > 0).then_some(Duration::from_secs(age_seconds)) })
     }
 }
 

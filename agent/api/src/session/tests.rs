@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that fails tells where")]
 
 use std::collections::BTreeMap;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, UNIX_EPOCH};
 
 use forebay_crds::manifest::{Redacted, SecretData};
 use forebay_crds::names::Eviction;
@@ -108,7 +108,10 @@ fn reports() -> Vec<AgentMessage> {
         AgentMessage::Hello(Hello { version: "0.1.0".into(), pod_name: "forebay-agent-gpu-x".into() }),
         AgentMessage::Dataset(progress()),
         AgentMessage::Dataset(DatasetProgress { refreshed: None, evicted: None, ..progress() }),
-        AgentMessage::Health(Health { tiers: vec![tier(None), tier(Some(String::new())), tier(Some("read-only".into()))] }),
+        AgentMessage::Health(Health {
+            tiers: vec![tier(None), tier(Some(String::new())), tier(Some("read-only".into()))],
+            age: Some(Duration::from_secs(u64::MAX)),
+        }),
         AgentMessage::Health(Health::default()),
         AgentMessage::Released(Released { uid: "u-1".into(), dataset: imagenet() }),
     ]
@@ -130,6 +133,15 @@ fn reports_come_out_as_they_went_in() {
         let read = wire::AgentMessage::decode(&*bytes).unwrap();
         assert_eq!(AgentMessage::try_from(read).unwrap(), message);
     }
+}
+
+#[test]
+fn an_agent_that_has_just_begun_has_an_age_and_one_that_says_none_has_not() {
+    let new = Health { tiers: vec![], age: Some(Duration::from_millis(1)) };
+    let sent = wire::Health::from(new);
+    assert_eq!(sent.age_seconds, 1, "0 is not known");
+    assert_eq!(Health::try_from(sent).unwrap().age, Some(Duration::from_secs(1)));
+    assert_eq!(Health::try_from(wire::Health::default()).unwrap().age, None);
 }
 
 #[test]
@@ -187,7 +199,7 @@ fn what_an_agent_says_without_sense_is_refused_by_field() {
     let cases = [
         ("progress.uid", Message::Dataset(wire::DatasetProgress { uid: String::new(), ..progress().into() })),
         ("progress.report", Message::Dataset(wire::DatasetProgress { report: None, ..progress().into() })),
-        ("health.tiers.name", Message::Health(wire::Health { tiers: vec![wire::Tier::default()] })),
+        ("health.tiers.name", Message::Health(wire::Health { tiers: vec![wire::Tier::default()], age_seconds: 1 })),
         ("released.uid", Message::Released(wire::Released { uid: String::new(), dataset: Some(imagenet().into()) })),
         ("dataset", Message::Released(wire::Released { uid: "u".into(), dataset: None })),
     ];

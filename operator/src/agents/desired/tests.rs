@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 
 use forebay_api::DatasetName;
+use forebay_api::session::PeerState;
 use forebay_crds::values::{ByteSize, TreePath};
 use forebay_crds::{DatasetSpec, Mount, Tier};
 
@@ -46,9 +47,10 @@ fn short(words: Vec<Word>) -> Vec<String> {
         Word::Dataset(state) => format!("+{}", state.uid),
         Word::Removed(removed) => format!("-{}", removed.uid),
         Word::Synced => "S".to_owned(),
-        Word::Peers(PeersChange { anew, there, gone }) => {
+        Word::Peers(change) => {
+            let PeersChange { anew, there, gone } = &*change;
             let there: Vec<_> = there.iter().map(|peer| format!("{}@{}", peer.node, peer.address)).collect();
-            format!("P{} {} -{}", if anew { "!" } else { "" }, there.join(" "), gone.join(" "))
+            format!("P{} {} -{}", if *anew { "!" } else { "" }, there.join(" "), gone.join(" "))
         }
     };
     words.into_iter().map(short).collect()
@@ -120,10 +122,12 @@ fn an_agent_hears_who_is_there_and_then_only_what_changes() {
             since: 0,
         };
         let peers = peers.iter().map(|one| ((one.0).to_owned(), peer(one))).collect();
-        Desired { peers: Arc::new(peers), ..desired(&[], true) }
+        Desired { peers: Arc::new(Peers::new(peers)), ..desired(&[], true) }
     };
     let mut told = Told::default();
     assert_eq!(short(told.next(&peers(&[]))), ["R", "S"], "of nobody nothing is said");
+    let one = peers(&[("n1", "10.0.0.1:9102")]);
+    assert_eq!(short(told.next(&one)), ["P! n1@10.0.0.1:9102 -"], "it may know others of its former session");
     let mut told = Told::default();
     let two = peers(&[("n1", "10.0.0.1:9102"), ("n2", "10.0.0.2:9102")]);
     assert_eq!(short(told.next(&two)), ["R", "P! n1@10.0.0.1:9102 n2@10.0.0.2:9102 -", "S"]);

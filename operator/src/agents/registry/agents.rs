@@ -5,7 +5,8 @@ use forebay_api::session::{DatasetProgress, Health, Hello};
 use tokio::time::Instant;
 
 use super::super::standing::{Said, Standing};
-use super::{INHERITED, Live, MOST, SETTLED, SILENCE};
+use super::born::born;
+use super::{INHERITED, LATE, Live, MOST, SETTLED, SILENCE};
 
 /// The agents of one runtime. What they say is kept by Dataset, since it is read so; each agent keeps only counts of it, so that
 /// none of what is done every second goes through all reports.
@@ -31,6 +32,8 @@ struct Agent {
     /// Whether reports of a former session may be left.
     inherits: bool,
     health: Option<Health>,
+    /// Since when its node may have had data, in seconds since 1970.
+    born: Option<u64>,
     /// Datasets that it said something of, and mounts of them.
     datasets: usize,
     mounts: u32,
@@ -72,6 +75,7 @@ impl Agents {
             since: now,
             inherits: false,
             health: None,
+            born: None,
             datasets: 0,
             mounts: 0,
             counted: true,
@@ -101,8 +105,10 @@ impl Agents {
         }
     }
 
-    pub(super) fn health(&mut self, node: &str, session: u32, health: Health, now: Instant) -> bool {
-        self.spoke(node, session, now).map(|(_, agent)| agent.health = Some(health)).is_some()
+    pub(super) fn health(&mut self, node: &str, session: u32, health: Health, says: Option<u64>, now: Instant) -> bool {
+        let Some((_, agent)) = self.spoke(node, session, now) else { return false };
+        (agent.health, agent.born) = (Some(health), born(agent.born, says));
+        true
     }
 
     pub(super) fn progress(&mut self, node: &str, session: u32, progress: DatasetProgress, now: Instant) -> bool {
@@ -147,6 +153,8 @@ impl Agents {
                 mounts: agent.mounts,
                 datasets: agent.datasets,
                 settled: now.saturating_duration_since(agent.since) >= SETTLED,
+                late: now.saturating_duration_since(agent.last) >= LATE,
+                born: agent.born,
             })
             .collect();
         live.sort_by(|a, b| a.node.cmp(&b.node));

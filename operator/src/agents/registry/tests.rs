@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that fails tells where")]
 
+use std::time::UNIX_EPOCH;
+
 use super::super::standing::tests::said;
 use super::*;
 
@@ -36,6 +38,36 @@ fn an_agent_that_is_silent_does_not_count() {
     assert_eq!(registry.sweep(&known, at(22)), BTreeSet::new(), "it is told once");
     registry.connect(&agent("n1"), hello(), at(23));
     assert_eq!(counts(&registry, at(23)), [(0, 0)], "nothing of it was kept");
+}
+
+#[test]
+fn an_agent_that_missed_its_sign_of_life_is_late_before_it_is_silent() {
+    let registry = Registry::default();
+    let start = Instant::now();
+    registry.connect(&agent("n1"), hello(), start);
+    let late = |seconds| registry.live("r", start + Duration::from_secs(seconds)).first().map(|live| live.late);
+    assert_eq!((late(10), late(11), late(19), late(20)), (Some(false), Some(true), Some(true), None));
+}
+
+#[test]
+fn since_when_a_node_has_data_follows_from_an_age_and_does_not_move_from_session_to_session() {
+    let start = Instant::now();
+    let registry = Registry::at(start, UNIX_EPOCH + Duration::from_secs(1_000_000));
+    let says = |session, second, age: Option<u64>| {
+        let now = start + Duration::from_secs(second);
+        let health = Health { age: age.map(Duration::from_secs), ..Health::default() };
+        assert!(registry.health(&agent("n1"), session, health, now));
+        registry.live("r", now)[0].born
+    };
+    let first = registry.connect(&agent("n1"), hello(), start);
+    assert_eq!(registry.live("r", start)[0].born, None, "it has not said so yet");
+    assert_eq!(says(first, 0, Some(1000)), Some(999_000));
+    assert_eq!(says(first, 10, Some(1009)), Some(999_000), "seconds are cut off");
+    let second = registry.connect(&agent("n1"), hello(), start + Duration::from_secs(15));
+    assert_eq!(registry.live("r", start + Duration::from_secs(15))[0].born, Some(999_000));
+    assert_eq!(says(second, 15, Some(900)), Some(999_000));
+    assert_eq!(says(second, 16, Some(1)), Some(1_000_015), "its disk is another");
+    assert_eq!(says(second, 17, None), None, "an agent of another version");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::plan::{End, peers};
+use super::super::peers::peers;
+use super::super::plan::End;
 use super::*;
 
 fn scaled_down(live: Vec<Live>) -> Observed {
