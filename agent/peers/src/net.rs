@@ -31,7 +31,7 @@ pub struct Neighbour {
     pub address: SocketAddr,
     /// It is about to go, and keeps nothing for the others any more.
     pub leaving: bool,
-    /// When its node came, in seconds since 1970; 0: not known.
+    /// Since when it may have data, in seconds since 1970; 0: not known.
     pub since: u64,
 }
 

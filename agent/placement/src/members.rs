@@ -13,7 +13,7 @@ pub struct Member {
     pub zone: Option<String>,
     /// It is about to go: it owns nothing, and gives what it holds.
     pub leaving: bool,
-    /// When it came, in seconds of any clock that all share; 0: not known, and before all others.
+    /// Since when it may have data, in seconds of any clock that all share; 0: not known, and before all others.
     pub since: u64,
 }
 

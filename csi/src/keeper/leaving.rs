@@ -1,14 +1,10 @@
 //! This driver and an agent never end at the same time when they are told to: one of them has each mount's descriptor at any moment.
 
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
-use forebay_api::node::{Agent, Reason, Refusal};
+use forebay_api::node::{Agent, LEAVES_WITHIN, Reason, Refusal};
 
 use super::{AGAIN, Keeper};
-
-/// How long an agent that follows another one is waited for. Less than the pod's grace period.
-const ENDS_WITHIN: Duration = Duration::from_secs(40);
 
 /// Who is about to end. Under one lock, so that whoever is told first knows that the other one stays.
 #[derive(Debug, Default)]
@@ -47,7 +43,7 @@ impl Keeper {
                 let _ = tokio::time::timeout(AGAIN, self.changed.notified()).await;
             }
         };
-        if tokio::time::timeout(ENDS_WITHIN, all_served).await.is_err()
+        if tokio::time::timeout(LEAVES_WITHIN, all_served).await.is_err()
             && let Some(dataset) = self.with_nobody_else()
         {
             tracing::warn!(%dataset, "ending while no agent serves this Dataset's mount: pods that have files of it open get errors");

@@ -144,7 +144,7 @@ pub(super) struct Agent {
     stop: CancellationToken,
     pub(super) task: Option<tokio::task::JoinHandle<()>>,
     dir: tempfile::TempDir,
-    /// When its node came.
+    /// Since when it may have data.
     pub(super) since: u64,
     /// Its node's zone, as all are told it.
     pub(super) zone: Option<String>,
