@@ -61,18 +61,20 @@ async fn read_all(agent: &Agent, objects: &[(ObjectMeta, Bytes)]) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_all_read_at_once_crosses_into_a_zone_about_once() {
+    let mut counts = Vec::new();
     for told in [true, false] {
         let ring = two_zones(told).await;
         let large = (0..6).map(|n| 4 * MIB + n).chain([20 * MIB + 77]);
         let (objects, total) = put(&ring, large.chain((0..10).map(|n| 50_000 + n)));
         timeout(DEADLINE, join_all(ring.agents.iter().map(|agent| read_all(agent, &objects)))).await.unwrap();
         assert_eq!(ring.store.bytes_requested(), total);
-        let crossings = crossings(&ring, total);
-        // Small ones each node takes for itself where it comes before the others, and who is still writing what it got is asked for it in vain.
-        // On a machine that stands still for as long as one waits for another, the next of those that wait gets it, too.
-        let expected = if told { 0.9..2.0 } else { 2.5..3.1 };
-        assert!(expected.contains(&crossings), "told of zones: {told}: {crossings}");
+        counts.push(crossings(&ring, total));
     }
+    // Small ones each node takes for itself where it comes before the others, and who is still writing what it got is asked for it in vain.
+    // On a machine that stands still for as long as one waits for another, the next of those that wait gets it, too.
+    let (told, untold) = (counts[0], counts[1]);
+    assert!((2.5..3.1).contains(&untold), "{counts:?}");
+    assert!((0.9..untold - 0.3).contains(&told), "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -171,7 +173,6 @@ async fn prefetch_in_two_zones_at_once_ends_and_costs_the_store_one_copy() {
     timeout(DEADLINE, join_all(ring.agents.iter().map(|agent| read_all(agent, &objects)))).await.unwrap();
     assert_eq!(ring.store.bytes_requested(), total);
     let crossings = crossings(&ring, total);
-    // How often depends on whether the machine is quick enough for a piece to be worth waiting for. All three nodes of a zone got it from afar
-    // where nobody knew of zones.
-    assert!((0.9..2.7).contains(&crossings), "{crossings}");
+    // How often depends on whether the machine is quick enough for a piece to be worth waiting for: at most for each node of a zone.
+    assert!((0.9..3.1).contains(&crossings), "{crossings}");
 }
