@@ -88,9 +88,9 @@ impl Context {
         now.saturating_duration_since(self.began) < SETTLING
     }
 
-    /// Whether this replica does not hear most agents of the runtime, as `is` says of now, or did not lately.
-    pub(crate) fn is_deaf(&self, runtime: &str, is: bool, now: Instant) -> bool {
-        self.deaf.is_or_was(runtime, is, SETTLING, now)
+    /// Notes whether this replica does not hear most agents of the runtime, as `is` says of now; whether it does not, or did not lately.
+    pub(crate) fn note_deaf(&self, runtime: &str, is: bool, now: Instant) -> bool {
+        self.deaf.is_or_was(runtime, is, now)
     }
 
     /// The nodes that are to have an agent of the runtime: as chosen, or till then those that have one; and whether they are
@@ -195,14 +195,14 @@ impl Since {
 struct Lately(Mutex<HashMap<String, Instant>>);
 
 impl Lately {
-    /// Whether it `is` so now, or was within `span`.
-    fn is_or_was(&self, name: &str, is: bool, span: Duration, now: Instant) -> bool {
+    /// Whether it `is` so now, or was within [`SETTLING`].
+    fn is_or_was(&self, name: &str, is: bool, now: Instant) -> bool {
         let mut known = lock(&self.0);
         if is {
             known.insert(name.to_owned(), now);
             return true;
         }
-        let was = known.get(name).is_some_and(|last| now.saturating_duration_since(*last) < span);
+        let was = known.get(name).is_some_and(|last| now.saturating_duration_since(*last) < SETTLING);
         if !was {
             known.remove(name);
         }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn what_was_so_lately_is_counted_from_its_last_sight() {
         let (lately, start) = (Lately::default(), Instant::now());
-        let at = |seconds, name, is| lately.is_or_was(name, is, SETTLING, start + Duration::from_secs(seconds));
+        let at = |seconds, name, is| lately.is_or_was(name, is, start + Duration::from_secs(seconds));
         assert!(!at(0, "r", false) && at(1, "r", true) && at(3, "r", true));
         assert!(!at(4, "other", false));
         assert!(at(27, "r", false) && !at(28, "r", false) && lock(&lately.0).is_empty());

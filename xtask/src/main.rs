@@ -40,6 +40,8 @@ enum Command {
     /// Runs every test: formatting, lints, licences, generated files, unit and model tests, tests of the whole, the demo, a short benchmark
     Test(test::TestArgs),
     /// Measures this build beside the kernel's file systems, rclone mount, s3fs and what else of their kind is on the PATH, in one run
+    ///
+    /// Alluxio is not measured: it needs a cluster of its own.
     Bench(bench::BenchArgs),
     /// What continuous integration runs: the same as `test`
     Ci,

@@ -68,6 +68,14 @@ pub struct TierHealth {
     pub reserve: u64,
 }
 
+impl TierHealth {
+    /// Why the tier takes no blocks; `None`: it works.
+    pub fn fault(&self) -> Option<&str> {
+        let TierState::Faulted { .. } = self.state else { return None };
+        Some(self.last_error.as_deref().unwrap_or("its disk fails"))
+    }
+}
+
 /// Whether a tier takes blocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TierState {

@@ -3,14 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use forebay_placement::EXTENT;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use crate::Asked;
 use crate::unsent::Unsent;
+use crate::{Asked, Patience};
 
 mod crowd;
 
@@ -20,14 +19,13 @@ use crowd::{Body, Crowd, LANDING, Place};
 const LEAST: u64 = 1 << 20;
 /// Extents of which it is remembered who has them.
 const EXTENTS: usize = 1024;
-/// For so long one is kept waiting for somebody else to have it.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Who is sent what now, and who has it.
 #[derive(Debug)]
 pub(crate) struct Fanout {
     /// Bodies of one extent at a time within this zone. Other zones are few, and each gets one at a time.
     width: usize,
+    patience: Patience,
     extents: Mutex<HashMap<Arc<Extent>, Crowd>>,
 }
 
@@ -69,12 +67,12 @@ pub(crate) struct Pass {
 }
 
 impl Fanout {
-    pub(crate) fn new(width: usize) -> Self {
-        Self { width: width.max(1), extents: Mutex::default() }
+    pub(crate) fn new(width: usize, patience: Patience) -> Self {
+        Self { width: width.max(1), patience, extents: Mutex::default() }
     }
 
     /// Waits until what is asked for may be sent from here, or somebody else has it. Who may not be sent elsewhere is not kept waiting, nor is
-    /// anybody for longer than [`PATIENCE`].
+    /// anybody for longer than [`Patience::elsewhere`].
     pub(crate) async fn admit(self: &Arc<Self>, asked: &Asked, asker: Asker<'_>) -> Admitted {
         let Asked { dataset, store, key, version, range, priority, held, elsewhere, .. } = asked;
         if *held || range.end - range.start < LEAST {
@@ -86,7 +84,7 @@ impl Fanout {
         let wanted = Arc::new(Body { node: node.to_owned(), zone, range: range.clone(), priority: *priority, unsent });
         let arrived = Instant::now();
         loop {
-            let patient = *elsewhere && arrived.elapsed() < PATIENCE;
+            let patient = *elsewhere && arrived.elapsed() < self.patience.elsewhere;
             let changed = match self.try_admit(&extent, &wanted, patient) {
                 Ok(admitted) => return admitted,
                 Err(changed) => changed,
@@ -104,7 +102,7 @@ impl Fanout {
         }
         let crowd = extents.entry(extent.clone()).or_default();
         let now = Instant::now();
-        let place = if patient { crowd.place(wanted, self.width, now) } else { Place::Here };
+        let place = if patient { crowd.place(wanted, self.width, &self.patience, now) } else { Place::Here };
         match place {
             Place::Later => Err(crowd.changed.clone()),
             Place::Elsewhere(named) => Ok(Admitted::Elsewhere(named)),

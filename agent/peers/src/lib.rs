@@ -33,7 +33,7 @@ mod unsent;
 
 pub use ask::{Asked, AskedCatalog, NotAsked};
 pub use catalog::WantedCatalog;
-pub use limits::Limits;
+pub use limits::{Limits, Patience};
 pub use net::{Neighbour, Net};
 pub use serve::{Answer, BodyError, CatalogAnswer, Refusal, Source};
 pub use server::Server;

@@ -29,6 +29,8 @@ pub struct Limits {
     /// Bodies of one piece that are sent at a time within this zone: further nodes are sent to those that have got it. Of another zone one gets it
     /// at a time.
     pub fanout: usize,
+    /// For how long those that ask for one piece wait for each other.
+    pub patience: Patience,
     /// Bytes a second that this agent sends to all others together, [`crate::LEAST_BANDWIDTH`] at least. `None`: no bound.
     pub bandwidth: Option<u64>,
     /// Connections to all peers together, and requests that the server answers at a time.
@@ -50,9 +52,29 @@ impl Default for Limits {
             handshake: Duration::from_secs(5),
             stalled: Duration::from_secs(10),
             fanout: 16,
+            patience: Patience::default(),
             bandwidth: None,
             connections: 256,
         }
+    }
+}
+
+/// How long a node that asks for what others are sent waits to get it from one of them.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// So long it is kept waiting altogether for somebody else to have it.
+    pub elsewhere: Duration,
+    /// So long after it began, the body of another node of its zone is waited for: a store, a link or a disk that is slow would cost each that
+    /// waits more than a piece that crosses zones once more.
+    pub mate: Duration,
+    /// Such a node that takes nothing for so long is not waited for: it may wait for memory that its own node's waiting for others holds, of which
+    /// one may be the one that would wait.
+    pub still: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { elsewhere: Duration::from_secs(2), mate: Duration::from_millis(750), still: Duration::from_millis(250) }
     }
 }
 

@@ -191,7 +191,7 @@ impl Net {
         (own != other).then(|| other.to_owned())
     }
 
-    /// Bytes that each of the others has given to this agent for as long as it was known by the same address.
+    /// Bytes that each of the others has given to this agent for as long as it was known by the same address. For tests and examples.
     pub fn given(&self) -> BTreeMap<String, u64> {
         self.view().peers.iter().map(|(node, peer)| (node.clone(), peer.given())).collect()
     }

@@ -31,9 +31,9 @@ pub(crate) enum PeerError {
     /// All connections to it stayed in use.
     #[error("all connections are in use")]
     Busy,
-    /// It works, and has too much to do to say in time whether it holds what is wanted.
+    /// It took a connection, and did not say in time whether it holds what is wanted.
     #[error("it did not say in time whether it holds it")]
-    Late,
+    Late(Late),
     /// It does not work.
     #[error("{0}")]
     Failed(String),
@@ -100,15 +100,12 @@ impl Peer {
 
     /// Asks; a body has given its first piece already. What comes of it, the breaker knows.
     pub(crate) async fn get(self: &Arc<Self>, net: &Arc<Net>, asked: &Asked) -> Result<PeerBody, PeerError> {
-        let permits = self.permits(&self.pool, asked, Instant::now() + net.limits.queue).await;
-        let got = match permits {
-            Ok(permits) => match Pool::lease(&self.pool, net, permits).await {
-                Ok(lease) => self.try_get(net, lease, asked).await,
-                Err(why) => Err(PeerError::Failed(why)),
-            },
-            Err(busy) => Err(busy),
+        let got = async {
+            let permits = self.permits(&self.pool, asked, Instant::now() + net.limits.queue).await?;
+            let lease = Pool::lease(&self.pool, net, permits).await.map_err(PeerError::Failed)?;
+            self.try_get(net, lease, asked).await
         };
-        self.noted(net, got)
+        self.noted(net, got.await)
     }
 
     /// Asks for what it holds, which it says at once: for a connection this waits until then, and for the peer no longer than its part of
@@ -120,35 +117,23 @@ impl Peer {
         until: Instant,
         late: Late,
     ) -> Result<PeerBody, PeerError> {
-        let got = match self.permits(&self.held, asked, until).await {
-            Ok(permits) => {
-                let until = until.max(Instant::now() + net.limits.held * 3 / 4);
-                self.try_held(net, permits, asked, until, late).await
-            }
-            Err(busy) => Err(busy),
-        };
-        self.noted(net, got)
+        self.noted(net, self.try_held(net, asked, until, late).await)
     }
 
     async fn try_held(
         self: &Arc<Self>,
         net: &Arc<Net>,
-        permits: Permits,
         asked: &Asked,
         until: Instant,
         late: Late,
     ) -> Result<PeerBody, PeerError> {
-        let failed = |why: &str| PeerError::Failed(why.to_owned());
+        let permits = self.permits(&self.held, asked, until).await?;
+        let until = until.max(Instant::now() + net.limits.held * 3 / 4);
+        let failed = |_| PeerError::Failed("it did not take a connection in time".to_owned());
         // However much it has to do, a peer that works takes a connection.
         let lease = timeout_at(until, Pool::lease(&self.held, net, permits)).await;
-        let lease = lease.map_err(|_| failed("it did not take a connection in time"))?.map_err(PeerError::Failed)?;
-        let answered = timeout_at(until, self.try_get(net, lease, asked)).await;
-        answered.unwrap_or_else(|_| {
-            Err(match late {
-                Late::Failed => failed("it did not say in time whether it holds it"),
-                Late::Busy => PeerError::Late,
-            })
-        })
+        let lease = lease.map_err(failed)?.map_err(PeerError::Failed)?;
+        timeout_at(until, self.try_get(net, lease, asked)).await.unwrap_or(Err(PeerError::Late(late)))
     }
 
     async fn permits(&self, pool: &Pool, asked: &Asked, until: Instant) -> Result<Permits, PeerError> {
@@ -165,8 +150,10 @@ impl Peer {
         match &got {
             // Whether it works to the end the body tells.
             Ok(_) => {}
-            Err(PeerError::Refused(_) | PeerError::Elsewhere(_) | PeerError::Busy | PeerError::Late) => self.breaker().answered(),
-            Err(PeerError::Failed(_)) => self.breaker().failed(net.now()),
+            Err(PeerError::Refused(_) | PeerError::Elsewhere(_) | PeerError::Busy | PeerError::Late(Late::Busy)) => {
+                self.breaker().answered();
+            }
+            Err(PeerError::Late(Late::Failed) | PeerError::Failed(_)) => self.breaker().failed(net.now()),
         }
         got
     }

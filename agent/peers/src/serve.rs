@@ -127,7 +127,7 @@ impl Serve {
         // More than there are turns would wait for one, and not for who has it. A quarter is left for what goes to other zones: who waits there for
         // the one that is to get it would wait for that one's turn, too.
         let turns = bodies.available_permits();
-        let fanout = Arc::new(Fanout::new(net.limits.fanout.min(turns - turns / 4)));
+        let fanout = Arc::new(Fanout::new(net.limits.fanout.min(turns - turns / 4), net.limits.patience));
         Self {
             net,
             source,

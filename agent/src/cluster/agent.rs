@@ -29,8 +29,6 @@ use crate::way::Off;
 
 /// How often it is looked whether there is something to report.
 const REPORT: Duration = Duration::from_secs(1);
-/// Events that may wait beside those of the stream, so that the beginning of a session is seen while what was said before it is carried out.
-const EVENTS: usize = 64;
 
 /// The one task that changes what the agent serves.
 pub(super) struct Agent {
@@ -102,12 +100,11 @@ impl Agent {
     /// Until `stop`. `early`: events that came before the agent was made.
     pub(super) async fn run(&mut self, early: Vec<Event>, events: mpsc::Receiver<Event>, stop: CancellationToken) {
         for event in early {
-            if let Event::Began(send) = &event {
-                self.signs.begin(send);
-            }
+            self.signs.hear(&event);
             self.take(event).await;
         }
-        let (to, mut passed) = mpsc::channel(EVENTS);
+        // Beside those that wait on the stream, so that the beginning of a session is seen while what was said before it is carried out.
+        let (to, mut passed) = mpsc::channel(super::EVENTS);
         tokio::spawn(signs::pass_on(events, to, self.signs.clone()));
         let mut ticks = tokio::time::interval(REPORT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context as _, ensure};
 use forebay_api::DatasetName;
 use forebay_api::session::{DatasetState, TierHealth as TierReport};
-use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, TierState, TierUsage, Usage};
+use forebay_cache::{Cache, CacheConfig, Stats, TierConfig, TierHealth, TierUsage, Usage};
 use forebay_crds::dataset::Dataset as DatasetObject;
 use forebay_crds::manifest::Manifests;
 use forebay_crds::values::{HostPath, SourceKind};
@@ -104,7 +104,7 @@ impl Node {
     pub(crate) fn tiers(&self) -> Vec<TierReport> {
         let health = self.cache.health();
         let report = |tier: TierUsage| TierReport {
-            fault: health.iter().find(|known| known.name == tier.name).and_then(fault),
+            fault: health.iter().find(|known| known.name == tier.name).and_then(TierHealth::fault).map(str::to_owned),
             capacity_bytes: tier.capacity,
             used_bytes: tier.charged,
             pinned_bytes: tier.pinned,
@@ -112,12 +112,6 @@ impl Node {
         };
         self.cache.usage().tiers.into_iter().map(report).collect()
     }
-}
-
-/// Why a tier takes no blocks; `None`: it works.
-fn fault(tier: &TierHealth) -> Option<String> {
-    let TierState::Faulted { .. } = tier.state else { return None };
-    Some(tier.last_error.clone().unwrap_or_else(|| "its disk fails".into()))
 }
 
 /// What the stores are opened with, if the Dataset may be served here.

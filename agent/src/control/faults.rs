@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use forebay_cache::{TierHealth, TierState};
+use forebay_cache::TierHealth;
 use forebay_crds::conditions::{dataset as kind, reason};
 use forebay_crds::k8s::jiff::Timestamp;
 use forebay_crds::k8s::{Condition, Time};
@@ -14,7 +14,9 @@ pub(super) struct Faults(Mutex<Option<Timestamp>>);
 impl Faults {
     /// The condition that tells which tiers cannot be used, and why; `None`: all can.
     pub(super) fn of(&self, tiers: &[TierHealth]) -> Option<Condition> {
-        let faults: Vec<String> = tiers.iter().filter_map(fault).collect();
+        // As the operator says it of a node.
+        let told = |tier: &TierHealth| tier.fault().map(|why| format!("tier {} is not used: {why}", tier.name));
+        let faults: Vec<String> = tiers.iter().filter_map(told).collect();
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if faults.is_empty() {
             *since = None;
@@ -29,10 +31,4 @@ impl Faults {
             observed_generation: None,
         })
     }
-}
-
-/// As the operator says it of a node.
-fn fault(tier: &TierHealth) -> Option<String> {
-    let TierState::Faulted { .. } = tier.state else { return None };
-    Some(format!("tier {} is not used: {}", tier.name, tier.last_error.as_deref().unwrap_or("its disk fails")))
 }

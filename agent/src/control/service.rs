@@ -28,7 +28,7 @@ pub(super) struct Service {
     watchers: Arc<Semaphore>,
 }
 
-/// What is told.
+/// The view, and since when tiers fail.
 struct Seen {
     view: Arc<dyn View>,
     faults: Faults,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::standing::Standing;
 use agents::Agents;
 use born::Clock;
-pub(crate) use born::NEARLY;
+pub(crate) use born::SAME_MOMENT;
 
 /// An agent that said nothing for so long does not count.
 pub(crate) const SILENCE: Duration = Duration::from_secs(20);

@@ -143,7 +143,7 @@ pub(super) fn observe(context: &Context, runtime: Arc<CacheRuntime>) -> Option<O
     let is_awaited = going.keys().any(|node| !asked.contains_key(node));
     let complete = if is_awaited { context.registry.share_complete(&name, &shared, now) } else { BTreeSet::new() };
     let live = context.registry.live(&name, now);
-    let deaf = context.is_deaf(&name, most_are_late(&pods, &live), now);
+    let deaf = context.note_deaf(&name, most_are_late(&pods, &live), now);
     let others = stores.runtimes.state().into_iter().filter(|other| other.name_any() != name).collect();
     Some(Observed {
         nodes,

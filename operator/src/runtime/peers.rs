@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use forebay_api::session::{PEER_PORT, PeerState};
 
 use super::observe::{NodeFacts, Observed, PodFacts};
-use crate::agents::registry::{Live, NEARLY};
+use crate::agents::registry::{Live, SAME_MOMENT};
 use crate::names::ZONE;
 
 /// The agents that answer, by node; none that is on its way out. Those on nodes that are `going` are leaving, as those on nodes that are drained.
@@ -38,7 +38,7 @@ pub(super) fn peers(observed: &Observed, going: &BTreeSet<String>) -> BTreeMap<S
 /// Since when a node may have data: since it `came`, or since what it has there was `born` where that was later by more than an agent takes to
 /// begin on a new node.
 fn since(came: u64, born: Option<u64>) -> u64 {
-    born.filter(|born| born.saturating_sub(came) >= NEARLY.as_secs()).unwrap_or(came)
+    born.filter(|born| born.saturating_sub(came) >= SAME_MOMENT.as_secs()).unwrap_or(came)
 }
 
 /// Whether most of the agents that serve, as kubelet sees it, have missed their sign of life: then it is this replica that does not hear, rather

@@ -133,14 +133,13 @@ impl BenchArgs {
         match name {
             AGAINST if self.against.is_none() => Some("for want of --against"),
             FUSE | COMPOSED | PINNED | RAM if !self.has(FOREBAY) => Some("with forebay, whose program it is"),
-            // They have no floor: a figure that nobody reads is not worth the gate's time.
-            FUSE | COMPOSED if self.short => Some("as in every short run"),
+            // What has no floor is a figure that nobody reads, which is not worth the gate's time; and whether the gate passes is no matter of what
+            // else a machine has.
+            _ if self.short && (is_brought || matches!(name, FUSE | COMPOSED)) => Some("as in every short run"),
             // Two mount an overlay, the other a tmpfs.
             COMPOSED | PINNED | RAM if !rustix::process::geteuid().is_root() => {
                 Some("for want of the right to mount; run it as root")
             }
-            // Whether the gate passes is no matter of what else a machine has.
-            _ if is_brought && self.short => Some("as in every short run"),
             _ if is_brought && !sh::is_on(&self.path, name) => Some("for not being on the PATH"),
             _ => None,
         }

@@ -82,7 +82,8 @@ impl Agent {
     }
 }
 
-/// All agents share the processors, so that what takes long here says nothing of one of them.
+/// All agents share the processors, so that what takes long here says nothing of one of them. How long they wait for each other's copies is as in
+/// the product: that is part of what is measured.
 fn limits() -> Limits {
     let long = Duration::from_secs(600);
     Limits {

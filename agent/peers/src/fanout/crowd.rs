@@ -9,6 +9,8 @@ use forebay_store::policy::Priority;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::Patience;
+use crate::store::asking::NAMED_IN_VAIN;
 use crate::unsent::Unsent;
 
 /// Nodes remembered that have some of it.
@@ -17,17 +19,11 @@ pub(super) const HOLDERS: usize = 32;
 const NAMED: usize = 3;
 /// Between the last byte of a body and the moment from which its receiver is named: it has yet to reach the receiver's cache.
 pub(super) const LANDING: Duration = Duration::from_millis(20);
-/// By then it is in the receiver's cache, or will not be. Shorter than the pauses before one is sent there for the third time, so that who comes
+/// By then it is in the receiver's cache, or will not be. No longer than the pauses before one is sent there for the third time, so that who comes
 /// back once more is known to have been there in vain.
-pub(super) const SETTLED: Duration = Duration::from_millis(150);
+pub(super) const SETTLED: Duration = NAMED_IN_VAIN.saturating_mul(3);
 /// What a node got so long ago it may have given up.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// Who takes nothing for so long is not waited for: it may wait for memory that its own node's waiting for others holds, of which one may be
-/// the one that would wait.
-pub(super) const STILL: Duration = Duration::from_millis(250);
-/// For so long after it began the body of one node of a zone is waited for: a store, a link or a disk that is slow would cost each of the others
-/// more than a piece that crosses once more.
-pub(super) const ZONE_PATIENCE: Duration = Duration::from_millis(750);
 
 /// A body that is wanted, or sent.
 #[derive(Debug)]
@@ -60,8 +56,8 @@ pub(super) struct Begun {
 
 impl Begun {
     /// Whether it is worth waiting for, for who would get it from its receiver.
-    fn comes_soon(&self, now: Instant) -> bool {
-        self.body.unsent.age() < STILL && now.saturating_duration_since(self.since) < ZONE_PATIENCE
+    fn comes_soon(&self, patience: &Patience, now: Instant) -> bool {
+        self.body.unsent.age() < patience.still && now.saturating_duration_since(self.since) < patience.mate
     }
 }
 
@@ -125,11 +121,11 @@ pub(super) struct Crowd {
 impl Crowd {
     /// Where `wanted` comes from. This agent's zone is sent `width` bodies at a time. Another zone is sent a piece once, and who comes for it after
     /// that from the same zone gets it from the one that has it then.
-    pub(super) fn place(&mut self, wanted: &Body, width: usize, now: Instant) -> Place {
+    pub(super) fn place(&mut self, wanted: &Body, width: usize, patience: &Patience, now: Instant) -> Place {
         self.holders.retain(|holder| holder.age(now) < FORGOTTEN);
         let far = wanted.zone.is_some();
         let others_give = match far {
-            true => self.near(wanted).next().is_some() || self.comes_near(wanted, now),
+            true => self.mates(wanted).next().is_some() || self.mate_gets_it(wanted, patience, now),
             false => self.before(wanted) >= width,
         };
         if !others_give {
@@ -139,7 +135,7 @@ impl Crowd {
         if named.is_empty() {
             return Place::Later;
         }
-        if far && self.near(wanted).all(|holder| holder.age(now) >= SETTLED) {
+        if far && self.mates(wanted).all(|holder| holder.age(now) >= SETTLED) {
             self.remember(wanted, now);
         }
         Place::Elsewhere(named)
@@ -174,19 +170,19 @@ impl Crowd {
         self.changed.notify_waiters();
     }
 
-    /// Nodes of its zone that have it, but for those that had it when `wanted` was sent to them and gave nothing.
-    fn near(&self, wanted: &Body) -> impl Iterator<Item = &Holder> {
+    /// Nodes of the asker's zone that have it, but for those that had it when `wanted` was sent to them and gave nothing.
+    fn mates(&self, wanted: &Body) -> impl Iterator<Item = &Holder> {
         let in_vain = self.sent_on.iter().find(|sent| sent.is_for(wanted)).map(|sent| sent.at);
         let gives = move |holder: &Holder| in_vain.is_none_or(|at| holder.since >= at);
         self.holders.iter().filter(move |holder| holder.zone == wanted.zone && holder.has(wanted) && gives(holder))
     }
 
-    /// Whether a node of its zone is getting it, and will have it soon.
-    fn comes_near(&self, wanted: &Body, now: Instant) -> bool {
+    /// Whether a node of the asker's zone is getting it, and will have it soon.
+    fn mate_gets_it(&self, wanted: &Body, patience: &Patience, now: Instant) -> bool {
         self.bodies.iter().any(|begun| {
             let body = &begun.body;
             let same_zone = body.zone == wanted.zone && body.node != wanted.node;
-            same_zone && body.goes_before(wanted) && covers(&body.range, &wanted.range) && begun.comes_soon(now)
+            same_zone && body.goes_before(wanted) && covers(&body.range, &wanted.range) && begun.comes_soon(patience, now)
         })
     }
 
@@ -203,10 +199,10 @@ impl Crowd {
         self.sent_on.push_back(SentOn { node: wanted.node.clone(), range: wanted.range.clone(), at: now });
     }
 
-    /// Nodes of its zone that have it, by turns; those that have just got it not yet.
+    /// Nodes of the asker's zone that have it, by turns; those that have just got it not yet.
     fn named(&mut self, wanted: &Body, now: Instant) -> Vec<String> {
         self.turn = self.turn.wrapping_add(1);
-        let landed = self.near(wanted).filter(|holder| holder.age(now) >= LANDING);
+        let landed = self.mates(wanted).filter(|holder| holder.age(now) >= LANDING);
         let mut nodes: Vec<&str> = landed.map(|holder| &*holder.node).collect();
         let first = self.turn % nodes.len().max(1);
         nodes.rotate_left(first);

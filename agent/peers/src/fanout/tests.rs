@@ -5,11 +5,15 @@ use std::ops::Range;
 use forebay_store::policy::Priority;
 use tokio::task::JoinHandle;
 
-use super::crowd::{HOLDERS, SETTLED, STILL, ZONE_PATIENCE};
+use super::crowd::{HOLDERS, SETTLED};
 use super::*;
 use crate::store::asking::{NAMED_IN_VAIN, SENT_ON};
 
 const MIB: u64 = 1 << 20;
+
+fn fanout(width: usize) -> Arc<Fanout> {
+    Arc::new(Fanout::new(width, Patience::default()))
+}
 
 fn asked(range: Range<u64>) -> Asked {
     let (dataset, store, key, version) = ("ml/a".into(), "s3://b".into(), "weights".into(), "v1".into());
@@ -59,7 +63,7 @@ fn is_sent(admitted: Admitted) -> Pass {
 
 #[tokio::test(start_paused = true)]
 async fn more_than_the_width_wait_for_a_node_that_has_it_and_are_sent_there() {
-    let fanout = Arc::new(Fanout::new(2));
+    let fanout = fanout(2);
     let whole = asked(0..8 * MIB);
     let (first, second) = (here(&fanout, &whole, near("n1")).await, here(&fanout, &whole, near("n2")).await);
     // Another extent, and what is short, do not wait.
@@ -84,7 +88,7 @@ async fn more_than_the_width_wait_for_a_node_that_has_it_and_are_sent_there() {
 
 #[tokio::test(start_paused = true)]
 async fn only_who_got_all_of_it_is_named_and_pieces_add_up() {
-    let fanout = Arc::new(Fanout::new(1));
+    let fanout = fanout(1);
     // This one broke off.
     drop(here(&fanout, &asked(0..4 * MIB), near("n0")).await);
     // In whatever order they come.
@@ -103,18 +107,19 @@ async fn only_who_got_all_of_it_is_named_and_pieces_add_up() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_waits_for_readers_and_nobody_for_long() {
-    let fanout = Arc::new(Fanout::new(1));
+    let fanout = fanout(1);
     let background = Asked { priority: Priority::Prefetch, ..asked(0..MIB) };
     let (_prefetch, _reader) = (here(&fanout, &background, near("n1")).await, here(&fanout, &asked(0..MIB), near("n2")).await);
-    let (arrived, other) = (Instant::now(), timeout(PATIENCE / 2, fanout.admit(&background, near("n3"))));
+    let patience = Patience::default().elsewhere;
+    let (arrived, other) = (Instant::now(), timeout(patience / 2, fanout.admit(&background, near("n3"))));
     other.await.unwrap_err();
     let _late = here(&fanout, &background, near("n3")).await;
-    assert!(arrived.elapsed() >= PATIENCE);
+    assert!(arrived.elapsed() >= patience);
 }
 
 #[tokio::test(start_paused = true)]
 async fn into_another_zone_a_piece_goes_once_and_from_there_on_within_it() {
-    let fanout = Arc::new(Fanout::new(1));
+    let fanout = fanout(1);
     let whole = asked(0..8 * MIB);
     // That this zone's width is used up keeps no other zone waiting, and none of these another one.
     let own = here(&fanout, &whole, near("n1")).await;
@@ -144,7 +149,7 @@ async fn into_another_zone_a_piece_goes_once_and_from_there_on_within_it() {
 
 #[tokio::test(start_paused = true)]
 async fn another_part_of_an_extent_is_not_waited_for() {
-    let fanout = Arc::new(Fanout::new(4));
+    let fanout = fanout(4);
     let _part = here(&fanout, &asked(0..4 * MIB), far("b1")).await;
     sent(here(&fanout, &asked(2 * MIB..6 * MIB), far("b2")).await);
     let waits = comes(&fanout, &asked(MIB..3 * MIB), far("b3")).await;
@@ -153,7 +158,8 @@ async fn another_part_of_an_extent_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn when_the_one_of_a_zone_fails_or_takes_nothing_the_next_gets_it() {
-    let fanout = Arc::new(Fanout::new(4));
+    let fanout = fanout(4);
+    let Patience { mate, still, .. } = Patience::default();
     let whole = asked(0..8 * MIB);
     let b1 = here(&fanout, &whole, far("b1")).await;
     let b2 = comes(&fanout, &whole, far("b2")).await;
@@ -164,18 +170,18 @@ async fn when_the_one_of_a_zone_fails_or_takes_nothing_the_next_gets_it() {
     let unsent = b3.unsent.clone();
     b2.body.unsent.handed_out();
     let b3 = here(&fanout, &whole, b3).await;
-    assert!(arrived.elapsed() >= STILL && arrived.elapsed() < ZONE_PATIENCE, "{:?}", arrived.elapsed());
+    assert!(arrived.elapsed() >= still && arrived.elapsed() < mate, "{:?}", arrived.elapsed());
     // It goes on while that one is sent something, and not for long: whenever they came, then one of those who wait gets it, and the others wait
     // for that one.
     let begun = Instant::now();
     let b4 = comes(&fanout, &whole, far("b4")).await;
-    tokio::time::sleep(ZONE_PATIENCE / 2).await;
+    tokio::time::sleep(mate / 2).await;
     let b5 = comes(&fanout, &whole, far("b5")).await;
     while !b4.is_finished() && !b5.is_finished() {
         unsent.handed_out();
         tokio::time::sleep(LANDING).await;
     }
-    assert!(begun.elapsed() >= ZONE_PATIENCE && begun.elapsed() < ZONE_PATIENCE + LANDING * 5, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= mate && begun.elapsed() < mate + LANDING * 5, "{:?}", begun.elapsed());
     let (next, other) = if b4.is_finished() { (b4, b5) } else { (b5, b4) };
     let next = is_sent(next.await.unwrap());
     tokio::time::sleep(LANDING * 3).await;
@@ -185,7 +191,7 @@ async fn when_the_one_of_a_zone_fails_or_takes_nothing_the_next_gets_it() {
 
 #[tokio::test(start_paused = true)]
 async fn of_many_that_are_sent_on_in_vain_one_gets_it_and_the_others_wait_for_that_one() {
-    let fanout = Arc::new(Fanout::new(4));
+    let fanout = fanout(4);
     let whole = asked(0..8 * MIB);
     sent(here(&fanout, &whole, far("b1")).await);
     // All but the last time, with the pauses of those who ask.
@@ -207,7 +213,7 @@ async fn of_many_that_are_sent_on_in_vain_one_gets_it_and_the_others_wait_for_th
 
 #[tokio::test(start_paused = true)]
 async fn who_was_sent_in_vain_to_one_that_had_it_long_ago_gets_it() {
-    let fanout = Arc::new(Fanout::new(4));
+    let fanout = fanout(4);
     let (whole, part) = (asked(0..8 * MIB), asked(0..MIB));
     sent(here(&fanout, &whole, far("b1")).await);
     // A moment after it was sent, it may be about to have it.
@@ -230,7 +236,7 @@ async fn who_was_sent_in_vain_to_one_that_had_it_long_ago_gets_it() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_remembered_is_bounded() {
-    let fanout = Arc::new(Fanout::new(1));
+    let fanout = fanout(1);
     for n in 0..3 * EXTENTS as u64 {
         sent(here(&fanout, &asked(n * EXTENT..n * EXTENT + MIB), near("n1")).await);
     }

@@ -34,6 +34,9 @@ impl PeerStore {
     /// What others give: where owners are to be asked, who of this zone holds it and then the owners; where it is for this node to bring it in, who
     /// holds it.
     pub(super) async fn ask_peers(&self, object: ObjectVersion<'_>, range: &Range<u64>, tally: &Arc<Tally>) -> Option<PeerBody> {
+        if self.mount.net.is_empty() {
+            return None;
+        }
         let (item, copies) = self.place(object, range);
         let owners = match self.whom {
             For::Own => self.mount.net.to_ask(item, copies),

@@ -25,7 +25,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::serve::BodyError;
-use crate::{Answer, Asked, Identity, Limits, Mount, Neighbour, Net, PeerStore, Refusal, Server, Source, Spread};
+use crate::{Answer, Asked, Identity, Limits, Mount, Neighbour, Net, Patience, PeerStore, Refusal, Server, Source, Spread};
 
 /// Long enough for any machine; a test that gets here hangs.
 pub(super) const DEADLINE: Duration = Duration::from_secs(600);
@@ -299,7 +299,7 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
-/// So that a machine that stands still for a moment makes no peer a failed one.
+/// So that a machine that stands still for a moment makes no peer a failed one, nor one that is not worth waiting for.
 pub(super) fn patient() -> Limits {
     let long = DEADLINE;
     Limits {
@@ -312,6 +312,7 @@ pub(super) fn patient() -> Limits {
         turn: long,
         handshake: long,
         stalled: long,
+        patience: Patience { elsewhere: long, mate: long, still: long },
         ..Limits::default()
     }
 }

@@ -11,7 +11,7 @@ use futures::stream::{self, StreamExt as _};
 use tokio::time::timeout;
 
 use super::ring::{Agent, DEADLINE, Ring, patient};
-use crate::Spread;
+use crate::{Limits, Patience, Spread};
 
 const MIB: u64 = 1 << 20;
 /// Agents of each of the two zones.
@@ -71,7 +71,7 @@ async fn what_all_read_at_once_crosses_into_a_zone_about_once() {
         counts.push(crossings(&ring, total));
     }
     // Small ones each node takes for itself where it comes before the others, and who is still writing what it got is asked for it in vain.
-    // On a machine that stands still for as long as one waits for another, the next of those that wait gets it, too.
+    // Where writing takes as long as the others come back, which they count by the clock, the next of them gets it, too.
     let (told, untold) = (counts[0], counts[1]);
     assert!((2.5..3.1).contains(&untold), "{counts:?}");
     assert!((0.9..untold - 0.3).contains(&told), "{counts:?}");
@@ -165,14 +165,12 @@ async fn prefetch(agent: &Agent, objects: &[(ObjectMeta, Bytes)], first: usize) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn prefetch_in_two_zones_at_once_ends_and_costs_the_store_one_copy() {
     // More than the memory of all fetchers for background work: nodes of one zone wait for each other at the owners of the other zone, while these
-    // wait for memory, which others' waiting holds.
-    let ring = two_zones(true).await;
+    // wait for memory, which others' waiting holds. It ends because nobody waits for another for long.
+    let limits = Limits { patience: Patience::default(), ..patient() };
+    let ring = in_two_zones(Ring::with(2 * EACH, limits, Spread::EveryNode, 256).await, true);
     let (objects, total) = put(&ring, (0..6).map(|n| 20 * MIB + n));
     let fills = (0..).zip(&ring.agents).map(|(n, agent)| prefetch(agent, &objects, n));
     timeout(DEADLINE, join_all(fills)).await.unwrap();
     timeout(DEADLINE, join_all(ring.agents.iter().map(|agent| read_all(agent, &objects)))).await.unwrap();
     assert_eq!(ring.store.bytes_requested(), total);
-    let crossings = crossings(&ring, total);
-    // How often depends on whether the machine is quick enough for a piece to be worth waiting for: at most for each node of a zone.
-    assert!((0.9..3.1).contains(&crossings), "{crossings}");
 }

@@ -26,9 +26,11 @@ impl Signs {
         Self { look: Arc::new(move || node.tiers()), age }
     }
 
-    /// Begins with a session that `send` belongs to; ends with it.
-    pub(super) fn begin(&self, send: &mpsc::Sender<AgentMessage>) {
-        tokio::spawn(self.clone().tell(send.clone()));
+    /// With the session that begins, if one does, signs begin; they end with it.
+    pub(super) fn hear(&self, event: &Event) {
+        if let Event::Began(send) = event {
+            tokio::spawn(self.clone().tell(send.clone()));
+        }
     }
 
     /// Says how the tiers do when that has changed, and otherwise for a sign of life.
@@ -59,9 +61,7 @@ impl Signs {
 /// Passes on what happens on the stream. The signs of a session begin before it is passed on: it may have to wait for what is under way.
 pub(super) async fn pass_on(mut events: mpsc::Receiver<Event>, to: mpsc::Sender<Event>, signs: Signs) {
     while let Some(event) = events.recv().await {
-        if let Event::Began(send) = &event {
-            signs.begin(send);
-        }
+        signs.hear(&event);
         if to.send(event).await.is_err() {
             return;
         }

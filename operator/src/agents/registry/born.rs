@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// Moments that are less far apart count as one: each change is told to all agents of the runtime.
-pub(crate) const NEARLY: Duration = Duration::from_secs(300);
+pub(crate) const SAME_MOMENT: Duration = Duration::from_secs(300);
 
 /// This replica's clocks when it began to lead. Whatever is done to its wall clock later, what has an age stays as old as it is.
 #[derive(Debug)]
@@ -27,11 +27,11 @@ impl Clock {
     }
 }
 
-/// The moment as it is said `now`, or as it was `known` where that is nearly the same.
-pub(super) fn born(known: Option<u64>, now: Option<u64>) -> Option<u64> {
-    match (known, now) {
-        (Some(known), Some(now)) if known.abs_diff(now) < NEARLY.as_secs() => Some(known),
-        (_, now) => now,
+/// The moment as it is `said` now, or as it was `known` where that counts as the same.
+pub(super) fn born(known: Option<u64>, said: Option<u64>) -> Option<u64> {
+    match (known, said) {
+        (Some(known), Some(said)) if known.abs_diff(said) < SAME_MOMENT.as_secs() => Some(known),
+        (_, said) => said,
     }
 }
 
@@ -50,8 +50,8 @@ mod tests {
             (Some(1000), Some(700), Some(700)),
             (Some(1000), None, None),
         ];
-        for (known, now, expected) in table {
-            assert_eq!(born(known, now), expected, "{known:?} {now:?}");
+        for (known, said, expected) in table {
+            assert_eq!(born(known, said), expected, "{known:?} {said:?}");
         }
     }
 
