@@ -5,6 +5,7 @@ use std::time::Duration;
 use forebay_api::session::{AgentMessage, Hello, OperatorMessage, Released, SIGN_OF_LIFE};
 use forebay_session::{Event, Operator};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,8 @@ pub(crate) struct Agent {
     /// Generation of which this session has said something.
     said: Vec<i64>,
     session: Option<mpsc::Sender<AgentMessage>>,
+    /// This session's signs of life, which end with the agent.
+    signs: JoinSet<()>,
     /// The operator's process by which it was last told everything.
     synced_by: usize,
     second: u64,
@@ -36,7 +39,8 @@ impl Agent {
         let datasets = shared.datasets.len();
         let none = || vec![0; datasets];
         let begun = Instant::now();
-        Self { number, shared, desired: none(), said: none(), session: None, synced_by: 0, second: 0, begun }
+        let signs = JoinSet::new();
+        Self { number, shared, desired: none(), said: none(), session: None, signs, synced_by: 0, second: 0, begun }
     }
 
     /// Talks to the operator until `stop`.
@@ -64,7 +68,8 @@ impl Agent {
     async fn take(&mut self, event: Event) {
         match event {
             Event::Began(send) => {
-                tokio::spawn(live(send.clone(), self.begun, self.shared.clone()));
+                self.signs.abort_all();
+                self.signs.spawn(live(send.clone(), self.begun, self.shared.clone()));
                 self.session = Some(send);
                 self.said.fill(0);
                 self.shared.sessions.fetch_add(1, Ordering::Relaxed);
